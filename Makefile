@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Every target makes .venv by itself, from the locked requirements. `make` alone lists them.
+#
+#   make test ARGS="tests/store -x"              arguments for the tool behind the target
+#   make test PYTHON=python3.13 VENV=.venv-3.13  another Python, in an environment of its own
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Folders that begin with _ are templates.
+PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/[!_]*/pyproject.toml))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types imports docs bench format lock clean venv
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(STAMP) ## run the example shop and walk a few customers through it
+	@$(BIN)/python examples/flask_shop/demo.py $(ARGS)
+
+test: $(STAMP) ## run every test: tests/, examples/, and the code in docs/ and README.md
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: lint types imports docs ## run every other check: style, types, import directions, docs
+
+bench: $(STAMP) ## measure what journeykit costs
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(STAMP) ## build the documentation into docs/_build/html
+	@$(BIN)/python -m sphinx -q -n -W --keep-going -d docs/_build/doctrees -b html docs docs/_build/html
+	@echo "docs: docs/_build/html/index.html"
+
+format: $(STAMP) ## format the code, and fix what can be fixed safely
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+lock: ## write requirements/*.txt anew (ARGS=--upgrade for newer versions)
+	@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	$(PYTHON) -m venv "$$tmp/venv"; \
+	"$$tmp/venv/bin/python" -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/lock.txt; \
+	"$$tmp/venv/bin/python" tools/lock.py $(ARGS)
+
+clean: ## remove the environment, builds and caches
+	rm -rf $(VENV) build dist docs/_build htmlcov .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find benchmarks docs examples plugins src tests tools -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# The parts of `make check`.
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	@$(BIN)/mypy src $(wildcard $(addsuffix /src,$(PLUGINS)))
+
+imports: $(STAMP)
+	@$(BIN)/lint-imports
+
+# The environment: made when missing, brought up to date when a list of requirements changes.
+
+venv: $(STAMP)
+
+$(STAMP): requirements/dev.txt pyproject.toml $(addsuffix /pyproject.toml,$(PLUGINS))
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; journeykit needs Python 3.11 or newer (name one with PYTHON=...)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11 or does not run (name another with PYTHON=...)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: $(PYTHON) lacks venv (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@echo "Setting up $(VENV) (a minute the first time, seconds after that) ..." >&2
+	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation $(foreach project,. $(PLUGINS),-e ./$(project))
+	@touch $@
