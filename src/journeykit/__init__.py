@@ -1,0 +1,135 @@
+"""
+journeykit: a shop's events become customer journeys, and reach the tools the company has.
+
+Importing it starts nothing; names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from typing import TYPE_CHECKING, Any, Final
+
+
+if TYPE_CHECKING:
+    from journeykit.capture import Bound, bind_customer
+    from journeykit.config import Consent, Core, Secret, Settings
+    from journeykit.delivery.sink import Batch, Rejection, Sink
+    from journeykit.exceptions import (
+        ConfigError,
+        DeliveryError,
+        EventRejected,
+        ImportFailed,
+        JourneykitError,
+        PluginError,
+        StoreError,
+    )
+    from journeykit.hookspecs import hookimpl
+    from journeykit.kit import JourneyKit
+    from journeykit.model import (
+        Customer,
+        Event,
+        Goal,
+        Instance,
+        Journey,
+        Kind,
+        PainPoint,
+        Receipt,
+        Rule,
+        Severity,
+        Stage,
+        Touchpoint,
+    )
+    from journeykit.model.extension import Endpoint, SinkType, SourceType
+
+    __version__: str
+
+#: Public name → the module that defines it.
+_HOMES: Final = {
+    "Batch": "delivery.sink",
+    "Bound": "capture",
+    "ConfigError": "exceptions",
+    "Consent": "config",
+    "Core": "config",
+    "Customer": "model",
+    "DeliveryError": "exceptions",
+    "Endpoint": "model.extension",
+    "Event": "model",
+    "EventRejected": "exceptions",
+    "Goal": "model",
+    "ImportFailed": "exceptions",
+    "Instance": "model",
+    "Journey": "model",
+    "JourneyKit": "kit",
+    "JourneykitError": "exceptions",
+    "Kind": "model",
+    "PainPoint": "model",
+    "PluginError": "exceptions",
+    "Receipt": "model",
+    "Rejection": "delivery.sink",
+    "Rule": "model",
+    "Secret": "config",
+    "Settings": "config",
+    "Severity": "model",
+    "Sink": "delivery.sink",
+    "SinkType": "model.extension",
+    "SourceType": "model.extension",
+    "Stage": "model",
+    "StoreError": "exceptions",
+    "Touchpoint": "model",
+    "bind_customer": "capture",
+    "hookimpl": "hookspecs",
+}
+
+__all__ = [
+    "Batch",
+    "Bound",
+    "ConfigError",
+    "Consent",
+    "Core",
+    "Customer",
+    "DeliveryError",
+    "Endpoint",
+    "Event",
+    "EventRejected",
+    "Goal",
+    "ImportFailed",
+    "Instance",
+    "Journey",
+    "JourneyKit",
+    "JourneykitError",
+    "Kind",
+    "PainPoint",
+    "PluginError",
+    "Receipt",
+    "Rejection",
+    "Rule",
+    "Secret",
+    "Settings",
+    "Severity",
+    "Sink",
+    "SinkType",
+    "SourceType",
+    "Stage",
+    "StoreError",
+    "Touchpoint",
+    "bind_customer",
+    "hookimpl",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415 - slow, and rarely asked for
+
+        return version("journeykit")
+    home = _HOMES.get(name)
+    if home is None:
+        msg = f"module 'journeykit' has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = globals()[name] = getattr(importlib.import_module(f"journeykit.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, "__version__"})

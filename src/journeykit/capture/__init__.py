@@ -1,0 +1,10 @@
+"""What `track()` does: context, checks, encoding, and the tail that the committer empties."""
+
+from __future__ import annotations
+
+from journeykit.capture.context import ANALYTICS, Bound, bind_customer
+from journeykit.capture.tail import MemoryTail, Tail, Taken
+from journeykit.capture.tracker import Tracker
+
+
+__all__ = ["ANALYTICS", "Bound", "MemoryTail", "Tail", "Taken", "Tracker", "bind_customer"]

@@ -1,0 +1,117 @@
+"""
+What surrounds a call of `track()`: the customer, the channel, the page, the consent.
+
+A framework integration binds it for a request; code outside requests binds it with `bind_customer`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from journeykit.model.customer import Customer
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextvars import Token
+
+#: The purpose that recording needs.
+ANALYTICS = "analytics"
+
+
+class Bound:
+    """
+    One request's surroundings, worked out at its first event and kept for its others.
+
+    Args:
+        customer: Whom it concerns, or a function that finds out when it is needed.
+
+        channel: Where it takes place.
+
+        context: What events carry about the page and the library.
+
+        purposes: What the customer has consented to; None where nobody was asked.
+    """
+
+    __slots__ = ("_find", "_found", "channel", "context", "encoded", "purposes")
+
+    def __init__(
+        self,
+        customer: Customer | Callable[[], Customer],
+        *,
+        channel: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        purposes: Iterable[str] | None = None,
+    ) -> None:
+        self._found = customer if isinstance(customer, Customer) else None
+        self._find = None if isinstance(customer, Customer) else customer
+        self.channel = channel
+        self.context = dict(context or {})
+        self.purposes = None if purposes is None else frozenset(purposes)
+        #: The encoded customer and context, kept by `capture.Tracker`.
+        self.encoded: tuple[bytes, bytes] | None = None
+
+    @property
+    def customer(self) -> Customer:
+        """Whom it concerns."""
+        if self._found is None:
+            self._found = self._find() if self._find is not None else Customer()
+        return self._found
+
+    def rebind(self, customer: Customer) -> None:
+        """Go on as *customer*, who signed in or out in the middle of the request."""
+        self._found = customer
+        self.encoded = None
+
+
+_bound: ContextVar[Bound | None] = ContextVar("journeykit_bound", default=None)
+
+
+def current() -> Bound | None:
+    """Return what is bound here, or None."""
+    return _bound.get()
+
+
+def bind(bound: Bound | None) -> Token[Bound | None]:
+    """Bind *bound* from here on; give the token to `unbind`."""
+    return _bound.set(bound)
+
+
+def unbind(token: Token[Bound | None]) -> None:
+    """Return to what was bound before."""
+    # A server may end a request in another context than it began in.
+    with contextlib.suppress(ValueError):
+        _bound.reset(token)
+        return
+    _bound.set(None)
+
+
+@contextlib.contextmanager
+def bind_customer(
+    customer: Customer | str,
+    *,
+    channel: str | None = None,
+    context: Mapping[str, Any] | None = None,
+    purposes: Iterable[str] | None = None,
+) -> Iterator[Bound]:
+    """
+    Let every `track()` in the block be about *customer*.
+
+    Args:
+        customer: A `Customer`, or the user id of a known person.
+
+        channel: Where it takes place, such as `"email"`.
+
+        context: JSON values that the events carry as their context.
+
+        purposes: What the customer has consented to; needed where consent is `"opt_in"`.
+    """
+    bound = Bound(Customer.of(customer), channel=channel, context=context, purposes=purposes)
+    token = bind(bound)
+    try:
+        yield bound
+    finally:
+        unbind(token)

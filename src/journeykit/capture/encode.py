@@ -1,0 +1,183 @@
+"""
+Encodes what the caller passed: once, in the caller.
+
+The ordinary path hands the properties to the JSON encoder as they are.
+Only what it refuses (a key that is no text, a number that JSON has not, a lone surrogate, a cycle)
+is walked and made plain.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import math
+
+from collections.abc import Mapping, Set
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import attrs
+
+from journeykit.model.times import to_micros, to_rfc3339
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+try:
+    import orjson
+except ImportError:
+    orjson = None  # type: ignore[assignment]
+
+#: The most levels of nesting; deeper is a mistake or an attack.
+DEPTH: Final = 64
+
+#: A float holds this many decimal digits exactly.
+_EXACT_DIGITS: Final = 15
+
+
+class Unencodable(Exception):
+    """A value has no place in JSON; `reason` is the receipt's word for it."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(detail)
+
+
+def encode(value: object) -> bytes:
+    """
+    Return *value* as JSON, in UTF-8 without white space.
+
+    Raises:
+        Unencodable: It holds a cycle, is nested too deeply, or holds an object with no JSON form.
+    """
+    try:
+        return _encode(value)
+    except (TypeError, ValueError, RecursionError):
+        return _encode_plain(_plain(value, ()))
+
+
+def _plain_types(value: Any) -> Any:
+    """Return the JSON form of a value that the encoder does not know."""
+    for kind, convert in _CONVERSIONS:
+        if isinstance(value, kind):
+            return convert(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if attrs.has(type(value)):
+        return {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
+    msg = f"{type(value).__name__} has no JSON form; pass a text or a number"
+    raise TypeError(msg)
+
+
+def _from_decimal(value: Decimal) -> float | str | None:
+    if not value.is_finite():
+        return None
+    exact = len(value.as_tuple().digits) <= _EXACT_DIGITS
+    return float(value) if exact else str(value)
+
+
+def _from_datetime(value: datetime) -> str:
+    return to_rfc3339(to_micros(value if value.tzinfo else value.replace(tzinfo=UTC)))
+
+
+def _from_set(value: Set[Any]) -> list[Any]:
+    try:
+        return sorted(value)
+    except TypeError:
+        return sorted(value, key=repr)
+
+
+def _from_bytes(value: bytes | bytearray | memoryview) -> str:
+    return base64.b64encode(bytes(value)).decode()
+
+
+_CONVERSIONS: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
+    (Decimal, _from_decimal),
+    (datetime, _from_datetime),
+    ((date, time), lambda value: value.isoformat()),
+    (timedelta, lambda value: value.total_seconds()),
+    (UUID, str),
+    (Enum, lambda value: value.value),
+    (Set, _from_set),
+    ((bytes, bytearray, memoryview), _from_bytes),
+    (PurePath, str),
+    (Mapping, dict),
+    (tuple, list),
+)
+
+_json = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain_types
+)
+
+
+def _encode_plain(value: object) -> bytes:
+    return _json.encode(value).encode("utf-8")
+
+
+def _by_orjson(value: object) -> bytes:
+    return orjson.dumps(value, _plain_types, _OPTIONS)
+
+
+if orjson is None:
+    _encode = _encode_plain
+else:
+    _encode = _by_orjson
+    # Ours are the forms of these, so that both encoders write the same.
+    _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+
+
+def _plain(value: Any, parents: tuple[int, ...]) -> Any:
+    """Return *value* as what JSON knows, walked by hand."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, Enum):
+        return _plain(value.value, parents)
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode() if not _utf8(value) else str(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return _plain_container(value, parents)
+
+
+def _plain_container(value: Any, parents: tuple[int, ...]) -> Any:
+    if id(value) in parents:
+        raise Unencodable("cycle", "a value contains itself")
+    if len(parents) >= DEPTH:
+        raise Unencodable("too_deep", f"values are nested more than {DEPTH} deep")
+    inside = (*parents, id(value))
+    if isinstance(value, Mapping):
+        return {_key(key): _plain(item, inside) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return _plain_items(value, inside)
+    try:
+        return _plain(_plain_types(value), inside)
+    except TypeError as error:
+        raise Unencodable("unencodable", str(error)) from None
+
+
+def _plain_items(values: Iterable[Any], inside: tuple[int, ...]) -> list[Any]:
+    return [_plain(item, inside) for item in values]
+
+
+def _key(key: Any) -> str:
+    plain = _plain(key, ())
+    if isinstance(plain, str):
+        return plain
+    return json.dumps(plain) if plain is None or isinstance(plain, bool | int | float) else str(key)
+
+
+def _utf8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,169 @@
+"""
+`journeykit.toml` → `Settings`, strictly, with every mistake named.
+
+A text is not a number, `"false"` is not a boolean, and a key that nobody reads is a mistake.
+"""
+
+from __future__ import annotations
+
+import tomllib
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+
+from journeykit.config.settings import (
+    Consent,
+    Core,
+    DeclaredSink,
+    DeclaredSource,
+    PluginSettings,
+    Settings,
+)
+from journeykit.exceptions import ConfigError
+from journeykit.model.journey import Journey, Touchpoint
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from journeykit.config.structure import Structurer
+    from journeykit.model.extension import SinkType, SourceType
+
+_T = TypeVar("_T")
+
+CONSENT_HINT = (
+    'write [consent] with mode = "opt_out" (record everybody who has not objected) '
+    'or mode = "opt_in" (record only who has agreed)'
+)
+
+_TABLES = ("journeykit", "consent", "plugins", "names", "sinks", "sources")
+_LISTS = ("journeys", "touchpoints")
+
+
+@attrs.frozen
+class Document:
+    """A parsed `journeykit.toml` and where it lies."""
+
+    raw: Mapping[str, Any]
+    path: Path
+
+    @property
+    def disabled(self) -> tuple[str, ...]:
+        """The plugins to leave out: known before any plugin is."""
+        table = self.raw.get("plugins")
+        names = table.get("disabled") if isinstance(table, dict) else None
+        return tuple(names) if isinstance(names, list) else ()
+
+
+def parse(path: str | Path) -> Document:
+    """
+    Read the TOML file at *path*.
+
+    Raises:
+        ConfigError: There is none, it cannot be read, or it is not TOML.
+    """
+    path = Path(path).absolute()
+    try:
+        return Document(tomllib.loads(path.read_text(encoding="utf-8")), path)
+    except FileNotFoundError:
+        problem = "there is no such file; name another one, or run this where it lies"
+    except tomllib.TOMLDecodeError as error:
+        problem = f"it is not valid TOML: {error}"
+    except UnicodeDecodeError as error:
+        problem = f"it is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
+    except OSError as error:
+        problem = f"it cannot be read: {error.strerror}"
+    raise ConfigError([problem], source=str(path))
+
+
+def structure(
+    document: Document,
+    sink_types: Mapping[str, SinkType],
+    source_types: Mapping[str, SourceType],
+) -> tuple[Settings, list[str]]:
+    """
+    Return the settings in *document* and one line for each mistake.
+
+    What has a mistake is left out of the settings, so that the rest can be checked too.
+    """
+    # cattrs costs 50 ms to import, and a kit declared in Python never needs it.
+    from journeykit.config.structure import Structurer  # noqa: PLC0415
+
+    read = Structurer(document.path.parent)
+    raw = document.raw
+    tables = {name: _table(read, raw, name) for name in _TABLES}
+    for name in raw.keys() - {*_TABLES, *_LISTS}:
+        read.problem(name, f"is not known; the tables are {', '.join((*_TABLES, *_LISTS))}")
+    settings = Settings(
+        consent=_consent(read, raw),
+        core=read.one(tables["journeykit"], Core, "journeykit") or Core(),
+        journeys=_many(read, raw, "journeys", Journey),
+        touchpoints=_many(read, raw, "touchpoints", Touchpoint),
+        names=read.one(tables["names"], dict[str, str], "names") or {},
+        sinks=_declared(read, tables["sinks"], "sinks", sink_types, DeclaredSink),
+        sources=_declared(read, tables["sources"], "sources", source_types, DeclaredSource),
+        plugins=read.one(tables["plugins"], PluginSettings, "plugins") or PluginSettings(),
+        base=document.path.parent,
+        origin=str(document.path),
+    )
+    return settings, read.problems
+
+
+def _table(read: Structurer, raw: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = raw.get(name, {})
+    if isinstance(value, dict):
+        return value
+    read.problem(name, f"expected a table, got {value!r}")
+    return {}
+
+
+def _consent(read: Structurer, raw: Mapping[str, Any]) -> Consent:
+    table = raw.get("consent")
+    mode = table.get("mode") if isinstance(table, dict) else None
+    if mode is None or not isinstance(table, dict):
+        read.problem("consent.mode", f"is missing; {CONSENT_HINT}")
+        table = {}
+    elif mode not in ("opt_out", "opt_in"):
+        read.problem("consent.mode", f"is {mode!r}; {CONSENT_HINT}")
+        table = {key: value for key, value in table.items() if key != "mode"}
+    # Strict until told otherwise: these settings are only looked at, never run.
+    return read.one({"mode": "opt_in", **table}, Consent, "consent") or Consent("opt_in")
+
+
+def _many(
+    read: Structurer, raw: Mapping[str, Any], name: str, kind: Callable[..., _T]
+) -> tuple[_T, ...]:
+    value = raw.get(name, [])
+    if not isinstance(value, list):
+        read.problem(name, f"expected a list of tables; write [[{name}]], not [{name}]")
+        return ()
+    found = (read.one(item, kind, f"{name}[{index}]") for index, item in enumerate(value))
+    return tuple(item for item in found if item is not None)
+
+
+def _declared(
+    read: Structurer,
+    tables: Mapping[str, Any],
+    where: str,
+    types: Mapping[str, Any],
+    declare: Callable[[Any, Any], Any],
+) -> dict[str, Any]:
+    declared = {}
+    for name, table in tables.items():
+        path = f"{where}.{name}"
+        if not isinstance(table, dict):
+            read.problem(path, f"expected a table, got {table!r}; write [{path}]")
+            continue
+        kind = table.get("type")
+        if not isinstance(kind, str) or kind not in types:
+            got = "is missing" if kind is None else f"is {kind!r}, which no plugin provides"
+            known = ", ".join(f'"{name}"' for name in sorted(types)) or "none"
+            read.problem(f"{path}.type", f"{got}; expected one of {known}")
+            continue
+        rest = {key: value for key, value in table.items() if key != "type"}
+        settings = read.one(rest, types[kind].settings, path)
+        if settings is not None:
+            declared[name] = declare(types[kind], settings)
+    return declared

@@ -1,0 +1,128 @@
+"""What a kit is built from, whether declared in `journeykit.toml` or in Python."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from journeykit.model.extension import SinkType, SourceType
+from journeykit.model.journey import Journey, Touchpoint
+
+
+class ConsentMode(StrEnum):
+    """Whom journeykit may record."""
+
+    #: Everybody who has not objected.
+    OPT_OUT = "opt_out"
+    #: Only who has agreed.
+    OPT_IN = "opt_in"
+
+
+@attrs.frozen
+class Consent:
+    """
+    The rule for recording people; there is no default.
+
+    Args:
+        mode: `"opt_out"`: record everybody who has not objected.
+            `"opt_in"`: record only who has agreed; until then no event and no cookie.
+    """
+
+    mode: ConsentMode = attrs.field(converter=ConsentMode)
+
+
+@attrs.frozen(kw_only=True)
+class Core:
+    """
+    The table `[journeykit]`.
+
+    Args:
+        store: Where events are kept: `"sqlite:///path"` or `"memory://"`.
+
+        app: The name that events carry as their source.
+
+        strict: Raise at run time instead of counting; for tests.
+
+        plugin_timeout: How long a plugin may take in one call before it is tripped (2 s: long
+            enough for a lookup on a slow day, short enough to be noticed).
+
+        buffer_bytes: How much may wait for the store before new events are refused (64 MiB, about
+            100,000 events).
+    """
+
+    store: str = "sqlite:///journeykit.db"
+    app: str | None = None
+    strict: bool = False
+    plugin_timeout: timedelta = timedelta(seconds=2)
+    buffer_bytes: int = attrs.field(default=64 * 2**20, validator=attrs.validators.ge(2**16))
+
+
+@attrs.frozen
+class PluginSettings:
+    """
+    The table `[plugins]`.
+
+    Args:
+        disabled: Names of installed plugins to leave out.
+    """
+
+    disabled: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+
+
+@attrs.frozen
+class DeclaredSink:
+    """A sink of the configuration: its kind and its settings."""
+
+    type: SinkType
+    settings: Any
+
+
+@attrs.frozen
+class DeclaredSource:
+    """A source of the configuration: its kind and its settings."""
+
+    type: SourceType
+    settings: Any
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """
+    Everything that is declared.
+
+    Args:
+        consent: The rule for recording people.
+
+        core: The table `[journeykit]`.
+
+        journeys: The declared journeys.
+
+        touchpoints: The declared points of contact.
+
+        names: The shop's own event name → the standard name that it means.
+
+        sinks: Name → what `[sinks.NAME]` declares.
+
+        sources: Name → what `[sources.NAME]` declares.
+
+        plugins: Which installed plugins to leave out.
+
+        base: The directory that relative paths start from.
+
+        origin: What holds these settings, for messages.
+    """
+
+    consent: Consent
+    core: Core = attrs.field(factory=Core)
+    journeys: tuple[Journey, ...] = attrs.field(default=(), converter=tuple)
+    touchpoints: tuple[Touchpoint, ...] = attrs.field(default=(), converter=tuple)
+    names: dict[str, str] = attrs.field(factory=dict)
+    sinks: dict[str, DeclaredSink] = attrs.field(factory=dict)
+    sources: dict[str, DeclaredSource] = attrs.field(factory=dict)
+    plugins: PluginSettings = attrs.field(factory=PluginSettings)
+    base: Path = attrs.field(factory=Path.cwd)
+    origin: str = "configuration"

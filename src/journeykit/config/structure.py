@@ -1,0 +1,217 @@
+"""Strict structuring by cattrs, with mistakes told by their key path."""
+
+from __future__ import annotations
+
+import os
+
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import attrs
+
+from cattrs import (
+    ClassValidationError,
+    Converter,
+    IterableValidationError,
+    IterableValidationNote,
+)
+from cattrs.errors import ForbiddenExtraKeysError
+from cattrs.gen import make_dict_structure_fn
+
+from journeykit.config.secret import Secret
+from journeykit.model.journey import Rule
+from journeykit.model.times import parse_duration
+
+
+_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+class Structurer:
+    """
+    Reads tables into attrs classes and gathers what is wrong with them.
+
+    Args:
+        base: The directory that relative paths start from.
+    """
+
+    def __init__(self, base: Path) -> None:
+        self.problems: list[str] = []
+        self._converter = _make_converter(base)
+
+    def problem(self, where: str, what: str) -> None:
+        """Note that *what* is wrong at the key path *where*."""
+        self.problems.append(f"{where}: {what}")
+
+    def one(self, value: object, kind: Any, where: str) -> Any:
+        """Return *value* as a *kind*, or None with its problems noted."""
+        try:
+            return self._converter.structure(value, kind)
+        except Exception as error:  # noqa: BLE001 - cattrs wraps whatever a validator raises
+            self._note(error, where)
+            return None
+
+    def _note(self, error: BaseException, where: str) -> None:
+        if isinstance(error, ClassValidationError):
+            placed, others = error.group_exceptions()
+            for inner, note in placed:
+                path = f"{where}.{note.name}"
+                if isinstance(inner, KeyError):
+                    self.problem(path, f"is missing; expected {_name(note.type)}")
+                else:
+                    self._note(inner, path)
+            for inner in others:
+                self._note(inner, where)
+        elif isinstance(error, IterableValidationError):
+            for inner, place in error.group_exceptions()[0]:
+                index = f"[{place.index}]" if isinstance(place.index, int) else f".{place.index}"
+                self._note(inner, f"{where}{index}")
+        elif isinstance(error, ForbiddenExtraKeysError):
+            known = ", ".join(field.name for field in attrs.fields(error.cl) if field.init)
+            for name in sorted(error.extra_fields):
+                self.problem(f"{where}.{name}", f"is not known; the keys here are {known or 'none'}")
+        elif isinstance(error, BaseExceptionGroup):
+            for inner in error.exceptions:
+                self._note(inner, where)
+        else:
+            self.problem(where, str(error) or type(error).__name__)
+
+
+def _make_converter(base: Path) -> Converter:
+    converter = Converter(detailed_validation=True, forbid_extra_keys=True)
+    for kind in (str, int, float, bool):
+        converter.register_structure_hook(kind, _scalar(kind))
+    converter.register_structure_hook(timedelta, _duration)
+    converter.register_structure_hook(Path, lambda value, _: base / _text(value))
+    converter.register_structure_hook(Any, lambda value, _: value)
+    converter.register_structure_hook_func(
+        lambda kind: isinstance(kind, type) and issubclass(kind, Enum), _choice
+    )
+    converter.register_structure_hook_factory(attrs.has, lambda kind: _attrs_hook(converter, kind))
+    converter.register_structure_hook_factory(
+        lambda kind: get_origin(kind) in (tuple, list),
+        lambda kind: _sequence_hook(converter, kind),
+    )
+    converter.register_structure_hook_factory(
+        lambda kind: get_origin(kind) is dict, lambda kind: _mapping_hook(converter, kind)
+    )
+    return converter
+
+
+def _attrs_hook(converter: Converter, kind: type) -> Any:
+    structure = make_dict_structure_fn(
+        kind,
+        converter,
+        _cattrs_forbid_extra_keys=True,
+        _cattrs_detailed_validation=True,
+    )
+
+    def hook(value: object, _: object) -> Any:
+        if kind is Rule and isinstance(value, str):
+            return Rule(value)
+        if not isinstance(value, Mapping):
+            msg = f"expected {_name(kind)}, got {value!r}"
+            raise TypeError(msg)
+        built = structure(value, kind)
+        if isinstance(built, Secret):
+            _check_secret(built)
+        return built
+
+    return hook
+
+
+def _check_secret(secret: Secret) -> None:
+    problem = secret.problem()
+    if problem is not None:
+        msg = f"{problem}; set it before the start"
+        raise ValueError(msg)
+
+
+def _sequence_hook(converter: Converter, kind: Any) -> Any:
+    item = get_args(kind)[0]
+
+    def hook(value: object, _: object) -> Any:
+        if not isinstance(value, list | tuple):
+            msg = f"expected a list, got {value!r}"
+            raise TypeError(msg)
+        return get_origin(kind)(_each(converter, enumerate(value), item, kind).values())
+
+    return hook
+
+
+def _mapping_hook(converter: Converter, kind: Any) -> Any:
+    item = get_args(kind)[1]
+
+    def hook(value: object, _: object) -> Any:
+        if not isinstance(value, Mapping):
+            msg = f"expected a table, got {value!r}"
+            raise TypeError(msg)
+        return _each(converter, value.items(), item, kind)
+
+    return hook
+
+
+def _each(converter: Converter, items: Any, item: Any, kind: Any) -> dict[Any, Any]:
+    built: dict[Any, Any] = {}
+    errors: list[Exception] = []
+    for index, value in items:
+        try:
+            built[index] = converter.structure(value, item)
+        except Exception as error:  # noqa: BLE001 - gathered, and raised below
+            error.add_note(IterableValidationNote(f"at {index}", index, item))
+            errors.append(error)
+    if errors:
+        msg = "items"
+        raise IterableValidationError(msg, errors, kind)
+    return built
+
+
+def _scalar(kind: type) -> Any:
+    def hook(value: object, _: object) -> Any:
+        if kind is float and type(value) is int:
+            return float(value)
+        if type(value) is not kind:
+            msg = f"expected {_NAMES[kind]}, got {value!r}"
+            raise TypeError(msg)
+        return value
+
+    return hook
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        msg = f"expected a path, got {value!r}"
+        raise TypeError(msg)
+    return os.path.expanduser(value)
+
+
+def _duration(value: object, _: object) -> timedelta:
+    if not isinstance(value, str):
+        msg = f'expected a duration such as "90s", "24h" or "7d", got {value!r}'
+        raise TypeError(msg)
+    return parse_duration(value)
+
+
+def _choice(value: object, kind: Any) -> Any:
+    try:
+        return kind(value)
+    except ValueError:
+        options = ", ".join(f'"{option.value}"' for option in kind)
+        msg = f"expected one of {options}, got {value!r}"
+        raise ValueError(msg) from None
+
+
+def _name(kind: Any) -> str:
+    if kind is Rule:
+        return "an event name or a table with event, where and after"
+    if kind is Secret:
+        return 'a reference such as { env = "NAME" }'
+    if isinstance(kind, type) and attrs.has(kind):
+        return "a table"
+    if get_origin(kind) in (tuple, list):
+        return "a list"
+    if kind is timedelta:
+        return 'a duration such as "24h"'
+    return _NAMES.get(kind, "a value")

@@ -1,0 +1,94 @@
+"""What a sink is, and what it is handed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol, overload
+
+import attrs
+
+
+if TYPE_CHECKING:
+    from journeykit.model.event import Event, Stored
+
+
+@attrs.frozen
+class Rejection:
+    """
+    One event of a batch that the other side did not take.
+
+    Args:
+        id: The event's id.
+
+        reason: What the other side said, without personal data.
+
+        retryable: Whether the same event may be taken later.
+    """
+
+    id: str
+    reason: str
+    retryable: bool = attrs.field(default=False, kw_only=True)
+
+
+class Batch(Sequence["Event"]):
+    """
+    Events in Log order, decoded when they are looked at.
+
+    A sink that passes on what it is handed joins `lines` and never decodes.
+    """
+
+    def __init__(self, stored: Sequence[Stored]) -> None:
+        self._stored = tuple(stored)
+
+    @cached_property
+    def _events(self) -> tuple[Event, ...]:
+        return tuple(stored.event() for stored in self._stored)
+
+    @cached_property
+    def lines(self) -> tuple[bytes, ...]:
+        """The wire form of each event: one JSON object in UTF-8."""
+        return tuple(stored.wire() for stored in self._stored)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The id of each event."""
+        return tuple(stored.entry.id for stored in self._stored)
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    @overload
+    def __getitem__(self, index: int) -> Event: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Event]: ...
+
+    def __getitem__(self, index: int | slice) -> Event | Sequence[Event]:
+        return self._events[index]
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self._events)
+
+
+class Sink(Protocol):
+    """
+    Delivers events to one outside system.
+
+    The relay calls it from one thread, one batch at a time, and moves on when it returns.
+    After a crash the same events may come again: `event.id` tells.
+    """
+
+    name: str
+
+    def deliver(self, batch: Batch) -> Iterable[Rejection] | None:
+        """
+        Deliver *batch*; returns None if all was taken, else what was not.
+
+        Raises:
+            DeliveryError: Nothing was taken, or nobody knows.
+                Any other exception means the same, and that trying again may help.
+        """
+
+    def close(self) -> None:
+        """Let go of connections and files."""

@@ -1,0 +1,168 @@
+"""
+Every hook that a plugin can implement.
+
+A plugin is a module or an object with functions marked by `@hookimpl`.
+An implementation takes only the arguments that it needs, by these names.
+Arguments are only ever added.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import pluggy
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from journeykit.model.customer import Customer
+    from journeykit.model.event import Event
+    from journeykit.model.extension import Endpoint, SinkType, SourceType
+    from journeykit.model.journey import Instance, Journey
+    from journeykit.model.pain_point import PainPoint
+
+PROJECT: Final = "journeykit"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+#: Hooks whose names are fixed, but that nothing in this version asks.
+#: A plugin that implements one is told so.
+RESERVED: Final = frozenset({"select_prompt", "read_answer", "route_case"})
+
+
+@hookspec
+def register_sinks() -> Iterable[SinkType]:  # type: ignore[empty-body]
+    """
+    Return the kinds of sinks that this plugin adds.
+
+    Asked once, when a kit is built.
+    If it raises, the start fails and names the plugin.
+    """
+
+
+@hookspec
+def register_sources() -> Iterable[SourceType]:  # type: ignore[empty-body]
+    """
+    Return the kinds of sources that this plugin adds.
+
+    Asked once, when a kit is built.
+    If it raises, the start fails and names the plugin.
+    """
+
+
+@hookspec
+def register_journeys() -> Iterable[Journey]:  # type: ignore[empty-body]
+    """
+    Return the journeys that this plugin declares.
+
+    Asked once, when a kit is built.
+    If it raises, the start fails and names the plugin.
+    """
+
+
+@hookspec
+def register_rules() -> Iterable[Any]:  # type: ignore[empty-body]
+    """
+    Return the pain-point rules that this plugin adds.
+
+    Asked once, when a kit is built.
+    If it raises, the start fails and names the plugin.
+    This version runs `detect_pain_points` only: a plugin that returns rule objects stops the start.
+    """
+
+
+@hookspec
+def register_endpoints(settings: Any) -> Iterable[Endpoint]:  # type: ignore[empty-body]
+    """
+    Return HTTP endpoints to serve under the mount point.
+
+    Asked once, when a kit is built.
+    If it raises, the start fails and names the plugin.
+
+    Args:
+        settings: The kit's `Settings`.
+    """
+
+
+@hookspec
+def register_commands(cli: Any) -> None:
+    """
+    Add commands to the command line.
+
+    Asked when `journeykit` starts.
+    If it raises, its commands are missing and a warning names the plugin.
+
+    Args:
+        cli: The `click.Group` of the `journeykit` command.
+    """
+
+
+@hookspec
+def enrich_event(event: Event) -> Mapping[str, Any] | None:
+    """
+    Return properties to add to *event* before it enters the Log.
+
+    Properties that the app has set stay as they are.
+    If it raises, this plugin is skipped for this event.
+    """
+
+
+@hookspec
+def accept_event(event: Event) -> bool | None:
+    """
+    Return False to keep *event* out of the Log.
+
+    A withheld event is counted under the plugin's name.
+    If it raises, the event is parked under the plugin's name and can be replayed.
+    """
+
+
+@hookspec
+def detect_stage(event: Event, journey: Journey, instance: Instance) -> str | None:
+    """
+    Return the key of the stage that *event* brings *instance* to, or None for no opinion.
+
+    The first plugin with an opinion wins; the declared rules come last.
+    If it raises, the next one is asked.
+    """
+
+
+@hookspec
+def detect_pain_points(event: Event, customer: Customer) -> Iterable[PainPoint] | None:
+    """
+    Return or yield the pain points that *event* shows.
+
+    Asked once for each event that is not derived.
+    If it raises, what it had found for this event is dropped, and the others' findings stay.
+    """
+
+
+@hookspec
+def select_prompt(candidates: Any, customer: Customer, page: Any) -> Any:
+    """Choose among the prompts that may be shown; reserved, no version asks it yet."""
+
+
+@hookspec
+def read_answer(answer: Any) -> Mapping[str, Any] | None:
+    """Read a sentiment, themes or a root cause out of an answer; reserved, not asked yet."""
+
+
+@hookspec
+def route_case(case: Any) -> str | None:
+    """Return the owner of a new case; reserved, no version asks it yet."""
+
+
+@hookspec
+def event_parked(event: Event, sink: str, reason: str) -> None:
+    """
+    Hear that *event* was set aside.
+
+    Args:
+        event: What was parked.
+
+        sink: The sink that did not take it, or `plugin:NAME` where a plugin failed on it.
+
+        reason: What the sink or the plugin said.
+    """

@@ -1,0 +1,98 @@
+"""
+The fold that finds out which customers are the same person.
+
+An anonymous customer who is seen with a user id is that person from then on, with everything that
+they did before.
+Two known people are never made one: a cookie that was linked stays with its first person, and the
+second keeps only the events that name them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from journeykit.model import jsonbytes
+from journeykit.model.customer import customer_key
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from journeykit.model.event import Entry
+    from journeykit.store.projector import Step, View
+
+#: Anonymous key → the known customer's.
+LINKS: Final = "link"
+#: Known customer → the anonymous keys that are linked to them.
+MEMBERS: Final = "members"
+#: Customer → when they were seen, and how often.
+CUSTOMERS: Final = "customer"
+#: `customers` → how many there are.
+TOTALS: Final = "total"
+
+
+class Presence(NamedTuple):
+    """When a customer was first and last seen, in microseconds, and in how many events."""
+
+    first: int
+    last: int
+    events: int
+
+    @classmethod
+    def decode(cls, data: bytes) -> Presence:
+        """Return what `encode` has written."""
+        return cls(*jsonbytes.loads(data))
+
+    def joined(self, other: Presence) -> Presence:
+        """Return the presence of one who is both."""
+        return Presence(
+            min(self.first, other.first), max(self.last, other.last), self.events + other.events
+        )
+
+
+class IdentityFold:
+    """Sets the step's customer, and keeps who was seen when."""
+
+    def __call__(self, view: View, step: Step) -> Iterable[Entry]:
+        """Fold one event; nothing is derived."""
+        entry = step.stored.entry
+        anonymous = customer_key(None, entry.anonymous_id) if entry.anonymous_id else None
+        if entry.user_id and anonymous is not None:
+            if view.get(LINKS, anonymous, jsonbytes.loads) is None:
+                self._link(view, step, anonymous)
+        elif anonymous is not None:
+            step.customer = view.get(LINKS, anonymous, jsonbytes.loads) or anonymous
+        at = entry.occurred_at
+        self._meet(view, step.customer, Presence(at, at, 1))
+        return ()
+
+    def _link(self, view: View, step: Step, anonymous: str) -> None:
+        known = step.customer
+        members = view.get(MEMBERS, known, jsonbytes.loads) or []
+        view.put(LINKS, anonymous, known, jsonbytes.dumps)
+        view.put(MEMBERS, known, [*members, anonymous], jsonbytes.dumps)
+        before = view.get(CUSTOMERS, anonymous, Presence.decode)
+        if before is not None:
+            step.joined = (anonymous,)
+            view.put(CUSTOMERS, anonymous, None, jsonbytes.dumps_row)
+            _count_customers(view, -1)
+            self._meet(view, known, before)
+
+    @staticmethod
+    def _meet(view: View, customer: str, presence: Presence) -> None:
+        before = view.get(CUSTOMERS, customer, Presence.decode)
+        if before is None:
+            _count_customers(view, 1)
+        else:
+            presence = before.joined(presence)
+        view.put(CUSTOMERS, customer, presence, jsonbytes.dumps_row)
+
+
+def _count_customers(view: View, change: int) -> None:
+    count = view.get(TOTALS, "customers", jsonbytes.loads) or 0
+    view.put(TOTALS, "customers", count + change, jsonbytes.dumps)
+
+
+def members(view: View, customer: str) -> list[str]:
+    """Return every key under which the events of *customer* were recorded."""
+    return [customer, *(view.get(MEMBERS, customer, jsonbytes.loads) or [])]

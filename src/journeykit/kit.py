@@ -1,0 +1,423 @@
+"""`JourneyKit`, which an app holds: builds the parts and joins them."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import os
+import socket
+import threading
+import time
+import weakref
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from journeykit.capture import Bound, MemoryTail, Tracker
+from journeykit.capture import bind_customer as _bind_customer
+from journeykit.capture.context import current
+from journeykit.config import loader
+from journeykit.config.settings import ConsentMode, Settings
+from journeykit.delivery import builtin
+from journeykit.exceptions import ConfigError
+from journeykit.insight import CustomerStage, Report, customers, report
+from journeykit.journeys import declare, folds, plans
+from journeykit.model.customer import Customer
+from journeykit.model.event import DELIVER, HISTORICAL, Kind
+from journeykit.model.receipt import Receipt
+from journeykit.pipeline import Parts, Pipeline
+from journeykit.plugins import Plugins
+from journeykit.store import open_store
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+    from pathlib import Path
+
+    from journeykit.delivery.sink import Sink
+    from journeykit.model.extension import Endpoint
+    from journeykit.store.protocol import Parked, Store
+
+#: At exit, how long to wait for what is under way, in seconds.
+_EXIT_SECONDS: Final = 0.8
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
+class JourneyKit:
+    """
+    The one object that an app holds.
+
+    Building it reads declarations and opens nothing; the first `track()` starts the background
+    threads, in each process for itself.
+
+    Args:
+        settings: What is declared.
+
+        plugins: The app's own plugins: modules or objects with `@hookimpl` functions.
+
+        sinks: Sinks built in Python, besides those that *settings* declare.
+
+        store: A store of your own, instead of the one that *settings* name.
+
+        now: The clock, in microseconds since the epoch, for tests.
+
+        problems: Mistakes that were found already, to be told together with those found here.
+
+    Raises:
+        ConfigError: The declarations have mistakes; it names all of them.
+
+        PluginError: A plugin failed while it was asked what it adds.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        plugins: Plugins | Iterable[object] = (),
+        sinks: Iterable[Sink] = (),
+        store: Store | None = None,
+        now: Callable[[], int] = _now,
+        problems: Sequence[str] = (),
+    ) -> None:
+        core = settings.core
+        if not isinstance(plugins, Plugins):
+            disabled = settings.plugins.disabled
+            plugins = Plugins(plugins, builtin=[builtin], disabled=disabled)
+        plugins.strict = core.strict
+        plugins.register_rules()
+        journeys = (*settings.journeys, *plugins.register_journeys())
+        declared, mistakes = declare(journeys, settings.touchpoints, settings.names)
+        built, unbuilt = _build_sinks(settings, sinks)
+        store, unopened = _store(settings, store)
+        found = [*problems, *mistakes, *unbuilt, *unopened]
+        if found or store is None:
+            raise ConfigError(found, source=settings.origin)
+        self.settings = settings
+        self.plugins = plugins
+        self.endpoints: list[Endpoint] = plugins.register_endpoints(settings)
+        self.store = store
+        self._plans = plans(declared)
+        self._tail = MemoryTail(core.buffer_bytes)
+        self._tracker = Tracker(
+            self._tail,
+            source={"app": core.app or settings.base.name, "host": socket.gethostname()},
+            channels=declared.channels,
+            opt_in=settings.consent.mode is ConsentMode.OPT_IN,
+            strict=core.strict,
+            now=now,
+        )
+        self._parts = Parts(
+            store=store,
+            tail=self._tail,
+            plugins=plugins,
+            folds=folds(self._plans, plugins),
+            declaration=_fingerprint(settings, journeys, plugins),
+            sinks=built,
+            plugin_timeout=core.plugin_timeout.total_seconds(),
+            now=now,
+        )
+        self._pipeline: Pipeline | None = None
+        self._starting = threading.Lock()
+        self._closed = False
+
+    @classmethod
+    def from_toml(
+        cls,
+        path: str | Path,
+        *,
+        plugins: Iterable[object] = (),
+        sinks: Iterable[Sink] = (),
+        strict: bool | None = None,
+    ) -> JourneyKit:
+        """
+        Return the kit that the file at *path* declares.
+
+        Args:
+            plugins: The app's own plugins.
+
+            sinks: Sinks built in Python, besides those of the file.
+
+            strict: Overrides `[journeykit] strict`.
+
+        Raises:
+            ConfigError: The file has mistakes; it names all of them.
+
+            PluginError: A plugin failed while it was asked what it adds.
+        """
+        document = loader.parse(path)
+        loaded = Plugins(plugins, builtin=[builtin], disabled=document.disabled)
+        settings, problems = loader.structure(
+            document, loaded.register_sinks(), loaded.register_sources()
+        )
+        if strict is not None:
+            settings = attrs.evolve(settings, core=attrs.evolve(settings.core, strict=strict))
+        return cls(settings, plugins=loaded, sinks=sinks, problems=problems)
+
+    # Capture
+
+    def track(
+        self,
+        name: str,
+        properties: Mapping[str, Any] | None = None,
+        *,
+        customer: Customer | str | None = None,
+        at: datetime | None = None,
+        id: str | None = None,
+    ) -> Receipt:
+        """
+        Record that a customer met the company.
+
+        Costs microseconds and waits for nobody.
+
+        Args:
+            name: What happened: a standard name such as `"Product Added"`, or one of your own.
+
+            properties: What else to know about it; anything with a JSON form.
+
+            customer: Whom it happened to, as a `Customer` or a user id; the bound customer if not
+                given.
+
+            at: When it happened; now if not given.
+
+            id: An id of your own; a second event with the same id is left out.
+
+        Returns:
+            A receipt: truthy if the event was accepted, else with the reason.
+
+        Raises:
+            EventRejected: Only if the kit is strict.
+        """
+        return self._record(name, properties, customer=customer, at=at, id=id)
+
+    def track_history(
+        self,
+        name: str,
+        properties: Mapping[str, Any] | None = None,
+        *,
+        customer: Customer | str,
+        at: datetime,
+        id: str,
+        deliver: bool = False,
+    ) -> Receipt:
+        """
+        Record something that happened before journeykit was there.
+
+        It counts like any event, but is no news: it goes to no sink unless *deliver* is true.
+        The arguments are those of `track()`.
+        """
+        flags = HISTORICAL | DELIVER if deliver else HISTORICAL
+        return self._record(name, properties, customer=customer, at=at, id=id, flags=flags)
+
+    def identify(self, user_id: str, *, reason: str = "signed in") -> Receipt:
+        """
+        Record that the bound customer is the person *user_id*, and go on as that person.
+
+        What the anonymous customer did before becomes theirs.
+        Call it where somebody signs up or signs in, before the event that says so.
+        """
+        bound = current()
+        before = bound.customer if bound is not None else Customer()
+        person = attrs.evolve(before, user_id=str(user_id))
+        receipt = self._record(
+            "customer.identified",
+            None,
+            customer=person,
+            kind=Kind.FACT,
+            actor="customer",
+            reason=reason,
+        )
+        if bound is not None:
+            bound.rebind(person)
+        return receipt
+
+    def bind_customer(
+        self,
+        customer: Customer | str,
+        *,
+        channel: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        purposes: Iterable[str] | None = None,
+    ) -> AbstractContextManager[Bound]:
+        """Let every `track()` in a `with` block be about *customer*; see `bind_customer`."""
+        return _bind_customer(customer, channel=channel, context=context, purposes=purposes)
+
+    def _record(self, name: str, properties: Mapping[str, Any] | None, **more: Any) -> Receipt:
+        if self._closed:
+            return Receipt(None, "closed", "this kit was closed")
+        receipt = self._tracker.track(name, properties, **more)
+        if receipt:
+            (self._pipeline or self.start()).wake()
+        return receipt
+
+    # The stages of this process
+
+    def start(self) -> Pipeline:
+        """Start the background threads of this process; the first `track()` does it by itself."""
+        with self._starting:
+            if self._pipeline is None:
+                self._pipeline = Pipeline(self._parts)
+                self._pipeline.start()
+                _end_with_process(self)
+            return self._pipeline
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """
+        Wait until everything accepted so far is in the Log, folded, and delivered.
+
+        Returns:
+            False if *timeout* seconds were not enough; nothing is lost by that.
+        """
+        return self.start().flush(timeout)
+
+    def close(self, timeout: float = 5.0) -> bool:
+        """
+        Flush, then end the background threads and close the store.
+
+        Events tracked afterwards are refused as `closed`.
+        Returns whether the flush came to its end.
+        """
+        with self._starting:
+            pipeline, self._pipeline = self._pipeline, None
+            self._closed = True
+        flushed = True
+        if pipeline is not None:
+            flushed = pipeline.flush(timeout)
+            pipeline.stop(timeout)
+        self.store.close()
+        return flushed
+
+    def __enter__(self) -> JourneyKit:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _reset_after_fork(self) -> None:
+        self._starting = threading.Lock()
+        self._pipeline = None
+        self._tail.reset_after_fork()
+        self._tracker.reseed()
+        self.store.reset_after_fork()
+
+    # What it adds up to
+
+    def report(self) -> Report:
+        """Return the figures of all journeys, as far as events have been folded."""
+        return report(self.store, self._plans)
+
+    def customers(self, journey: str, limit: int = 50) -> list[CustomerStage]:
+        """
+        Return which stage each customer of a journey is in, the latest seen first.
+
+        Args:
+            journey: The journey's key; of several versions the highest.
+
+        Raises:
+            LookupError: There is no such journey.
+        """
+        found = [plan for plan in self._plans if plan.journey.key == journey]
+        if not found:
+            known = ", ".join(sorted({plan.journey.key for plan in self._plans})) or "none"
+            msg = f"there is no journey {journey!r}; there are: {known}"
+            raise LookupError(msg)
+        plan = max(found, key=lambda plan: plan.journey.version)
+        return customers(self.store, plan, limit)
+
+    def status(self) -> dict[str, Any]:
+        """Return what a person who runs the shop wants to know, as JSON values."""
+        pipeline = self._pipeline
+        relays = {relay.sink.name: relay for relay in pipeline.relays} if pipeline else {}
+        parked = Counter(item.owner for item in self.store.parked(limit=100_000))
+        return {
+            "store": self.store.name,
+            "store_error": pipeline.store_error if pipeline else None,
+            "process": os.getpid(),
+            "started": pipeline is not None,
+            "leads": pipeline is not None and pipeline.leads,
+            "waiting": len(self._tail),
+            "receipts": dict(self._tracker.counts),
+            "counters": self.store.counters(),
+            "parked": dict(parked),
+            "sinks": [
+                {
+                    "name": sink.name,
+                    "failures": relays[sink.name].failures if sink.name in relays else 0,
+                    "last_error": relays[sink.name].last_error if sink.name in relays else None,
+                    "behind": bool(self.store.read(self.store.cursor(f"sink:{sink.name}"), 1)),
+                }
+                for sink in self._parts.sinks
+            ],
+            "tripped": [attrs.asdict(trip) for trip in pipeline.trips] if pipeline else [],
+        }
+
+    # Parked events
+
+    def parked(self, owner: str | None = None, *, limit: int = 100) -> list[Parked]:
+        """
+        Return events that were set aside, oldest first.
+
+        Args:
+            owner: `"sink:NAME"` or `"plugin:NAME"`; None for all.
+        """
+        return self.store.parked(owner, limit=limit)
+
+    def replay_parked(self, owner: str | None = None) -> int:
+        """Try parked events once more, in the background; returns how many."""
+        count = self.store.replay(owner)
+        self.start().look()
+        return count
+
+
+def _store(settings: Settings, store: Store | None) -> tuple[Store | None, list[str]]:
+    if store is not None:
+        return store, []
+    try:
+        return open_store(settings.core.store, str(settings.base)), []
+    except ConfigError as error:
+        return None, list(error.problems)
+
+
+def _build_sinks(settings: Settings, given: Iterable[Sink]) -> tuple[list[Sink], list[str]]:
+    sinks, problems = list(given), []
+    for name, declared in settings.sinks.items():
+        try:
+            sinks.append(declared.type.build(name, declared.settings))
+        except Exception as error:  # noqa: BLE001 - a plugin's own code; told with its key path
+            problems.append(f"sinks.{name}: {type(error).__name__}: {error}")
+    for name, count in Counter(sink.name for sink in sinks).items():
+        if count > 1:
+            problems.append(f"sinks: {name!r} is declared {count} times; give each its own name")
+    return sinks, problems
+
+
+def _fingerprint(settings: Settings, journeys: Sequence[object], plugins: Plugins) -> str:
+    """Return what changes when the same Log would fold to another State."""
+    hooks = [
+        hook for hook in ("detect_stage", "detect_pain_points") if plugins.implements(hook)
+    ]
+    parts = repr((journeys, settings.touchpoints, sorted(settings.names.items()), hooks))
+    return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
+
+
+def _end_with_process(kit: JourneyKit) -> None:
+    reference = weakref.ref(kit)
+
+    def close() -> None:
+        alive = reference()
+        if alive is not None:
+            alive.close(_EXIT_SECONDS)
+
+    def reset() -> None:
+        alive = reference()
+        if alive is not None:
+            alive._reset_after_fork()  # noqa: SLF001 - our own
+
+    atexit.register(close)
+    os.register_at_fork(after_in_child=reset)

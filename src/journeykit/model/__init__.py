@@ -1,0 +1,27 @@
+"""Declarations and records: frozen values, no I/O, no clock."""
+
+from __future__ import annotations
+
+from journeykit.model.customer import Customer
+from journeykit.model.event import Entry, Event, Kind, Stored
+from journeykit.model.journey import Goal, Instance, Journey, Rule, Stage, Touchpoint
+from journeykit.model.pain_point import PainPoint, Severity
+from journeykit.model.receipt import Receipt
+
+
+__all__ = [
+    "Customer",
+    "Entry",
+    "Event",
+    "Goal",
+    "Instance",
+    "Journey",
+    "Kind",
+    "PainPoint",
+    "Receipt",
+    "Rule",
+    "Severity",
+    "Stage",
+    "Stored",
+    "Touchpoint",
+]

@@ -1,0 +1,42 @@
+"""Who an event happened to."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen
+class Customer:
+    """
+    One customer as an event saw them.
+
+    Args:
+        user_id: The shop's own id of a known person.
+
+        anonymous_id: The first-party cookie's value.
+
+        session_id: One visit.
+            It groups events, and names nobody.
+    """
+
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    session_id: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.user_id or self.anonymous_id)
+
+    @property
+    def key(self) -> str:
+        """The id that State is kept under: the known person's if there is one."""
+        return customer_key(self.user_id, self.anonymous_id)
+
+    @classmethod
+    def of(cls, value: Customer | str | int) -> Customer:
+        """Return *value* if it is a customer already, else the known person with that id."""
+        return value if isinstance(value, Customer) else cls(user_id=str(value))
+
+
+def customer_key(user_id: str | None, anonymous_id: str | None) -> str:
+    """Return the key of a customer; known and anonymous ids never share one."""
+    return f"u:{user_id}" if user_id else f"a:{anonymous_id}"

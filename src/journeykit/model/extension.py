@@ -1,0 +1,71 @@
+"""What plugins register: kinds of sinks and sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+
+def _check_settings(_: object, __: object, value: object) -> None:
+    if not isinstance(value, type) or not attrs.has(value):
+        msg = f"settings must be an attrs class, got {value!r}"
+        raise TypeError(msg)
+
+
+@attrs.frozen
+class SinkType:
+    """
+    A kind of sink that `[sinks.NAME] type = "…"` can name.
+
+    Args:
+        name: What the configuration calls it.
+
+        settings: The attrs class of its settings; `journeykit.toml` is read into it strictly.
+
+        build: Called with the sink's name and its settings; returns the sink.
+            It must not connect: the first `deliver` does.
+    """
+
+    name: str = attrs.field(validator=attrs.validators.instance_of(str))
+    settings: type = attrs.field(validator=_check_settings)
+    build: Callable[[str, Any], Any] = attrs.field(validator=attrs.validators.is_callable())
+
+
+@attrs.frozen
+class SourceType:
+    """
+    A kind of source that `[sources.NAME] type = "…"` can name.
+
+    Args:
+        name: What the configuration calls it.
+
+        settings: The attrs class of its settings.
+
+        build: Called with the source's name and its settings; returns an object whose `read()`
+            yields one mapping of columns after another.
+            `journeykit import NAME` maps the columns as it does those of a file.
+    """
+
+    name: str = attrs.field(validator=attrs.validators.instance_of(str))
+    settings: type = attrs.field(validator=_check_settings)
+    build: Callable[[str, Any], Any] = attrs.field(validator=attrs.validators.is_callable())
+
+
+@attrs.frozen
+class Endpoint:
+    """
+    An HTTP endpoint that a plugin adds under the mount point.
+
+    Args:
+        path: Below the mount point, without a leading slash: `"zapier/subscribe"`.
+
+        methods: Upper case.
+
+        handle: Called with a `journeykit.web.Request`; returns a `journeykit.web.Response`.
+    """
+
+    path: str = attrs.field(validator=attrs.validators.matches_re(r"[^/\s][^\s]*"))
+    methods: tuple[str, ...] = attrs.field(converter=tuple)
+    handle: Callable[[Any], Any] = attrs.field(validator=attrs.validators.is_callable())

@@ -1,0 +1,217 @@
+"""Declarations: journeys, their stages, touchpoints."""
+
+from __future__ import annotations
+
+import re
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from journeykit.model.customer import Customer
+
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+_KEY = re.compile(r"[a-z0-9][a-z0-9_-]*")
+
+
+def _check_key(_: object, field: attrs.Attribute[str], value: str) -> None:
+    if not isinstance(value, str) or not _KEY.fullmatch(value):
+        msg = (
+            f"{field.name} is {value!r}; write lower-case letters, digits, '-' and '_', "
+            f"as in 'checkout'"
+        )
+        raise ValueError(msg)
+
+
+def _check_positive(_: object, field: attrs.Attribute[int], value: int) -> None:
+    if value < 1:
+        msg = f"{field.name} is {value}; the first version is 1"
+        raise ValueError(msg)
+
+
+def _check_name(_: object, field: attrs.Attribute[str], value: str) -> None:
+    problem = name_problem(value)
+    if problem is not None:
+        msg = f"{field.name} {problem}"
+        raise ValueError(msg)
+
+
+def name_problem(name: object) -> str | None:
+    """Return what is wrong with an event's name, or None: 1 to 200 printable characters."""
+    if not isinstance(name, str):
+        return f"is {type(name).__name__}, not text"
+    if not name or name != name.strip():
+        return "is empty" if not name.strip() else "has white space around it"
+    if len(name) > _NAME_LENGTH:
+        return f"has {len(name)} characters; {_NAME_LENGTH} is the most"
+    return None if name.isprintable() else "has a character that cannot be printed"
+
+
+_NAME_LENGTH = 200
+
+
+@attrs.frozen
+class Rule:
+    """
+    One way into a stage: an event of this name.
+
+    Args:
+        event: The event's name; names that mean the same count too.
+
+        where: Property → the value that it must have, or a list of such values.
+
+        after: The name of an event that must have come earlier in the same instance.
+            A rule with `after` is tried before one without.
+    """
+
+    event: str = attrs.field(validator=_check_name)
+    where: dict[str, Any] = attrs.field(factory=dict, kw_only=True)
+    after: str | None = attrs.field(
+        default=None, kw_only=True, validator=attrs.validators.optional(_check_name)
+    )
+
+
+def _to_rules(values: list[Rule | str] | tuple[Rule | str, ...]) -> tuple[Rule, ...]:
+    return tuple(Rule(value) if isinstance(value, str) else value for value in values)
+
+
+@attrs.frozen
+class Stage:
+    """
+    One part of a journey.
+
+    Args:
+        key: Its name in figures and events.
+
+        enter: The rules that bring a customer here; a plain event name is a rule.
+
+        title: What people read; the key with a capital if not given.
+
+        expected: How long customers should need here; shown beside the stage.
+
+        owner: Who answers for this stage.
+    """
+
+    key: str = attrs.field(validator=_check_key)
+    enter: tuple[Rule, ...] = attrs.field(default=(), kw_only=True, converter=_to_rules)
+    title: str = attrs.field(
+        kw_only=True,
+        default=attrs.Factory(
+            lambda self: self.key.replace("_", " ").replace("-", " ").capitalize(), takes_self=True
+        ),
+    )
+    expected: timedelta | None = attrs.field(default=None, kw_only=True)
+    owner: str | None = attrs.field(default=None, kw_only=True)
+
+
+@attrs.frozen
+class Goal:
+    """
+    What completes a journey.
+
+    Args:
+        event: The name of the event that completes it.
+
+        value: The property that holds what the completion is worth.
+
+        within: How soon after the instance began it must happen to count.
+    """
+
+    event: str = attrs.field(validator=_check_name)
+    value: str | None = attrs.field(default=None, kw_only=True)
+    within: timedelta | None = attrs.field(default=None, kw_only=True)
+
+
+@attrs.frozen(kw_only=True)
+class Journey:
+    """
+    A declared, versioned path.
+
+    Args:
+        key: Its name in figures and events.
+
+        version: Counts up when the declaration changes.
+
+        stages: In their order.
+            With `extends`, a stage replaces the template's stage of the same key.
+
+        extends: The name of a template, such as `"ecommerce"`.
+
+        instance_by: The property that tells instances apart, such as `"cart_id"`.
+            None: one instance a customer.
+
+        goal: What completes an instance.
+
+        title, owner, personas: For people.
+    """
+
+    key: str = attrs.field(validator=_check_key)
+    version: int = attrs.field(validator=_check_positive)
+    stages: tuple[Stage, ...] = attrs.field(default=(), converter=tuple)
+    extends: str | None = None
+    instance_by: str | None = None
+    goal: Goal | None = None
+    title: str = attrs.field(
+        default=attrs.Factory(lambda self: self.key.replace("_", " ").capitalize(), takes_self=True)
+    )
+    owner: str | None = None
+    personas: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+
+    @property
+    def label(self) -> str:
+        """Key and version: `"shop@1"`."""
+        return f"{self.key}@{self.version}"
+
+
+@attrs.frozen
+class Touchpoint:
+    """
+    A declared point of contact.
+
+    Args:
+        name: The name of the events that it gives rise to.
+
+        channel: Where it takes place: `"web"`, `"email"`, `"store"`.
+            Events of this name carry it.
+
+        stage: The key of the stage that it belongs to, in every journey that has such a stage.
+
+        owner: Who answers for it.
+    """
+
+    name: str = attrs.field(validator=_check_name)
+    channel: str | None = attrs.field(default=None, kw_only=True)
+    stage: str | None = attrs.field(default=None, kw_only=True)
+    owner: str | None = attrs.field(default=None, kw_only=True)
+
+
+@attrs.frozen(kw_only=True)
+class Instance:
+    """
+    One customer's run through one journey, as plugins see it.
+
+    Args:
+        journey, version: Which journey.
+
+        customer: The customer as the last event saw them.
+
+        value: The value of the property that `instance_by` names; empty for one a customer.
+
+        stage: The key of the current stage; None before the first.
+
+        furthest: The key of the highest stage reached.
+
+        started_at: When its first event occurred.
+    """
+
+    journey: str
+    version: int
+    customer: Customer
+    value: str = ""
+    stage: str | None = None
+    furthest: str | None = None
+    started_at: datetime | None = None

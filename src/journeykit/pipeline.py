@@ -1,0 +1,255 @@
+"""
+The stages of the path in one process: committer, projector, a relay for each sink.
+
+What is not declared does not run: without journeys no projector, without sinks no relay.
+Projector and relays run in one process of a host at a time, the one that holds their lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from journeykit.delivery.relay import Relay
+from journeykit.exceptions import StoreError
+from journeykit.runtime import Ticker, Worker
+from journeykit.store.committer import Committer
+from journeykit.store.projector import Projector
+from journeykit.store.protocol import PROJECTOR
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from journeykit.capture.tail import Tail
+    from journeykit.delivery.sink import Sink
+    from journeykit.plugins import Plugins
+    from journeykit.store.projector import Fold
+    from journeykit.store.protocol import Lease, Position, Store
+
+#: How often `flush` looks whether all is done, in seconds.
+_LOOK: Final = 0.005
+
+_log = logging.getLogger("journeykit")
+
+
+@attrs.frozen
+class Parts:
+    """What a pipeline is made of."""
+
+    store: Store
+    tail: Tail
+    plugins: Plugins
+    folds: Sequence[Fold]
+    declaration: str
+    sinks: Sequence[Sink]
+    plugin_timeout: float
+    now: Callable[[], int]
+
+
+@attrs.frozen
+class Trip:
+    """
+    A plugin that hung.
+
+    Args:
+        plugin, hook: Who, and where.
+
+        stage: The worker that was waiting for it.
+
+        position: From which place in the Log on the plugin is not asked; None where it hung before
+            the Log.
+    """
+
+    plugin: str
+    hook: str
+    stage: str
+    position: Position = None
+
+
+class Led:
+    """A stage that runs only while this process leads it."""
+
+    def __init__(
+        self, store: Store, role: str, step: Callable[[], float | None], began: Callable[[], None]
+    ) -> None:
+        self._store = store
+        self._role = role
+        self._step = step
+        self._began = began
+        self._lease: Lease | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process leads."""
+        return self._lease is not None
+
+    def step(self) -> float | None:
+        """Do a slice of work, if this process leads or can begin to."""
+        if self._lease is None:
+            self._lease = self._store.lead(self._role)
+            if self._lease is None:
+                return None
+            self._began()
+        return self._step()
+
+    def release(self) -> None:
+        """Let another process lead."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.release()
+
+
+class Pipeline:
+    """Builds the stages from *parts* and runs them."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.trips: list[Trip] = []
+        #: What the store said last, while it does not work.
+        self.store_error: str | None = None
+        self._signal: object = None
+        self.committer = Committer(
+            parts.store, parts.tail, parts.plugins, now=parts.now, committed=self._committed
+        )
+        self.projector = Projector(
+            parts.store, parts.folds, declaration=parts.declaration, now=parts.now,
+            projected=self._wake_relays,
+        )
+        self.relays = [
+            Relay(parts.store, sink, parts.plugins, now=parts.now) for sink in parts.sinks
+        ]
+        self._led: list[tuple[Led, Worker]] = []
+        self._commit = Worker("committer", self._guarded(self.committer.step))
+        self.committer.right = self._commit.right_to_commit
+        if parts.folds:
+            self._project = self._lead(PROJECTOR, self.projector, self.projector.forget)
+        self._relay_workers = [
+            self._lead(relay.owner, relay, lambda: None) for relay in self.relays
+        ]
+        self._workers = (self._commit, *(worker for _, worker in self._led))
+        self._ticker = Ticker(
+            self._workers, timeout=parts.plugin_timeout, tripped=self._tripped, tick=self._tick
+        )
+
+    def start(self) -> None:
+        """Start the threads."""
+        for worker in self._workers:
+            worker.start()
+        self._ticker.start()
+
+    def wake(self) -> None:
+        """Tell the committer that the tail has something."""
+        self._commit.wake()
+
+    def look(self) -> None:
+        """Let every stage look for work now."""
+        for worker in self._workers:
+            worker.wake()
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything accepted so far is committed, folded and delivered."""
+        deadline = time.monotonic() + timeout
+        self.committer.hurry = True
+        try:
+            while not self._settled():
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(_LOOK)
+        finally:
+            self.committer.hurry = False
+        return True
+
+    def stop(self, timeout: float) -> None:
+        """End the threads after what they are doing; waits *timeout* seconds at most."""
+        deadline = time.monotonic() + timeout
+        self._ticker.stop()
+        for worker in self._workers:
+            worker.stop()
+        for worker in self._workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
+        for led, _ in self._led:
+            led.release()
+        for sink in self._parts.sinks:
+            _close(sink)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process runs the projector."""
+        return bool(self._parts.folds) and self._led[0][0].leads
+
+    def _lead(self, role: str, stage: Projector | Relay, began: Callable[[], None]) -> Worker:
+        led = Led(self._parts.store, role, stage.step, began)
+        worker = Worker(role.replace(":", "-"), self._guarded(led.step))
+        stage.right = worker.right_to_commit
+        self._led.append((led, worker))
+        return worker
+
+    def _guarded(self, step: Callable[[], float | None]) -> Callable[[], float | None]:
+        def guarded() -> float | None:
+            try:
+                delay = step()
+            except StoreError as error:
+                self.store_error = str(error)
+                raise
+            self.store_error = None
+            return delay
+
+        return guarded
+
+    def _settled(self) -> bool:
+        store = self._parts.store
+        if len(self._parts.tail):
+            self.wake()
+            return False
+        readers = [PROJECTOR] if self._parts.folds else []
+        readers += [relay.owner for relay in self.relays]
+        try:
+            return not any(store.read(store.cursor(reader), 1) for reader in readers)
+        except StoreError as error:
+            self.store_error = str(error)
+            return False
+
+    def _committed(self) -> None:
+        if self._parts.folds:
+            self._project.wake()
+        self._wake_relays()
+
+    def _wake_relays(self) -> None:
+        for worker in self._relay_workers:
+            worker.wake()
+
+    def _tick(self) -> None:
+        signal = self._parts.store.signal()
+        changed, self._signal = signal != self._signal, signal
+        if changed:
+            self._commit.wake()
+        for led, worker in self._led:
+            if changed or not led.leads:
+                worker.wake()
+
+    def _tripped(self, plugin: str, hook: str, stage: str) -> None:
+        loaded = self._parts.plugins.named(plugin)
+        if loaded is None or loaded.tripped is not None:
+            return
+        loaded.tripped = hook
+        position = self.projector.reading if stage == PROJECTOR else None
+        self.trips.append(Trip(plugin, hook, stage, position))
+        _log.error("journeykit.plugin_tripped", extra={"plugin": plugin, "hook": hook})
+        try:
+            self._parts.store.count({f"tripped:{plugin}:{hook}": 1})
+        except StoreError as error:
+            self.store_error = str(error)
+
+
+def _close(sink: Sink) -> None:
+    try:
+        sink.close()
+    except Exception as error:  # noqa: BLE001 - a sink that cannot close does not keep the host
+        _log.warning(
+            "journeykit.sink_not_closed", extra={"sink": sink.name, "error": type(error).__name__}
+        )

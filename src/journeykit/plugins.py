@@ -1,0 +1,434 @@
+"""
+Finds plugins, puts them in order, and keeps each from harming the others.
+
+Every hook is one typed method of `Plugins`; the rest of journeykit never touches pluggy.
+Order: the app's plugins as listed, then installed ones by name, then the built-in ones;
+`tryfirst` and `trylast` are honoured.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import logging
+import os
+import time
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pluggy
+
+from journeykit import hookspecs
+from journeykit.exceptions import PluginError
+from journeykit.model.extension import Endpoint, SinkType, SourceType
+from journeykit.model.journey import Journey
+from journeykit.model.pain_point import PainPoint
+from journeykit.runtime import current_call
+
+
+if TYPE_CHECKING:
+    from journeykit.model.customer import Customer
+    from journeykit.model.event import Event
+    from journeykit.model.journey import Instance
+
+_log = logging.getLogger("journeykit")
+
+#: Names of plugins to leave out, separated by commas.
+DISABLED_VARIABLE = "JOURNEYKIT_DISABLED_PLUGINS"
+
+
+@attrs.define
+class Plugin:
+    """
+    One loaded plugin, and what it has cost.
+
+    Args:
+        name: Its entry point's name, its module's, or its `name` attribute.
+
+        origin: `"app"`, `"built-in"`, or the distribution and version that it came from.
+
+        hooks: The hooks that it implements.
+
+        calls, errors, seconds: How often it was asked, failed, and for how long it ran.
+
+        tripped: The hook in which it hung; it is not asked again until the process restarts.
+    """
+
+    name: str
+    origin: str
+    hooks: tuple[str, ...] = ()
+    calls: int = 0
+    errors: int = 0
+    seconds: float = 0.0
+    tripped: str | None = None
+
+
+@attrs.frozen
+class _Implementation:
+    plugin: Plugin
+    function: Callable[..., Any]
+    arguments: tuple[str, ...]
+
+
+class PluginFailure(Exception):
+    """A plugin failed inside a run-time hook; `plugin` is its name."""
+
+    def __init__(self, plugin: str, reason: str) -> None:
+        self.plugin = plugin
+        super().__init__(reason)
+
+
+class Plugins:
+    """
+    The plugins of one kit.
+
+    Args:
+        app: The app's own plugins: modules or objects.
+
+        builtin: Plugins of journeykit itself, asked last.
+
+        installed: Whether to look for installed plugins.
+
+        strict: Whether run-time errors of plugins are raised instead of counted, for tests.
+
+        disabled: Names of plugins to leave out, besides those in `JOURNEYKIT_DISABLED_PLUGINS`.
+
+    Raises:
+        PluginError: A plugin cannot be loaded, or implements no such hook.
+    """
+
+    def __init__(
+        self,
+        app: Iterable[object] = (),
+        *,
+        builtin: Iterable[object] = (),
+        installed: bool = True,
+        strict: bool = False,
+        disabled: Iterable[str] = (),
+    ) -> None:
+        self.strict = strict
+        self._disabled = {*disabled, *os.environ.get(DISABLED_VARIABLE, "").split(",")} - {""}
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._plugins: dict[object, Plugin] = {}
+        found = [(_name_of(plugin), "app", plugin) for plugin in app]
+        found += _installed(self._disabled) if installed else []
+        found += [(_name_of(plugin), "built-in", plugin) for plugin in builtin]
+        # pluggy asks the last registered first.
+        for name, origin, plugin in reversed(found):
+            self._register(name, origin, plugin)
+        self._refuse_unknown_hooks()
+        self._hooks = {name: self._implementations(name) for name in _hook_names()}
+
+    def __iter__(self) -> Iterable[Plugin]:
+        return iter(reversed(self._plugins.values()))
+
+    def named(self, name: str) -> Plugin | None:
+        """Return the plugin of this name."""
+        return next((plugin for plugin in self._plugins.values() if plugin.name == name), None)
+
+    def implements(self, hook: str) -> bool:
+        """Return whether any plugin implements *hook*."""
+        return bool(self._hooks[hook])
+
+    # At start: a failure stops it.
+
+    def register_sinks(self) -> dict[str, SinkType]:
+        """Return the kinds of sinks by name."""
+        return self._collect_by_name("register_sinks", SinkType)
+
+    def register_sources(self) -> dict[str, SourceType]:
+        """Return the kinds of sources by name."""
+        return self._collect_by_name("register_sources", SourceType)
+
+    def register_journeys(self) -> list[Journey]:
+        """Return the journeys that plugins declare."""
+        return [journey for _, journey in self._collect("register_journeys", Journey)]
+
+    def register_endpoints(self, settings: object) -> list[Endpoint]:
+        """Return the endpoints that plugins add."""
+        return [
+            point for _, point in self._collect("register_endpoints", Endpoint, settings=settings)
+        ]
+
+    def register_rules(self) -> None:
+        """Refuse rule objects, which this version does not run."""
+        for plugin, rule in self._collect("register_rules", object):
+            problem = (
+                f"it returned the rule object {type(rule).__name__}, and this version runs "
+                f"detect_pain_points only; return nothing, or use that hook"
+            )
+            raise PluginError(plugin.name, "register_rules", problem)
+
+    def register_commands(self, cli: object) -> list[str]:
+        """Let plugins add commands; returns one line for each plugin that could not."""
+        problems = []
+        for implementation in self._hooks["register_commands"]:
+            try:
+                implementation.function(*_pick(implementation, {"cli": cli}))
+            except Exception as error:  # noqa: BLE001 - isolation: the other commands stay
+                problems.append(
+                    f"plugin {implementation.plugin.name!r} failed in register_commands, so its "
+                    f"commands are missing: {_describe(error)}"
+                )
+        return problems
+
+    # At run time: a failure stays with its plugin.
+
+    def enrich_event(self, event: Event) -> dict[str, Any]:
+        """Return the properties that plugins add; the first to name one wins."""
+        added: dict[str, Any] = {}
+        for _, answer in self._ask("enrich_event", _mapping, event=event):
+            for key, value in (answer or {}).items():
+                added.setdefault(key, value)
+        return {key: value for key, value in added.items() if key not in event.properties}
+
+    def accept_event(self, event: Event) -> str | None:
+        """
+        Return the name of the plugin that withholds *event*, or None.
+
+        Raises:
+            PluginFailure: A plugin could not tell; nobody knows whether the event may be kept.
+        """
+        for implementation in self._hooks["accept_event"]:
+            plugin = implementation.plugin
+            if plugin.tripped is not None:
+                raise PluginFailure(plugin.name, f"tripped in {plugin.tripped}")
+            try:
+                answer = self._call(implementation, "accept_event", _verdict, {"event": event})
+            except _Failed as failed:
+                raise PluginFailure(plugin.name, failed.reason) from None
+            if answer is False:
+                return plugin.name
+        return None
+
+    def detect_stage(self, event: Event, journey: Journey, instance: Instance) -> str | None:
+        """Return the first stage that a plugin names."""
+        keys = {stage.key for stage in journey.stages}
+
+        def check(answer: object) -> str | None:
+            if answer is None or answer in keys:
+                return answer  # type: ignore[return-value]
+            msg = f"{answer!r} is no stage of {journey.label}"
+            raise ValueError(msg)
+
+        answers = self._ask(
+            "detect_stage", check, event=event, journey=journey, instance=instance
+        )
+        return next((stage for _, stage in answers if stage is not None), None)
+
+    def detect_pain_points(self, event: Event, customer: Customer) -> list[tuple[str, PainPoint]]:
+        """Return what plugins find, each with the plugin's name."""
+        return [
+            (plugin.name, point)
+            for plugin, points in self._ask(
+                "detect_pain_points", _pain_points, event=event, customer=customer
+            )
+            for point in points
+        ]
+
+    def event_parked(self, event: Event, sink: str, reason: str) -> None:
+        """Tell plugins that *event* was set aside."""
+        for _ in self._ask("event_parked", _anything, event=event, sink=sink, reason=reason):
+            pass
+
+    # How a hook is asked.
+
+    def _ask(
+        self, hook: str, check: Callable[[Any], Any], **arguments: Any
+    ) -> Iterable[tuple[Plugin, Any]]:
+        for implementation in self._hooks[hook]:
+            if implementation.plugin.tripped is None:
+                try:
+                    yield implementation.plugin, self._call(implementation, hook, check, arguments)
+                except _Failed:
+                    continue
+
+    def _call(
+        self,
+        implementation: _Implementation,
+        hook: str,
+        check: Callable[[Any], Any],
+        arguments: Mapping[str, Any],
+    ) -> Any:
+        plugin, call = implementation.plugin, current_call()
+        started = time.monotonic()
+        if call is not None:
+            call.plugin, call.hook, call.since = plugin.name, hook, started
+        try:
+            return check(implementation.function(*_pick(implementation, arguments)))
+        except (Exception, SystemExit) as error:
+            if self.strict:
+                raise
+            plugin.errors += 1
+            if plugin.errors & (plugin.errors - 1) == 0:
+                _log.warning(
+                    "journeykit.plugin_failed",
+                    extra={
+                        "plugin": plugin.name,
+                        "hook": hook,
+                        "error": type(error).__name__,
+                        "errors": plugin.errors,
+                    },
+                )
+            raise _Failed(_describe(error)) from None
+        finally:
+            if call is not None:
+                call.since = None
+            plugin.calls += 1
+            plugin.seconds += time.monotonic() - started
+
+    def _collect(self, hook: str, kind: type, **arguments: Any) -> list[tuple[Plugin, Any]]:
+        collected = []
+        for implementation in self._hooks[hook]:
+            name = implementation.plugin.name
+            try:
+                answer = implementation.function(*_pick(implementation, arguments))
+                items = list(answer if answer is not None else ())
+            except (Exception, SystemExit) as error:
+                raise PluginError(name, hook, _describe(error)) from error
+            for item in items:
+                if not isinstance(item, kind):
+                    problem = f"it returned {item!r}, not a {kind.__name__}"
+                    raise PluginError(name, hook, problem)
+                collected.append((implementation.plugin, item))
+        return collected
+
+    def _collect_by_name(self, hook: str, kind: type) -> dict[str, Any]:
+        types: dict[str, Any] = {}
+        owners: dict[str, str] = {}
+        for plugin, item in self._collect(hook, kind):
+            if item.name in types:
+                problem = f"{item.name!r} is registered by {owners[item.name]!r} already"
+                raise PluginError(plugin.name, hook, problem)
+            types[item.name], owners[item.name] = item, plugin.name
+        return types
+
+    # How plugins are found.
+
+    def _register(self, name: str, origin: str, plugin: object) -> None:
+        if name in self._disabled:
+            return
+        if inspect.isclass(plugin):
+            problem = f"{name} is a class; pass an object of it, {name}()"
+            raise PluginError(name, "loading", problem)
+        if self.named(name) is not None:
+            raise PluginError(name, "loading", "another plugin has this name already")
+        try:
+            self._manager.register(plugin, name)
+        except (pluggy.PluginValidationError, ValueError) as error:
+            raise PluginError(name, "loading", " ".join(str(error).split())) from None
+        callers = self._manager.get_hookcallers(plugin) or []
+        hooks = tuple(sorted(caller.name for caller in callers))
+        self._plugins[plugin] = Plugin(name, origin, hooks)
+        reserved = sorted(hookspecs.RESERVED.intersection(hooks))
+        if reserved:
+            _log.warning(
+                "journeykit.hook_not_asked_yet", extra={"plugin": name, "hooks": reserved}
+            )
+
+    def _refuse_unknown_hooks(self) -> None:
+        known = set(_hook_names())
+        for plugin, loaded in self._plugins.items():
+            for caller in self._manager.get_hookcallers(plugin) or []:
+                if caller.name not in known and not _optional(caller, plugin):
+                    problem = f"journeykit has no such hook; it has {', '.join(sorted(known))}"
+                    raise PluginError(loaded.name, caller.name, problem)
+
+    def _implementations(self, hook: str) -> tuple[_Implementation, ...]:
+        caller = getattr(self._manager.hook, hook)
+        implementations = []
+        for implementation in reversed(caller.get_hookimpls()):
+            plugin = self._plugins[implementation.plugin]
+            if implementation.hookwrapper or implementation.wrapper:
+                problem = "wrappers are not allowed: one could keep the others from being asked"
+                raise PluginError(plugin.name, hook, problem)
+            implementations.append(
+                _Implementation(plugin, implementation.function, tuple(implementation.argnames))
+            )
+        return tuple(implementations)
+
+
+class _Failed(Exception):
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+def _hook_names() -> list[str]:
+    return [
+        name
+        for name, value in vars(hookspecs).items()
+        if callable(value) and hasattr(value, f"{hookspecs.PROJECT}_spec")
+    ]
+
+
+def _optional(caller: pluggy.HookCaller, plugin: object) -> bool:
+    return all(
+        implementation.optionalhook
+        for implementation in caller.get_hookimpls()
+        if implementation.plugin is plugin
+    )
+
+
+def _name_of(plugin: object) -> str:
+    if inspect.ismodule(plugin):
+        return plugin.__name__
+    if inspect.isclass(plugin):
+        return plugin.__name__
+    return str(getattr(plugin, "name", None) or type(plugin).__name__)
+
+
+def _installed(disabled: set[str]) -> list[tuple[str, str, object]]:
+    found = []
+    points = importlib.metadata.entry_points(group=hookspecs.PROJECT)
+    for point in sorted(points, key=lambda point: point.name):
+        if point.name in disabled:
+            continue
+        try:
+            plugin = point.load()
+        except Exception as error:
+            hint = f"mend or uninstall it, or leave it out with {DISABLED_VARIABLE}={point.name}"
+            problem = f"{_describe(error)}; {hint}"
+            raise PluginError(point.name, "loading", problem) from error
+        origin = f"{point.dist.name} {point.dist.version}" if point.dist else "entry point"
+        found.append((point.name, origin, plugin))
+    return found
+
+
+def _pick(implementation: _Implementation, arguments: Mapping[str, Any]) -> list[Any]:
+    return [arguments[name] for name in implementation.arguments]
+
+
+def _describe(error: BaseException) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _mapping(answer: object) -> Mapping[str, Any] | None:
+    if answer is None or isinstance(answer, Mapping) and all(isinstance(key, str) for key in answer):
+        return answer  # type: ignore[return-value]
+    msg = f"expected a mapping of properties, got {type(answer).__name__}"
+    raise TypeError(msg)
+
+
+def _verdict(answer: object) -> bool | None:
+    if answer is None or isinstance(answer, bool):
+        return answer
+    msg = f"expected True, False or None, got {type(answer).__name__}"
+    raise TypeError(msg)
+
+
+def _pain_points(answer: Any) -> list[PainPoint]:
+    points = [answer] if isinstance(answer, PainPoint) else list(answer or ())
+    for point in points:
+        if not isinstance(point, PainPoint):
+            msg = f"expected PainPoint, got {type(point).__name__}"
+            raise TypeError(msg)
+    return points
+
+
+def _anything(answer: object) -> object:
+    return answer

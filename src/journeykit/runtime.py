@@ -1,0 +1,206 @@
+"""
+The background threads of one process.
+
+A stage of the path runs in a `Worker`: one thread that calls one step again and again.
+A plugin that hangs inside a step cannot be stopped, so its thread is abandoned: the worker starts
+another, and the abandoned one has lost the right to commit.
+One ticker looks after all workers; it is the only thread that wakes while nothing happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from journeykit.exceptions import Superseded
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+#: How often the ticker looks, in seconds: the design lets an idle process wake twice a second.
+TICK = 0.5
+
+#: After an unexpected error a step is tried again after this many seconds, doubled up to the last.
+FIRST_PAUSE, LAST_PAUSE = 0.1, 30.0
+
+_log = logging.getLogger("journeykit")
+
+
+@attrs.define
+class Call:
+    """The plugin call that a thread is in: whose, which hook, since when."""
+
+    plugin: str = ""
+    hook: str = ""
+    since: float | None = None
+
+
+_thread = threading.local()
+
+
+def current_call() -> Call | None:
+    """Return the record of this thread's plugin call; None outside a worker."""
+    return getattr(_thread, "call", None)
+
+
+class Worker:
+    """
+    Calls *step* in a thread of its own.
+
+    Args:
+        name: Names the thread.
+
+        step: Does a slice of work.
+            Returns the seconds until it wants to be called again: 0 at once, None when woken.
+    """
+
+    def __init__(self, name: str, step: Callable[[], float | None]) -> None:
+        self.name = name
+        self._step = step
+        self._right = threading.Lock()
+        self._generation = 0
+        self._call = Call()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread; a second call does nothing."""
+        if self._thread is None and not self._stopping:
+            self._spawn()
+
+    def wake(self) -> None:
+        """Make the thread look for work now."""
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def stop(self) -> None:
+        """Ask the thread to end after its present step; does not wait."""
+        self._stopping = True
+        self._wake.set()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the thread to end, for *timeout* seconds at most."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+
+    @contextlib.contextmanager
+    def right_to_commit(self) -> Iterator[None]:
+        """
+        Hold the worker's right to commit.
+
+        Raises:
+            Superseded: This thread was abandoned.
+        """
+        with self._right:
+            mine = getattr(_thread, "generation", self._generation)
+            if mine != self._generation:
+                msg = f"this thread of {self.name} was abandoned"
+                raise Superseded(msg)
+            yield
+
+    def overdue(self, now: float, timeout: float) -> Call | None:
+        """Return the plugin call that has lasted longer than *timeout* seconds, if there is one."""
+        call = self._call
+        since = call.since
+        return call if since is not None and now - since > timeout else None
+
+    def abandon(self, call: Call) -> bool:
+        """Leave the thread that is in *call* to itself and start another; False if it came back."""
+        with self._right:
+            if call is not self._call or call.since is None:
+                return False
+            self._generation += 1
+            self._spawn()
+        return True
+
+    def _spawn(self) -> None:
+        self._call = Call()
+        self._thread = threading.Thread(
+            target=self._run,
+            args=(self._generation, self._call),
+            name=f"journeykit-{self.name}",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def _run(self, generation: int, call: Call) -> None:
+        _thread.generation, _thread.call = generation, call
+        pause = FIRST_PAUSE
+        while not self._stopping and generation == self._generation:
+            self._wake.clear()
+            try:
+                delay = self._step()
+                pause = FIRST_PAUSE
+            except Superseded:
+                delay = 0.0
+            except Exception as error:  # noqa: BLE001 - a stage never dies, whatever is wrong
+                _log.warning(
+                    "journeykit.stage_failed",
+                    extra={"stage": self.name, "error": type(error).__name__, "retry": pause},
+                )
+                delay, pause = pause, min(pause * 2, LAST_PAUSE)
+            if delay is None or delay > 0:
+                self._wake.wait(delay)
+
+
+class Ticker:
+    """
+    Looks after the workers of a process, every half second.
+
+    Args:
+        workers: Whom to look after.
+
+        timeout: The seconds that a plugin call may last.
+
+        tripped: Called with the plugin's name, the hook and the worker's name when a call was
+            abandoned, before the new thread does any work with that plugin.
+
+        tick: Called on each look.
+    """
+
+    def __init__(
+        self,
+        workers: tuple[Worker, ...],
+        *,
+        timeout: float,
+        tripped: Callable[[str, str, str], None],
+        tick: Callable[[], None],
+    ) -> None:
+        self._workers = workers
+        self._timeout = timeout
+        self._tripped = tripped
+        self._tick = tick
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="journeykit-ticker", daemon=True)
+
+    def start(self) -> None:
+        """Start looking."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop looking; does not wait."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        while not self._stop.wait(TICK):
+            for worker in self._workers:
+                self._look(worker)
+            try:
+                self._tick()
+            except Exception as error:  # noqa: BLE001 - the next look may go well
+                _log.warning("journeykit.tick_failed", extra={"error": type(error).__name__})
+
+    def _look(self, worker: Worker) -> None:
+        call = worker.overdue(time.monotonic(), self._timeout)
+        if call is not None:
+            plugin, hook = call.plugin, call.hook
+            self._tripped(plugin, hook, worker.name)
+            worker.abandon(call)

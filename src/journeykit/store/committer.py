@@ -1,0 +1,141 @@
+"""The committer: takes what the tail holds, asks the plugins, and writes it to the Log."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from journeykit.capture.encode import Unencodable, encode
+from journeykit.capture.tracker import EVENT_BYTES
+from journeykit.model import jsonbytes
+from journeykit.model.event import Entry
+from journeykit.plugins import PluginFailure
+from journeykit.store.protocol import Commit, Parking
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
+
+    from journeykit.capture.tail import Tail
+    from journeykit.plugins import Plugins
+    from journeykit.store.protocol import Store
+
+#: The most events of one commit, and how long the first of them waits for others, in seconds.
+GROUP_EVENTS: Final = 500
+GROUP_SECONDS: Final = 0.02
+
+PLUGIN_OWNER: Final = "plugin:"
+
+
+class Committer:
+    """
+    Empties *tail* into *store*.
+
+    Args:
+        plugins: Asked about each event, if one of them wants to be.
+
+        now: The clock that stamps `recorded_at`, in microseconds.
+
+        committed: Called after each commit.
+
+        right: Held while committing; raises in a thread that was abandoned.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        tail: Tail,
+        plugins: Plugins,
+        *,
+        now: Callable[[], int],
+        committed: Callable[[], None] = lambda: None,
+        right: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+    ) -> None:
+        self._store = store
+        self._tail = tail
+        self._plugins = plugins
+        self._now = now
+        self._committed = committed
+        self.right = right
+        self._asks = plugins.implements("enrich_event") or plugins.implements("accept_event")
+        self._gathering: float | None = None
+        #: Set by `flush()`: commit what there is, without waiting for more.
+        self.hurry = False
+
+    def step(self) -> float | None:
+        """Commit one group; returns the seconds until there may be another, None for unknown."""
+        waiting = len(self._tail)
+        if not waiting:
+            self._gathering = None
+            return self._replay()
+        if waiting < GROUP_EVENTS and not self.hurry:
+            started = self._gathering = self._gathering or time.monotonic()
+            left = started + GROUP_SECONDS - time.monotonic()
+            if left > 0:
+                return left
+        self._gathering = None
+        taken = self._tail.take(GROUP_EVENTS)
+        commit = self._admit(taken.entries)
+        with self.right():
+            self._store.commit(commit, self._now())
+            self._tail.release(taken.mark)
+        self._announce(commit.parked)
+        return 0.0
+
+    def _replay(self) -> float | None:
+        parked = [
+            parked
+            for parked in self._store.parked(replay=True, limit=GROUP_EVENTS)
+            if parked.owner.startswith(PLUGIN_OWNER)
+        ]
+        if not parked:
+            return None
+        commit = self._admit([item.entry for item in parked])
+        again = {parking.entry.id: parking.reason for parking in commit.parked}
+        settled = [item.number for item in parked if item.entry.id not in again]
+        failed = {item.number: again[item.entry.id] for item in parked if item.entry.id in again}
+        with self.right():
+            self._store.commit(Commit(commit.entries, (), commit.counts, settled), self._now())
+            self._store.settle((), failed)
+        self._committed()
+        return 0.0
+
+    def _admit(self, entries: Iterable[Entry]) -> Commit:
+        if not self._asks:
+            return Commit(tuple(entries))
+        accepted, parked, counts = [], [], Counter[str]()
+        for entry in entries:
+            enriched = self._enrich(entry)
+            try:
+                withheld_by = self._plugins.accept_event(enriched.event())
+            except PluginFailure as failure:
+                parked.append(Parking(PLUGIN_OWNER + failure.plugin, enriched, str(failure)))
+                continue
+            if withheld_by is None:
+                accepted.append(enriched)
+            else:
+                counts[f"withheld:{withheld_by}"] += 1
+        return Commit(accepted, parked, counts)
+
+    def _enrich(self, entry: Entry) -> Entry:
+        added = self._plugins.enrich_event(entry.event())
+        if not added:
+            return entry
+        wire = jsonbytes.loads(entry.body)
+        wire["properties"] = {**added, **wire["properties"]}
+        try:
+            body = encode(wire)
+        except Unencodable:
+            return entry
+        return entry._replace(body=body) if len(body) <= EVENT_BYTES else entry
+
+    def _announce(self, parked: Iterable[Parking]) -> None:
+        self._committed()
+        for owner, entry, reason in parked:
+            self._plugins.event_parked(entry.event(), owner, reason)
+
+

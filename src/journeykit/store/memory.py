@@ -1,0 +1,222 @@
+"""A store in memory: for tests, for trying things out, and as the measure of the others."""
+
+from __future__ import annotations
+
+import threading
+
+from bisect import bisect_right, insort
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from journeykit.exceptions import Superseded
+from journeykit.model.event import Entry, Stored
+from journeykit.store.protocol import (
+    PROJECTOR,
+    Commit,
+    Committed,
+    Parked,
+    Parking,
+    Projection,
+)
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from journeykit.store.protocol import Lease, Position, StateKey
+
+
+class MemoryStore:
+    """Keeps everything in this process; its positions are texts."""
+
+    name = "memory://"
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._log: list[Stored] = []
+        self._ids: set[str] = set()
+        self._state: dict[str, dict[str, bytes]] = {}
+        self._trail: dict[str, list[Position]] = {}
+        self._cursors: dict[str, Position] = {}
+        self._parked: dict[int, Parked] = {}
+        self._parked_count = 0
+        self._counters: Counter[str] = Counter()
+        self._leaders: set[str] = set()
+
+    def open(self) -> None:
+        """Do nothing: it is ready."""
+
+    def close(self) -> None:
+        """Do nothing: nothing is open."""
+
+    def reset_after_fork(self) -> None:
+        """Start anew: the parent's thread may have held the lock."""
+        self._lock = threading.RLock()
+        self._leaders.clear()
+
+    def commit(self, commit: Commit, now: int) -> Committed:
+        """Write *commit*; its entries are recorded at *now*, or later if the Log is later."""
+        with self._lock:
+            added = [entry for entry in commit.entries if self._append(entry, now)]
+            self._park(commit.parked, now)
+            self._counters.update(commit.counts)
+            self._counters["events"] += len(added)
+            for number in commit.unparked:
+                self._parked.pop(number, None)
+        return Committed(len(added), len(commit.entries) - len(added))
+
+    def read(self, after: Position, limit: int) -> list[Stored]:
+        """Return up to *limit* events behind *after*, in Log order."""
+        with self._lock:
+            start = self._index_behind(after)
+            return self._log[start : start + limit]
+
+    def fetch(self, positions: Sequence[Position]) -> list[Stored]:
+        """Return the events at *positions*, in Log order."""
+        with self._lock:
+            return [self._log[_index(position)] for position in sorted(positions)]
+
+    def signal(self) -> object:
+        """Return the length of the Log."""
+        return len(self._log), self._parked_count
+
+    def state(self, key: StateKey) -> bytes | None:
+        """Return one piece of State."""
+        space, name = key
+        return self._state.get(space, {}).get(name)
+
+    def scan(self, space: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+        """Yield the keys that begin with *prefix*, and their State, in order of keys."""
+        with self._lock:
+            items = sorted(self._state.get(space, {}).items())
+        return iter([item for item in items if item[0].startswith(prefix)])
+
+    def trail(self, customer: str) -> list[Position]:
+        """Return the positions of a customer's events, in Log order."""
+        with self._lock:
+            return list(self._trail.get(customer, ()))
+
+    def project(self, projection: Projection, now: int) -> None:
+        """Write *projection*, or raise `Superseded`."""
+        with self._lock:
+            if self._cursors.get(projection.cursor) != projection.expected:
+                msg = f"the cursor {projection.cursor!r} has moved"
+                raise Superseded(msg)
+            self._cursors[projection.cursor] = projection.position
+            for (space, name), data in projection.state.items():
+                keys = self._state.setdefault(space, {})
+                if data is None:
+                    keys.pop(name, None)
+                else:
+                    keys[name] = data
+            for customer, position in projection.trail:
+                insort(self._trail.setdefault(customer, []), position)
+            for entry in projection.derived:
+                self._append(entry, now)
+            self._counters.update(projection.counts)
+
+    def forget_state(self, keep: Mapping[StateKey, bytes]) -> None:
+        """Replace all State by *keep*, and set the projector's cursor to the beginning."""
+        with self._lock:
+            self._state.clear()
+            for (space, name), data in keep.items():
+                self._state.setdefault(space, {})[name] = data
+            self._trail.clear()
+            self._cursors.pop(PROJECTOR, None)
+
+    def cursor(self, name: str) -> Position:
+        """Return where the reader *name* is; None at the beginning."""
+        return self._cursors.get(name)
+
+    def advance(
+        self, name: str, position: Position, parked: Sequence[Parking], now: int
+    ) -> None:
+        """Move the reader *name*, and set aside what it could not deliver."""
+        with self._lock:
+            self._cursors[name] = position
+            self._park(parked, now)
+
+    def lead(self, role: str) -> Lease | None:
+        """Return the leadership of *role*, or None while another kit has it."""
+        with self._lock:
+            if role in self._leaders:
+                return None
+            self._leaders.add(role)
+        return _MemoryLease(self._leaders, role)
+
+    def parked(
+        self, owner: str | None = None, *, replay: bool | None = None, limit: int = 1000
+    ) -> list[Parked]:
+        """Return parked events, oldest first."""
+        with self._lock:
+            found = [
+                parked
+                for parked in self._parked.values()
+                if owner in (None, parked.owner) and replay in (None, parked.replay)
+            ]
+        return found[:limit]
+
+    def replay(self, owner: str | None = None) -> int:
+        """Mark parked events for another try; returns how many."""
+        with self._lock:
+            found = self.parked(owner, replay=False, limit=len(self._parked))
+            for parked in found:
+                self._parked[parked.number] = parked._replace(replay=True)
+        return len(found)
+
+    def settle(self, numbers: Sequence[int], failed: Mapping[int, str]) -> None:
+        """Remove replayed events; those in *failed* stay parked, with a new reason."""
+        with self._lock:
+            for number in numbers:
+                self._parked.pop(number, None)
+            for number, reason in failed.items():
+                parked = self._parked.get(number)
+                if parked is not None:
+                    self._parked[number] = parked._replace(reason=reason, replay=False)
+
+    def count(self, counts: Mapping[str, int]) -> None:
+        """Add to the counters."""
+        with self._lock:
+            self._counters.update(counts)
+
+    def counters(self) -> dict[str, int]:
+        """Return the counters."""
+        with self._lock:
+            return {"events": 0, **self._counters}
+
+    def _append(self, entry: Entry, now: int) -> bool:
+        if entry.id in self._ids:
+            return False
+        recorded_at = max(now, self._log[-1].recorded_at) if self._log else now
+        self._ids.add(entry.id)
+        self._log.append(Stored(_position(len(self._log)), recorded_at, entry))
+        return True
+
+    def _park(self, parkings: Sequence[Parking], now: int) -> None:
+        for owner, entry, reason in parkings:
+            self._parked_count += 1
+            number = self._parked_count
+            self._parked[number] = Parked(number, owner, entry, reason, now, replay=False)
+
+    def _index_behind(self, position: Position) -> int:
+        return 0 if position is None else bisect_right(
+            self._log, position, key=lambda stored: stored.position
+        )
+
+
+class _MemoryLease:
+    def __init__(self, leaders: set[str], role: str) -> None:
+        self._leaders = leaders
+        self._role = role
+
+    def release(self) -> None:
+        """Let another kit lead."""
+        self._leaders.discard(self._role)
+
+
+def _position(index: int) -> str:
+    return f"m{index:012d}"
+
+
+def _index(position: str) -> int:
+    return int(position[1:])

@@ -1,0 +1,202 @@
+"""
+What a store is: the Log, the State, the cursors, and what was parked.
+
+Positions are opaque: only the store that made one can compare it.
+Nothing here calls anybody else's code while a transaction is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+import attrs
+
+from journeykit.model.event import Entry, Stored
+
+
+#: A place in the Log; None is before the first event.
+Position = Any
+
+#: The reader whose cursor belongs to State.
+PROJECTOR: Final = "projector"
+
+#: The space and the key that a piece of State is kept under.
+StateKey = tuple[str, str]
+
+
+class Parking(NamedTuple):
+    """
+    Something to set aside.
+
+    `owner` is `sink:NAME` or `plugin:NAME`; `reason` is what that said.
+    """
+
+    owner: str
+    entry: Entry
+    reason: str
+
+
+class Parked(NamedTuple):
+    """Something that was set aside; `number` names it, `parked_at` is in microseconds."""
+
+    number: int
+    owner: str
+    entry: Entry
+    reason: str
+    parked_at: int
+    replay: bool
+
+
+@attrs.frozen
+class Commit:
+    """
+    What the committer writes in one transaction.
+
+    Args:
+        entries: Go into the Log; one whose id is there already is left out.
+
+        parked: Are set aside.
+
+        counts: Are added to the counters.
+
+        unparked: Numbers of parked events that this commit settles.
+    """
+
+    entries: Sequence[Entry] = ()
+    parked: Sequence[Parking] = ()
+    counts: Mapping[str, int] = attrs.field(factory=dict)
+    unparked: Sequence[int] = ()
+
+
+class Committed(NamedTuple):
+    """How many entries a commit added to the Log, and how many were there already."""
+
+    added: int
+    repeated: int
+
+
+@attrs.frozen
+class Projection:
+    """
+    What the projector writes in one transaction.
+
+    Args:
+        cursor: The cursor to move.
+
+        expected: Where it must stand; elsewhere, nothing is written.
+
+        position: Where it moves to.
+
+        state: What changes in State; None removes.
+
+        trail: Customer key → positions of events that were about this customer.
+
+        derived: Derived events, each with the event that caused it; they join the Log.
+
+        counts: Are added to the counters.
+    """
+
+    cursor: str
+    expected: Position
+    position: Position
+    state: Mapping[StateKey, bytes | None] = attrs.field(factory=dict)
+    trail: Sequence[tuple[str, Position]] = ()
+    derived: Sequence[Entry] = ()
+    counts: Mapping[str, int] = attrs.field(factory=dict)
+
+
+class Lease(Protocol):
+    """A leadership that ends with `release` or with the process."""
+
+    def release(self) -> None:
+        """Let another process lead."""
+
+
+class Store(Protocol):
+    """
+    Keeps events, what they add up to, and how far each reader is.
+
+    Methods raise `StoreError`; `StoreBusy` where trying again helps.
+    """
+
+    @property
+    def name(self) -> str:
+        """What messages call this store."""
+
+    def open(self) -> None:
+        """Make the store ready; a second call does nothing."""
+
+    def close(self) -> None:
+        """Let go of what this process holds of the store."""
+
+    def reset_after_fork(self) -> None:
+        """Forget, without closing, what the parent process has open."""
+
+    # The Log
+
+    def commit(self, commit: Commit, now: int) -> Committed:
+        """Write *commit*; its entries are recorded at *now*, or later if the Log is later."""
+
+    def read(self, after: Position, limit: int) -> list[Stored]:
+        """Return up to *limit* events behind *after*, in Log order."""
+
+    def fetch(self, positions: Sequence[Position]) -> list[Stored]:
+        """Return the events at *positions*, in Log order."""
+
+    def signal(self) -> object:
+        """Return a value that changes when the Log has changed; cheap enough to ask at any time."""
+
+    # State
+
+    def state(self, key: StateKey) -> bytes | None:
+        """Return one piece of State."""
+
+    def scan(self, space: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+        """Yield the keys that begin with *prefix*, and their State, in order of keys."""
+
+    def trail(self, customer: str) -> list[Position]:
+        """Return the positions of a customer's events, in Log order."""
+
+    def project(self, projection: Projection, now: int) -> None:
+        """
+        Write *projection*.
+
+        Raises:
+            Superseded: The cursor was not where the projector read it; nothing was written.
+        """
+
+    def forget_state(self, keep: Mapping[StateKey, bytes]) -> None:
+        """Replace all State by *keep*, and set the projector's cursor to the beginning."""
+
+    # Readers
+
+    def cursor(self, name: str) -> Position:
+        """Return where the reader *name* is; None at the beginning."""
+
+    def advance(
+        self, name: str, position: Position, parked: Sequence[Parking], now: int
+    ) -> None:
+        """Move the reader *name*, and set aside what it could not deliver, in one transaction."""
+
+    def lead(self, role: str) -> Lease | None:
+        """Return the leadership of *role*, or None while another process has it."""
+
+    # Parked events and counters
+
+    def parked(
+        self, owner: str | None = None, *, replay: bool | None = None, limit: int = 1000
+    ) -> list[Parked]:
+        """Return parked events, oldest first; `replay` selects those that wait for a replay."""
+
+    def replay(self, owner: str | None = None) -> int:
+        """Mark parked events for another try; returns how many."""
+
+    def settle(self, numbers: Sequence[int], failed: Mapping[int, str]) -> None:
+        """Remove replayed events; those in *failed* stay parked, with a new reason."""
+
+    def count(self, counts: Mapping[str, int]) -> None:
+        """Add to the counters."""
+
+    def counters(self) -> dict[str, int]:
+        """Return the counters; `events` is the number of events that are not derived."""
