@@ -7,9 +7,7 @@ Importing it starts nothing; names are loaded when they are first used.
 from __future__ import annotations
 
 import importlib
-
 from typing import TYPE_CHECKING, Any, Final
-
 
 if TYPE_CHECKING:
     from journeykit.capture import Bound, bind_customer
@@ -120,7 +118,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415 - slow, and rarely asked for
+        from importlib.metadata import version
 
         return version("journeykit")
     home = _HOMES.get(name)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
 
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 

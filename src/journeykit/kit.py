@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 import weakref
-
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,7 +29,6 @@ from journeykit.model.receipt import Receipt
 from journeykit.pipeline import Parts, Pipeline
 from journeykit.plugins import Plugins
 from journeykit.store import open_store
-
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -399,9 +397,7 @@ def _build_sinks(settings: Settings, given: Iterable[Sink]) -> tuple[list[Sink],
 
 def _fingerprint(settings: Settings, journeys: Sequence[object], plugins: Plugins) -> str:
     """Return what changes when the same Log would fold to another State."""
-    hooks = [
-        hook for hook in ("detect_stage", "detect_pain_points") if plugins.implements(hook)
-    ]
+    hooks = [hook for hook in ("detect_stage", "detect_pain_points") if plugins.implements(hook)]
     parts = repr((journeys, settings.touchpoints, sorted(settings.names.items()), hooks))
     return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
 

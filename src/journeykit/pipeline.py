@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -20,7 +19,6 @@ from journeykit.runtime import Ticker, Worker
 from journeykit.store.committer import Committer
 from journeykit.store.projector import Projector
 from journeykit.store.protocol import PROJECTOR
-
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -117,7 +115,10 @@ class Pipeline:
             parts.store, parts.tail, parts.plugins, now=parts.now, committed=self._committed
         )
         self.projector = Projector(
-            parts.store, parts.folds, declaration=parts.declaration, now=parts.now,
+            parts.store,
+            parts.folds,
+            declaration=parts.declaration,
+            now=parts.now,
             projected=self._wake_relays,
         )
         self.relays = [

@@ -13,7 +13,6 @@ import inspect
 import logging
 import os
 import time
-
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,6 @@ from journeykit.model.extension import Endpoint, SinkType, SourceType
 from journeykit.model.journey import Journey
 from journeykit.model.pain_point import PainPoint
 from journeykit.runtime import current_call
-
 
 if TYPE_CHECKING:
     from journeykit.model.customer import Customer
@@ -214,9 +212,7 @@ class Plugins:
             msg = f"{answer!r} is no stage of {journey.label}"
             raise ValueError(msg)
 
-        answers = self._ask(
-            "detect_stage", check, event=event, journey=journey, instance=instance
-        )
+        answers = self._ask("detect_stage", check, event=event, journey=journey, instance=instance)
         return next((stage for _, stage in answers if stage is not None), None)
 
     def detect_pain_points(self, event: Event, customer: Customer) -> list[tuple[str, PainPoint]]:
@@ -325,9 +321,7 @@ class Plugins:
         self._plugins[plugin] = Plugin(name, origin, hooks)
         reserved = sorted(hookspecs.RESERVED.intersection(hooks))
         if reserved:
-            _log.warning(
-                "journeykit.hook_not_asked_yet", extra={"plugin": name, "hooks": reserved}
-            )
+            _log.warning("journeykit.hook_not_asked_yet", extra={"plugin": name, "hooks": reserved})
 
     def _refuse_unknown_hooks(self) -> None:
         known = set(_hook_names())
@@ -408,7 +402,11 @@ def _describe(error: BaseException) -> str:
 
 
 def _mapping(answer: object) -> Mapping[str, Any] | None:
-    if answer is None or isinstance(answer, Mapping) and all(isinstance(key, str) for key in answer):
+    if (
+        answer is None
+        or (isinstance(answer, Mapping)
+        and all(isinstance(key, str) for key in answer))
+    ):
         return answer  # type: ignore[return-value]
     msg = f"expected a mapping of properties, got {type(answer).__name__}"
     raise TypeError(msg)

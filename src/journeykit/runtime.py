@@ -13,13 +13,11 @@ import contextlib
 import logging
 import threading
 import time
-
 from typing import TYPE_CHECKING
 
 import attrs
 
 from journeykit.exceptions import Superseded
-
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,5 +6,4 @@ from journeykit.capture.context import ANALYTICS, Bound, bind_customer
 from journeykit.capture.tail import MemoryTail, Tail, Taken
 from journeykit.capture.tracker import Tracker
 
-
 __all__ = ["ANALYTICS", "Bound", "MemoryTail", "Tail", "Taken", "Tracker", "bind_customer"]

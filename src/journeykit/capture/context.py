@@ -7,12 +7,10 @@ A framework integration binds it for a request; code outside requests binds it w
 from __future__ import annotations
 
 import contextlib
-
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from journeykit.model.customer import Customer
-
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -12,7 +12,6 @@ import base64
 import dataclasses
 import json
 import math
-
 from collections.abc import Mapping, Set
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -24,7 +23,6 @@ from uuid import UUID
 import attrs
 
 from journeykit.model.times import to_micros, to_rfc3339
-
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

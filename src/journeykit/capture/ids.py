@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-
 from typing import Final
-
 
 _VERSION_7: Final = 0x7 << 76
 _VERSION_8: Final = 0x8 << 76
@@ -52,7 +50,7 @@ def id_behind(cause: str, fallback_micros: int, *parts: object) -> str:
     A cause whose id is no time-ordered UUID (a shop's own) lends *fallback_micros* instead.
     """
     prefix = cause.replace("-", "")[:12]
-    is_uuid = len(cause) == 36 and cause[14] in "78"  # noqa: PLR2004 - the length of a UUID
+    is_uuid = len(cause) == 36 and cause[14] in "78"
     try:
         micros = int(prefix, 16) * 1000 if is_uuid else fallback_micros
     except ValueError:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, Protocol
-
 
 if TYPE_CHECKING:
     from journeykit.model.event import Entry

@@ -6,7 +6,6 @@ import random
 import sys
 import threading
 import time
-
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +19,6 @@ from journeykit.model.event import WIRE_VERSION, Entry, Kind
 from journeykit.model.journey import name_problem
 from journeykit.model.receipt import Receipt
 from journeykit.model.times import EARLIEST, LATEST, to_micros, to_rfc3339
-
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -5,5 +5,4 @@ from __future__ import annotations
 from journeykit.config.secret import Secret
 from journeykit.config.settings import Consent, ConsentMode, Core, Settings
 
-
 __all__ = ["Consent", "ConsentMode", "Core", "Secret", "Settings"]

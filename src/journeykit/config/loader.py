@@ -7,7 +7,6 @@ A text is not a number, `"false"` is not a boolean, and a key that nobody reads 
 from __future__ import annotations
 
 import tomllib
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,7 +22,6 @@ from journeykit.config.settings import (
 )
 from journeykit.exceptions import ConfigError
 from journeykit.model.journey import Journey, Touchpoint
-
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -89,7 +87,7 @@ def structure(
     What has a mistake is left out of the settings, so that the rest can be checked too.
     """
     # cattrs costs 50 ms to import, and a kit declared in Python never needs it.
-    from journeykit.config.structure import Structurer  # noqa: PLC0415
+    from journeykit.config.structure import Structurer
 
     read = Structurer(document.path.parent)
     raw = document.raw

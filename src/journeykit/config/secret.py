@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-
 from pathlib import Path
 
 import attrs
@@ -28,7 +27,9 @@ class Secret:
     def problem(self) -> str | None:
         """Return what keeps this secret from being read, or None."""
         if self.env is not None:
-            return None if os.environ.get(self.env) else f"environment variable {self.env} is not set"
+            return (
+                None if os.environ.get(self.env) else f"environment variable {self.env} is not set"
+            )
         return None if os.access(self.file or "", os.R_OK) else f"file {self.file} cannot be read"
 
     def reveal(self) -> str:

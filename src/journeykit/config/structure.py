@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import Enum
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import attrs
-
 from cattrs import (
     ClassValidationError,
     Converter,
@@ -24,7 +22,6 @@ from cattrs.gen import make_dict_structure_fn
 from journeykit.config.secret import Secret
 from journeykit.model.journey import Rule
 from journeykit.model.times import parse_duration
-
 
 _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
@@ -71,7 +68,9 @@ class Structurer:
         elif isinstance(error, ForbiddenExtraKeysError):
             known = ", ".join(field.name for field in attrs.fields(error.cl) if field.init)
             for name in sorted(error.extra_fields):
-                self.problem(f"{where}.{name}", f"is not known; the keys here are {known or 'none'}")
+                self.problem(
+                    f"{where}.{name}", f"is not known; the keys here are {known or 'none'}"
+                )
         elif isinstance(error, BaseExceptionGroup):
             for inner in error.exceptions:
                 self._note(inner, where)

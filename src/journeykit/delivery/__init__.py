@@ -6,5 +6,4 @@ from journeykit.delivery.backoff import Backoff
 from journeykit.delivery.relay import Relay
 from journeykit.delivery.sink import Batch, Rejection, Sink
 
-
 __all__ = ["Backoff", "Batch", "Rejection", "Relay", "Sink"]

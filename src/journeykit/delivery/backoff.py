@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-
 if TYPE_CHECKING:
     import random
 

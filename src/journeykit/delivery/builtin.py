@@ -7,7 +7,6 @@ from journeykit.delivery.file import FILE
 from journeykit.hookspecs import hookimpl
 from journeykit.model.extension import SinkType
 
-
 name = "journeykit.core"
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-
 from typing import TYPE_CHECKING, TextIO
 
 import attrs
 
 from journeykit.model.extension import SinkType
-
 
 if TYPE_CHECKING:
     from journeykit.delivery.sink import Batch
@@ -31,9 +29,7 @@ class ConsoleSettings:
 class ConsoleSink:
     """Prints events to standard error, where they do not mix with a program's output."""
 
-    def __init__(
-        self, name: str, settings: ConsoleSettings, stream: TextIO | None = None
-    ) -> None:
+    def __init__(self, name: str, settings: ConsoleSettings, stream: TextIO | None = None) -> None:
         self.name = name
         self._json = settings.json
         self._stream = stream

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,6 @@ import attrs
 
 from journeykit.exceptions import DeliveryError
 from journeykit.model.extension import SinkType
-
 
 if TYPE_CHECKING:
     from journeykit.delivery.sink import Batch

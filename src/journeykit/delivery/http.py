@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email.utils
 import time
-
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +11,6 @@ import attrs
 import httpx
 
 from journeykit.exceptions import DeliveryError
-
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -106,7 +104,7 @@ class HttpSink(ABC):
             return response
         status = response.status_code
         msg = f"{request.method} {_place(request)}: HTTP {status}"
-        retryable = status >= 500 or status in _NOT_NOW  # noqa: PLR2004 - the class of statuses
+        retryable = status >= 500 or status in _NOT_NOW
         wait = retry_after(response.headers.get("retry-after"), self._now())
         raise DeliveryError(msg, retryable=retryable, retry_after=wait)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-
 from typing import TYPE_CHECKING, Final
 
 from journeykit.delivery.backoff import Backoff
@@ -19,7 +18,6 @@ from journeykit.delivery.sink import Batch, Rejection
 from journeykit.exceptions import DeliveryError
 from journeykit.model.event import DELIVER, HISTORICAL, Stored
 from journeykit.store.protocol import Parked, Parking
-
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -124,9 +122,7 @@ class Relay:
         middle = len(stored) // 2
         return [*self._deliver(stored[:middle]), *self._deliver(stored[middle:])]
 
-    def _sort_out(
-        self, stored: Sequence[Stored], rejected: Sequence[Rejection]
-    ) -> list[Parking]:
+    def _sort_out(self, stored: Sequence[Stored], rejected: Sequence[Rejection]) -> list[Parking]:
         again = {item.id: item.reason for item in rejected if item.retryable}
         refused = {item.id: item.reason for item in rejected if not item.retryable}
         parked = [

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Protocol, overload
 
 import attrs
 
-
 if TYPE_CHECKING:
     from journeykit.model.event import Event, Stored
 

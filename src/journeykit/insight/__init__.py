@@ -11,5 +11,4 @@ from journeykit.insight.report import (
     report,
 )
 
-
 __all__ = ["CustomerStage", "JourneyFigures", "Report", "StageFigures", "customers", "report"]

@@ -13,7 +13,6 @@ from journeykit.journeys.stages import INSTANCES, Place
 from journeykit.model import jsonbytes
 from journeykit.model.times import to_datetime
 
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime

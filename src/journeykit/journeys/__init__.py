@@ -10,7 +10,6 @@ from journeykit.journeys.pain_points import PainPointFold
 from journeykit.journeys.plan import Plan, compile_plan
 from journeykit.journeys.stages import StageFold
 
-
 if TYPE_CHECKING:
     from journeykit.plugins import Plugins
     from journeykit.store.projector import Fold

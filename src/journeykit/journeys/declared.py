@@ -11,7 +11,6 @@ from journeykit.journeys.templates import TEMPLATES, extend
 from journeykit.model.journey import Journey, Rule, Stage, Touchpoint
 from journeykit.model.vocabulary import Vocabulary
 
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -83,9 +82,7 @@ def _touchpoint_problems(
             )
 
 
-def _journey_problems(
-    given: Journey, journey: Journey, vocabulary: Vocabulary
-) -> Iterator[str]:
+def _journey_problems(given: Journey, journey: Journey, vocabulary: Vocabulary) -> Iterator[str]:
     where = f"journeys.{given.key}"
     if given.extends is not None and given.extends not in TEMPLATES:
         yield f"{where}.extends: is {given.extends!r}; expected one of {_listed(TEMPLATES)}"

@@ -9,7 +9,6 @@ from journeykit.capture.ids import id_behind
 from journeykit.model.event import WIRE_VERSION, Entry, Kind
 from journeykit.model.times import to_rfc3339
 
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

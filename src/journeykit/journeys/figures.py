@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from journeykit.journeys.run import NOWHERE
 from journeykit.model import jsonbytes
 
-
 if TYPE_CHECKING:
     from journeykit.journeys.run import Run
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from journeykit.model import jsonbytes
 from journeykit.model.customer import customer_key
 
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

@@ -10,7 +10,6 @@ from journeykit.journeys.identity import TOTALS
 from journeykit.model import jsonbytes
 from journeykit.model.customer import Customer
 
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
-
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from journeykit.model.journey import Goal, Journey, Rule
+    from journeykit.model.journey import Goal, Journey
     from journeykit.model.vocabulary import Vocabulary
 
 
@@ -84,9 +82,7 @@ def compile_plan(journey: Journey, vocabulary: Vocabulary) -> Plan:
 
 def _route(candidates: list[Candidate], marks: list[str], goal: Goal | None) -> Route:
     # A rule with more conditions says more about the event; a later stage, more about the customer.
-    order = sorted(
-        candidates, key=lambda rule: (rule.after is None, not rule.where, -rule.stage)
-    )
+    order = sorted(candidates, key=lambda rule: (rule.after is None, not rule.where, -rule.stage))
     needs = any(rule.where for rule in order) or (goal is not None and goal.value is not None)
     return Route(tuple(order), tuple(marks), goal is not None, needs)
 
@@ -94,6 +90,8 @@ def _route(candidates: list[Candidate], marks: list[str], goal: Goal | None) -> 
 def matches(where: Mapping[str, Any], properties: Mapping[str, Any]) -> bool:
     """Return whether *properties* have the values that *where* asks for."""
     return all(
-        properties.get(name) in wanted if isinstance(wanted, list) else properties.get(name) == wanted
+        properties.get(name) in wanted
+        if isinstance(wanted, list)
+        else properties.get(name) == wanted
         for name, wanted in where.items()
     )

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from journeykit.model import jsonbytes
 
-
 if TYPE_CHECKING:
     from journeykit.journeys.plan import Candidate, Plan
 

@@ -20,7 +20,6 @@ from journeykit.model.event import Kind
 from journeykit.model.journey import Instance
 from journeykit.model.times import to_datetime
 
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -128,9 +127,7 @@ class StageFold:
         value = _properties(entry).get(name)
         return str(value) if isinstance(value, str | int) and value != "" else None
 
-    def _moment(
-        self, stored: Stored, plan: Plan, before: Run | None, value: str
-    ) -> Moment | None:
+    def _moment(self, stored: Stored, plan: Plan, before: Run | None, value: str) -> Moment | None:
         entry = stored.entry
         route = plan.routes.get(entry.name, _NO_ROUTE)
         vote = self._vote(stored, plan, before, value)
@@ -263,5 +260,3 @@ def _worth(plan: Plan, properties: dict[str, Any]) -> float:
         return float(value) if value is not None and not isinstance(value, bool) else 0.0
     except (TypeError, ValueError):
         return 0.0
-
-

@@ -9,7 +9,6 @@ import attrs
 from journeykit.model.journey import Goal, Journey, Rule, Stage
 from journeykit.model.vocabulary import PAGE_VIEWED
 
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

@@ -8,7 +8,6 @@ from journeykit.model.journey import Goal, Instance, Journey, Rule, Stage, Touch
 from journeykit.model.pain_point import PainPoint, Severity
 from journeykit.model.receipt import Receipt
 
-
 __all__ = [
     "Customer",
     "Entry",

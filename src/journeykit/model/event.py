@@ -11,7 +11,6 @@ from journeykit.model import jsonbytes
 from journeykit.model.customer import Customer, customer_key
 from journeykit.model.times import from_rfc3339, to_datetime, to_rfc3339
 
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -137,6 +136,4 @@ class Event:
 
 
 _CONVERTED = frozenset({"customer", "kind", "occurred_at", "recorded_at"})
-_PLAIN = tuple(
-    field.name for field in attrs.fields(Event) if field.name not in _CONVERTED
-)
+_PLAIN = tuple(field.name for field in attrs.fields(Event) if field.name not in _CONVERTED)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from journeykit.model.customer import Customer
-
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-
 from typing import TYPE_CHECKING, Any
-
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-
 from enum import StrEnum
 from typing import Any
 
@@ -47,8 +46,6 @@ class PainPoint:
     """
 
     code: str = attrs.field(validator=_check_code)
-    severity: Severity = attrs.field(
-        default=Severity.MEDIUM, kw_only=True, converter=Severity
-    )
+    severity: Severity = attrs.field(default=Severity.MEDIUM, kw_only=True, converter=Severity)
     evidence: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=tuple)
     properties: dict[str, Any] = attrs.field(factory=dict, kw_only=True)

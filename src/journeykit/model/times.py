@@ -8,9 +8,7 @@ Outside, it is an aware `datetime`, and on the wire RFC 3339 with a `Z`.
 from __future__ import annotations
 
 import re
-
 from datetime import UTC, datetime, timedelta
-
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

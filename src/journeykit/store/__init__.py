@@ -7,7 +7,6 @@ import os
 from journeykit.exceptions import ConfigError
 from journeykit.store.protocol import Commit, Parked, Parking, Projection, Store
 
-
 __all__ = ["Commit", "Parked", "Parking", "Projection", "Store", "open_store"]
 
 
@@ -25,15 +24,13 @@ def open_store(url: str, base: str = ".") -> Store:
         ConfigError: It names no store that this version has.
     """
     if url == "memory://":
-        from journeykit.store.memory import MemoryStore  # noqa: PLC0415
+        from journeykit.store.memory import MemoryStore
 
         return MemoryStore()
     prefix = "sqlite:///"
     if url.startswith(prefix) and len(url) > len(prefix):
-        from journeykit.store.sqlite import SQLiteStore  # noqa: PLC0415
+        from journeykit.store.sqlite import SQLiteStore
 
         return SQLiteStore(os.path.join(base, url.removeprefix(prefix)))
-    problem = (
-        f'journeykit.store: is {url!r}; expected "sqlite:///path/to/file.db" or "memory://"'
-    )
+    problem = f'journeykit.store: is {url!r}; expected "sqlite:///path/to/file.db" or "memory://"'
     raise ConfigError([problem])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +13,6 @@ from journeykit.model import jsonbytes
 from journeykit.model.event import Entry
 from journeykit.plugins import PluginFailure
 from journeykit.store.protocol import Commit, Parking
-
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -137,5 +135,3 @@ class Committer:
         self._committed()
         for owner, entry, reason in parked:
             self._plugins.event_parked(entry.event(), owner, reason)
-
-

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from journeykit.exceptions import StoreError
-
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-
 from bisect import bisect_right, insort
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -18,7 +17,6 @@ from journeykit.store.protocol import (
     Parking,
     Projection,
 )
-
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -128,9 +126,7 @@ class MemoryStore:
         """Return where the reader *name* is; None at the beginning."""
         return self._cursors.get(name)
 
-    def advance(
-        self, name: str, position: Position, parked: Sequence[Parking], now: int
-    ) -> None:
+    def advance(self, name: str, position: Position, parked: Sequence[Parking], now: int) -> None:
         """Move the reader *name*, and set aside what it could not deliver."""
         with self._lock:
             self._cursors[name] = position
@@ -199,8 +195,10 @@ class MemoryStore:
             self._parked[number] = Parked(number, owner, entry, reason, now, replay=False)
 
     def _index_behind(self, position: Position) -> int:
-        return 0 if position is None else bisect_right(
-            self._log, position, key=lambda stored: stored.position
+        return (
+            0
+            if position is None
+            else bisect_right(self._log, position, key=lambda stored: stored.position)
         )
 
 

@@ -9,7 +9,6 @@ Only the leader runs this, so it may keep State in memory.
 from __future__ import annotations
 
 import contextlib
-
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -19,7 +18,6 @@ from journeykit.exceptions import Superseded
 from journeykit.model import jsonbytes
 from journeykit.model.event import Entry, Kind, Stored
 from journeykit.store.protocol import PROJECTOR, Projection
-
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

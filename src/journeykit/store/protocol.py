@@ -14,7 +14,6 @@ import attrs
 
 from journeykit.model.event import Entry, Stored
 
-
 #: A place in the Log; None is before the first event.
 Position = Any
 
@@ -174,9 +173,7 @@ class Store(Protocol):
     def cursor(self, name: str) -> Position:
         """Return where the reader *name* is; None at the beginning."""
 
-    def advance(
-        self, name: str, position: Position, parked: Sequence[Parking], now: int
-    ) -> None:
+    def advance(self, name: str, position: Position, parked: Sequence[Parking], now: int) -> None:
         """Move the reader *name*, and set aside what it could not deliver, in one transaction."""
 
     def lead(self, role: str) -> Lease | None:

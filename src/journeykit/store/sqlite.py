@@ -11,7 +11,6 @@ import contextlib
 import os
 import sqlite3
 import threading
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +26,6 @@ from journeykit.store.protocol import (
     Projection,
 )
 
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -42,7 +40,9 @@ _BUSY_TIMEOUT: Final = 5.0
 _KINDS: Final = tuple(Kind)
 _KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
 
-_ENTRY_COLUMNS: Final = "id, kind, name, user_id, anonymous_id, session_id, occurred_at, flags, body"
+_ENTRY_COLUMNS: Final = (
+    "id, kind, name, user_id, anonymous_id, session_id, occurred_at, flags, body"
+)
 
 _SCHEMA: Final = """
 CREATE TABLE log (
@@ -266,9 +266,7 @@ class SQLiteStore:
         with self._read() as db:
             return _cursor(db, name)
 
-    def advance(
-        self, name: str, position: Position, parked: Sequence[Parking], now: int
-    ) -> None:
+    def advance(self, name: str, position: Position, parked: Sequence[Parking], now: int) -> None:
         """Move the reader *name*, and set aside what it could not deliver."""
         with self._write() as db:
             _park(db, parked, now)
