@@ -1,5 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
-#
 # Every target makes .venv by itself, from the locked requirements. `make` alone lists them.
 #
 #   make test ARGS="tests/store -x"              arguments for the tool behind the target

@@ -1,9 +1,11 @@
-# SPDX-License-Identifier: Apache-2.0
-"""Sphinx configuration. Nothing here reaches for the network: a build needs this folder and the code."""
+"""
+Sphinx configuration.
+
+Nothing here reaches for the network: a build needs this folder and the code.
+"""
 
 import importlib
 import sys
-
 from importlib import metadata
 
 # -- The project ----------------------------------------------------------------------------------
@@ -31,31 +33,34 @@ napoleon_numpy_docstring = False
 
 # -- References -----------------------------------------------------------------------------------
 
-# There is no inventory of other projects (that would be a download), so their names stay plain text.
-# Our own names must resolve.
+# There is no inventory of other projects (that would be a download), so their names stay plain
+# text. Our own names must resolve.
 nitpick_ignore_regex = [
     (r"py:.*", rf"({'|'.join(sorted(sys.stdlib_module_names))})\..+"),
     (r"py:.*", r"(attrs?|cattrs?|click|flask|httpx|opentelemetry|pluggy|pytest|rich|werkzeug)\..+"),
 ]
 
 
-def resolve_public_name(app, env, node, contnode):  # noqa: D103
-    # Annotations say where a class lives (journeykit.model.events.Event); the reference page documents
-    # it where it is imported from (journeykit.Event).
+def resolve_public_name(app, env, node, contnode):
+    """
+    Find journeykit.Event behind journeykit.model.event.Event.
+
+    Annotations say where a class lives; the reference documents it where users import it from.
+    """
     if node.get("refdomain") != "py":
         return None
     package = importlib.import_module("journeykit")
     module, _, name = node["reftarget"].rpartition(".")
-    if name not in package.__all__ or not (not module or module.startswith("journeykit.")):
-        return None
-    if module and getattr(package, name) is not getattr(sys.modules.get(module), name, None):
+    here = sys.modules.get(module or "journeykit")
+    if name not in package.__all__ or getattr(here, name, None) is not getattr(package, name):
         return None
     return env.get_domain("py").resolve_xref(
         env, node["refdoc"], app.builder, "obj", f"journeykit.{name}", node, contnode
     )
 
 
-def setup(app):  # noqa: D103
+def setup(app):
+    """Register the above."""
     app.connect("missing-reference", resolve_public_name)
 
 

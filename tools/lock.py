@@ -1,15 +1,14 @@
-# SPDX-License-Identifier: Apache-2.0
 """
 Write requirements/*.txt anew: every version pinned, every file hashed, one list for all Pythons.
 
-`make lock` runs this inside a throw-away environment that holds uv. Pins stay as they are while they
-still fit; `make lock ARGS=--upgrade` takes the newest, `ARGS="--upgrade-package flask"` one of them.
+`make lock` runs this inside a throw-away environment that holds uv. Pins stay as they are while
+they still fit; `make lock ARGS=--upgrade` takes the newest of all, `ARGS="--upgrade-package flask"`
+of one.
 """
 
 import subprocess
 import sys
 import tomllib
-
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
