@@ -52,13 +52,16 @@ def parse_duration(text: str) -> timedelta:
     Return the duration that *text* names: `"90s"`, `"24h"`, `"7d"` or ISO 8601 such as `"PT5M"`.
 
     Raises:
-        ValueError: *text* is not a duration, or is zero or negative.
+        ValueError: *text* is not a duration, or is zero, negative or longer than a `timedelta`.
     """
-    seconds = _short_seconds(text) or _iso_seconds(text)
-    if not seconds:
+    try:
+        duration = timedelta(seconds=_short_seconds(text) or _iso_seconds(text))
+    except OverflowError:
+        duration = timedelta(0)
+    if not duration:
         msg = f'{text!r} is not a duration; write one such as "90s", "24h", "7d" or "PT5M"'
         raise ValueError(msg)
-    return timedelta(seconds=seconds)
+    return duration
 
 
 def _short_seconds(text: str) -> float:
