@@ -1,0 +1,196 @@
+"""
+Flask: `init_app(app, kit, user_id=…)`.
+
+Each request knows its customer: the id that *user_id* returns, and the visitor of journeykit's own
+cookie.
+Neither is looked up before the first event of the request, and the cookie is set only if there was
+one: a visitor whom nobody records gets none, and no session is forced on anybody.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+import flask
+
+from journeykit.capture.context import ANALYTICS, Bound, bind, unbind
+from journeykit.config.settings import ConsentMode
+from journeykit.exceptions import ConfigError
+from journeykit.model.customer import Customer
+from journeykit.web.http import Request, Response
+from journeykit.web.visitor import COOKIE, MAX_AGE, Visitor, read_visitor
+
+
+if TYPE_CHECKING:
+    from contextvars import Token
+
+    from journeykit.kit import JourneyKit
+    from journeykit.model.extension import Endpoint
+
+EXTENSION: Final = "journeykit"
+
+_log = logging.getLogger("journeykit")
+
+
+def init_app(
+    app: flask.Flask,
+    kit: JourneyKit,
+    *,
+    user_id: Callable[[], object] | None = None,
+    consent: Callable[[], Iterable[str] | None] | None = None,
+    prefix: str = "/journeykit",
+) -> None:
+    """
+    Let *app* use *kit*.
+
+    `app.extensions["journeykit"]` is the kit, and `flask journeykit …` is its command line.
+
+    Args:
+        user_id: Returns the id of the person who is signed in, or None; called inside a request.
+
+        consent: Returns the purposes that the visitor has agreed to, such as `{"analytics"}`, or
+            None where nobody was asked; called inside a request.
+
+        prefix: Where the endpoints of plugins are mounted.
+
+    Raises:
+        ConfigError: Consent is `"opt_in"`, and there is no *consent* to ask; or *app* has a kit.
+    """
+    if EXTENSION in app.extensions:
+        problem = f"the Flask app {app.name!r} has a kit already; call init_app once for each app"
+        raise ConfigError([problem], source=kit.settings.origin)
+    if consent is None and kit.settings.consent.mode is ConsentMode.OPT_IN:
+        problem = (
+            'consent.mode is "opt_in", so init_app needs consent=, a function that returns what '
+            "the visitor has agreed to; without it nothing would ever be recorded"
+        )
+        raise ConfigError([problem], source=kit.settings.origin)
+    app.extensions[EXTENSION] = kit
+    requests = _Requests(user_id, consent)
+    app.before_request(requests.begin)
+    app.after_request(requests.answer)
+    app.teardown_request(requests.end)
+    if kit.endpoints:
+        _mount(app, kit.endpoints, prefix)
+
+
+class _Requests:
+    """Binds the customer while a request lasts."""
+
+    def __init__(
+        self,
+        user_id: Callable[[], object] | None,
+        consent: Callable[[], Iterable[str] | None] | None,
+    ) -> None:
+        self._user_id = user_id
+        self._consent = consent
+
+    def begin(self) -> None:
+        state = _State()
+        bound = Bound(
+            lambda: self._customer(state),
+            channel="web",
+            context={"page": {"name": flask.request.endpoint}},
+            purposes=self._purposes(),
+        )
+        state.token = bind(bound)
+        flask.g._journeykit = state  # noqa: SLF001 - the one name that we take in g
+
+    @staticmethod
+    def answer(response: flask.Response) -> flask.Response:
+        state: _State | None = flask.g.get("_journeykit")
+        if state is not None and state.visitor is not None and state.visitor.is_stale:
+            response.set_cookie(
+                COOKIE,
+                state.visitor.cookie,
+                max_age=MAX_AGE,
+                secure=flask.request.is_secure,
+                httponly=True,
+                samesite="Lax",
+            )
+        return response
+
+    @staticmethod
+    def end(_: BaseException | None) -> None:
+        state: _State | None = flask.g.pop("_journeykit", None)
+        if state is not None and state.token is not None:
+            unbind(state.token)
+
+    def _customer(self, state: _State) -> Customer:
+        visitor = state.visitor = read_visitor(flask.request.cookies.get(COOKIE), int(time.time()))
+        return Customer(self._user(), visitor.anonymous_id, visitor.session_id)
+
+    def _user(self) -> str | None:
+        value = self._ask("user_id", self._user_id)
+        return str(value) if value not in (None, "", False) else None
+
+    def _purposes(self) -> Iterable[str] | None:
+        purposes: Iterable[str] | bool | None = self._ask("consent", self._consent)
+        if isinstance(purposes, bool):
+            return [ANALYTICS] if purposes else []
+        return purposes
+
+    @staticmethod
+    def _ask(what: str, question: Callable[[], Any] | None) -> Any:
+        if question is None:
+            return None
+        try:
+            return question()
+        except Exception as error:  # noqa: BLE001 - the shop's own function; its page goes on
+            _log.warning(
+                "journeykit.callable_failed",
+                extra={"callable": what, "error": type(error).__name__},
+            )
+            # Who cannot be asked has not agreed.
+            return [] if what == "consent" else None
+
+
+class _State:
+    __slots__ = ("token", "visitor")
+
+    def __init__(self) -> None:
+        self.token: Token[Bound | None] | None = None
+        self.visitor: Visitor | None = None
+
+
+def _mount(app: flask.Flask, endpoints: Iterable[Endpoint], prefix: str) -> None:
+    blueprint = flask.Blueprint(EXTENSION, __name__, url_prefix=prefix)
+    for number, endpoint in enumerate(endpoints):
+        blueprint.add_url_rule(
+            f"/{endpoint.path}",
+            f"endpoint{number}",
+            _view(endpoint),
+            methods=list(endpoint.methods),
+        )
+    app.register_blueprint(blueprint)
+    # Callers are programs without the shop's pages, so they cannot hold its CSRF token.
+    # The extension may come before or after us: exempt now, and again when all is set up.
+    _exempt(app, blueprint)
+    app.before_request(lambda: _exempt(app, blueprint))
+
+
+def _exempt(app: flask.Flask, blueprint: flask.Blueprint) -> None:
+    protection = app.extensions.get("csrf")
+    if protection is not None and hasattr(protection, "exempt"):
+        protection.exempt(blueprint)
+
+
+def _view(endpoint: Endpoint) -> Callable[..., flask.Response]:
+    def view(**_: object) -> flask.Response:
+        request = flask.request
+        answer: Response = endpoint.handle(
+            Request(
+                method=request.method,
+                path=endpoint.path,
+                query=request.args.to_dict(),
+                headers={name.lower(): value for name, value in request.headers.items()},
+                body=request.get_data(),
+            )
+        )
+        return flask.Response(answer.body, answer.status, dict(answer.headers))
+
+    return view
