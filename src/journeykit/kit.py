@@ -27,8 +27,9 @@ from journeykit.model.customer import Customer
 from journeykit.model.event import DELIVER, HISTORICAL, Kind
 from journeykit.model.receipt import Receipt
 from journeykit.pipeline import Parts, Pipeline
-from journeykit.plugins import Plugins
+from journeykit.plugins import Plugins, load_file
 from journeykit.store import open_store
+from journeykit.store.protocol import PROJECTOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -86,8 +87,8 @@ class JourneyKit:
     ) -> None:
         core = settings.core
         if not isinstance(plugins, Plugins):
-            disabled = settings.plugins.disabled
-            plugins = Plugins(plugins, builtin=[builtin], disabled=disabled)
+            own = [*plugins, *map(load_file, settings.plugins.files)]
+            plugins = Plugins(own, builtin=[builtin], disabled=settings.plugins.disabled)
         plugins.strict = core.strict
         plugins.register_rules()
         journeys = (*settings.journeys, *plugins.register_journeys())
@@ -150,7 +151,8 @@ class JourneyKit:
             PluginError: A plugin failed while it was asked what it adds.
         """
         document = loader.parse(path)
-        loaded = Plugins(plugins, builtin=[builtin], disabled=document.disabled)
+        own = [*plugins, *map(load_file, document.plugin_files)]
+        loaded = Plugins(own, builtin=[builtin], disabled=document.disabled)
         settings, problems = loader.structure(
             document, loaded.register_sinks(), loaded.register_sources()
         )
@@ -306,6 +308,26 @@ class JourneyKit:
 
     # What it adds up to
 
+    def catch_up(self, timeout: float = 10.0) -> bool:
+        """
+        Fold what is in the Log and not yet in State, if no other process is doing so.
+
+        Delivers nothing, and leaves State alone that other declarations have made.
+
+        Returns:
+            Whether State is as far as the Log.
+        """
+        if not self._parts.folds:
+            return True
+        pipeline = Pipeline(attrs.evolve(self._parts, sinks=()))
+        if not pipeline.projector.is_current():
+            return False
+        pipeline.start()
+        try:
+            return pipeline.flush(timeout)
+        finally:
+            pipeline.stop(timeout)
+
     def report(self) -> Report:
         """Return the figures of all journeys, as far as events have been folded."""
         return report(self.store, self._plans)
@@ -353,7 +375,14 @@ class JourneyKit:
                 for sink in self._parts.sinks
             ],
             "tripped": [attrs.asdict(trip) for trip in pipeline.trips] if pipeline else [],
+            "behind": self._is_behind(),
         }
+
+    def _is_behind(self) -> bool:
+        """Return whether the Log has events that were not folded."""
+        if not self._parts.folds:
+            return False
+        return bool(self.store.read(self.store.cursor(PROJECTOR), 1))
 
     # Parked events
 

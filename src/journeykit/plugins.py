@@ -9,6 +9,7 @@ Order: the app's plugins as listed, then installed ones by name, then the built-
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import inspect
 import logging
 import os
@@ -27,6 +28,8 @@ from journeykit.model.pain_point import PainPoint
 from journeykit.runtime import current_call
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from journeykit.model.customer import Customer
     from journeykit.model.event import Event
     from journeykit.model.journey import Instance
@@ -351,6 +354,25 @@ class _Failed(Exception):
         super().__init__(reason)
 
 
+def load_file(path: Path) -> object:
+    """
+    Return the Python file at *path* as a plugin, named after the file.
+
+    Raises:
+        PluginError: It is missing or cannot be run.
+    """
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        problem = f"{path} is no Python file; its name must end in .py"
+        raise PluginError(path.stem, "loading", problem)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise PluginError(path.stem, "loading", f"{path}: {_describe(error)}") from error
+    return module
+
+
 def _hook_names() -> list[str]:
     return [
         name
@@ -402,10 +424,8 @@ def _describe(error: BaseException) -> str:
 
 
 def _mapping(answer: object) -> Mapping[str, Any] | None:
-    if (
-        answer is None
-        or (isinstance(answer, Mapping)
-        and all(isinstance(key, str) for key in answer))
+    if answer is None or (
+        isinstance(answer, Mapping) and all(isinstance(key, str) for key in answer)
     ):
         return answer  # type: ignore[return-value]
     msg = f"expected a mapping of properties, got {type(answer).__name__}"

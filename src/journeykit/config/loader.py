@@ -50,9 +50,17 @@ class Document:
     @property
     def disabled(self) -> tuple[str, ...]:
         """The plugins to leave out: known before any plugin is."""
+        return tuple(self._plugins("disabled"))
+
+    @property
+    def plugin_files(self) -> tuple[Path, ...]:
+        """The files that are plugins: known before anything that they may provide."""
+        return tuple(self.path.parent / name for name in self._plugins("files"))
+
+    def _plugins(self, key: str) -> list[str]:
         table = self.raw.get("plugins")
-        names = table.get("disabled") if isinstance(table, dict) else None
-        return tuple(names) if isinstance(names, list) else ()
+        names = table.get(key) if isinstance(table, dict) else None
+        return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def parse(path: str | Path) -> Document:

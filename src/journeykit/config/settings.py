@@ -68,9 +68,12 @@ class PluginSettings:
 
     Args:
         disabled: Names of installed plugins to leave out.
+
+        files: Python files that are plugins, relative to `journeykit.toml`.
     """
 
     disabled: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    files: tuple[Path, ...] = attrs.field(default=(), converter=tuple)
 
 
 @attrs.frozen
@@ -109,7 +112,7 @@ class Settings:
 
         sources: Name → what `[sources.NAME]` declares.
 
-        plugins: Which installed plugins to leave out.
+        plugins: Which plugins to add and to leave out.
 
         base: The directory that relative paths start from.
 

@@ -61,6 +61,9 @@ class Committer:
         self.right = right
         self._asks = plugins.implements("enrich_event") or plugins.implements("accept_event")
         self._gathering: float | None = None
+        #: Entries that this process added to the Log, and those that were there already.
+        self.added = 0
+        self.repeated = 0
         #: Set by `flush()`: commit what there is, without waiting for more.
         self.hurry = False
 
@@ -79,8 +82,10 @@ class Committer:
         taken = self._tail.take(GROUP_EVENTS)
         commit = self._admit(taken.entries)
         with self.right():
-            self._store.commit(commit, self._now())
+            committed = self._store.commit(commit, self._now())
             self._tail.release(taken.mark)
+        self.added += committed.added
+        self.repeated += committed.repeated
         self._announce(commit.parked)
         return 0.0
 

@@ -197,6 +197,10 @@ class Projector:
         self._cache = {}
         self._known = False
 
+    def is_current(self) -> bool:
+        """Return whether State was made by these declarations, or not at all."""
+        return self._store.state(_DECLARATION) in (None, self._declaration)
+
     def rebuild(self) -> None:
         """Forget State; the next steps make it again from the Log."""
         known = self._store.state(_REBUILDING)
