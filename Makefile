@@ -30,7 +30,7 @@ bench: $(STAMP) ## measure what journeykit costs
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(STAMP) ## build the documentation into docs/_build/html
-	@$(BIN)/python -m sphinx -q -n -W --keep-going -d docs/_build/doctrees -b html docs docs/_build/html
+	@$(BIN)/python -m sphinx -q -E -n -W --keep-going -d docs/_build/doctrees -b html docs docs/_build/html
 	@echo "docs: docs/_build/html/index.html"
 
 format: $(STAMP) ## format the code, and fix what can be fixed safely

@@ -8,6 +8,8 @@ import importlib
 import sys
 from importlib import metadata
 
+from sphinx.ext.napoleon import Config, GoogleDocstring
+
 # -- The project ----------------------------------------------------------------------------------
 
 project = "journeykit"
@@ -21,47 +23,60 @@ version = ".".join(release.split(".")[:2])
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.napoleon",
 ]
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 
+# Docstrings write code between single backticks, as everywhere else.
+default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-napoleon_numpy_docstring = False
 
 # -- References -----------------------------------------------------------------------------------
 
 # There is no inventory of other projects (that would be a download), so their names stay plain
-# text. Our own names must resolve.
+# text. What a page refers to in journeykit must exist.
 nitpick_ignore_regex = [
     (r"py:.*", rf"({'|'.join(sorted(sys.stdlib_module_names))})\..+"),
     (r"py:.*", r"(attrs?|cattrs?|click|flask|httpx|opentelemetry|pluggy|pytest|rich|werkzeug)\..+"),
 ]
 
 
-def resolve_public_name(app, env, node, contnode):
+def resolve_annotation(app, env, node, contnode):
     """
-    Find journeykit.Event behind journeykit.model.event.Event.
+    Find journeykit.Event behind journeykit.model.event.Event, or behind a mere Event.
 
-    Annotations say where a class lives; the reference documents it where users import it from.
+    Annotations say where a class lives; the reference documents it where users import it from. An
+    annotation that is not public stays plain text; a role in a page must resolve.
     """
     if node.get("refdomain") != "py":
         return None
-    package = importlib.import_module("journeykit")
-    module, _, name = node["reftarget"].rpartition(".")
-    here = sys.modules.get(module or "journeykit")
-    if name not in package.__all__ or getattr(here, name, None) is not getattr(package, name):
-        return None
-    return env.get_domain("py").resolve_xref(
-        env, node["refdoc"], app.builder, "obj", f"journeykit.{name}", node, contnode
-    )
+    name = node["reftarget"].rpartition(".")[2]
+    public = None
+    if name in importlib.import_module("journeykit").__all__:
+        public = env.get_domain("py").resolve_xref(
+            env, node["refdoc"], app.builder, "obj", f"journeykit.{name}", node, contnode
+        )
+    is_annotation = "refexplicit" not in node
+    return public or (contnode if is_annotation else None)
+
+
+def read_docstring(app, what, name, obj, options, lines):
+    """
+    Turn the Google style of our docstrings into what Sphinx reads.
+
+    This is Napoleon, except that the docstring of a property is a sentence like any other: Napoleon
+    takes what stands before a colon for its type.
+    """
+    kind = "method" if what in {"attribute", "data", "property"} else what
+    lines[:] = GoogleDocstring(lines, Config(), app, kind, name, obj, options).lines()
 
 
 def setup(app):
     """Register the above."""
-    app.connect("missing-reference", resolve_public_name)
+    app.connect("autodoc-process-docstring", read_docstring)
+    app.connect("missing-reference", resolve_annotation)
 
 
 # -- The look -------------------------------------------------------------------------------------
@@ -83,11 +98,15 @@ html_theme_options = {
     "light_css_variables": {
         "color-brand-primary": "#0b6357",
         "color-brand-content": "#0b6357",
+        "color-api-name": "#0b6357",
+        "color-api-pre-name": "var(--color-foreground-secondary)",
         "color-brand-visited": "#5b4a9c",
     },
     "dark_css_variables": {
         "color-brand-primary": "#6fd8c3",
         "color-brand-content": "#6fd8c3",
+        "color-api-name": "#6fd8c3",
+        "color-api-pre-name": "var(--color-foreground-secondary)",
         "color-brand-visited": "#b9acf0",
     },
 }
