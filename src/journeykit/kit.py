@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from journeykit.delivery.sink import Sink
     from journeykit.model.extension import Endpoint
+    from journeykit.model.journey import Journey
     from journeykit.store.protocol import Parked, Store
 
 #: At exit, how long to wait for what is under way, in seconds.
@@ -189,7 +190,7 @@ class JourneyKit:
             id: An id of your own; a second event with the same id is left out.
 
         Returns:
-            A receipt: truthy if the event was accepted, else with the reason.
+            A receipt, truthy if the event was accepted, else with the reason.
 
         Raises:
             EventRejected: Only if the kit is strict.
@@ -331,6 +332,27 @@ class JourneyKit:
     def report(self) -> Report:
         """Return the figures of all journeys, as far as events have been folded."""
         return report(self.store, self._plans)
+
+    @property
+    def journeys(self) -> tuple[Journey, ...]:
+        """The declared journeys, complete with what their templates give them."""
+        return tuple(plan.journey for plan in self._plans)
+
+    @property
+    def sinks(self) -> tuple[Sink, ...]:
+        """The sinks."""
+        return tuple(self._parts.sinks)
+
+    @property
+    def committed(self) -> tuple[int, int]:
+        """How many events this process added to the Log, and how many were there already."""
+        pipeline = self._pipeline
+        return (pipeline.committer.added, pipeline.committer.repeated) if pipeline else (0, 0)
+
+    @property
+    def store_error(self) -> str | None:
+        """What the store said last, while it does not work."""
+        return self._pipeline.store_error if self._pipeline else None
 
     def customers(self, journey: str, limit: int = 50) -> list[CustomerStage]:
         """

@@ -117,6 +117,8 @@ class Mapper:
 
 
 def _moment(text: str) -> datetime:
+    if len(text) == len("20240313") and text.isdigit():
+        return datetime.fromisoformat(text)
     try:
         number = float(text)
     except ValueError:

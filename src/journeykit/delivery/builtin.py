@@ -7,8 +7,6 @@ from journeykit.delivery.file import FILE
 from journeykit.hookspecs import hookimpl
 from journeykit.model.extension import SinkType
 
-name = "journeykit.core"
-
 
 @hookimpl
 def register_sinks() -> list[SinkType]:

@@ -49,7 +49,7 @@ class JourneyFigures:
     Args:
         instances: Runs that have entered a stage.
 
-        completed: Of these, how many have met the goal.
+        completed: Of these, how many have met the goal; None where there is no goal.
 
         value: What completions were worth together, in the unit of the goal's property.
     """
@@ -58,7 +58,7 @@ class JourneyFigures:
     version: int
     title: str
     instances: int
-    completed: int
+    completed: int | None
     value: float
     stages: tuple[StageFigures, ...]
 
@@ -131,7 +131,7 @@ def _journey(store: Store, plan: Plan) -> JourneyFigures:
         version=plan.journey.version,
         title=plan.journey.title,
         instances=figures.instances,
-        completed=figures.completed,
+        completed=figures.completed if plan.journey.goal is not None else None,
         value=figures.value,
         stages=tuple(
             StageFigures(

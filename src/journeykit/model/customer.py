@@ -32,9 +32,12 @@ class Customer:
         return customer_key(self.user_id, self.anonymous_id)
 
     @classmethod
-    def of(cls, value: Customer | str | int) -> Customer:
+    def of(cls, value: Customer | str | int | None) -> Customer:
         """Return *value* if it is a customer already, else the known person with that id."""
-        return value if isinstance(value, Customer) else cls(user_id=str(value))
+        if isinstance(value, Customer):
+            return value
+        # A web app passes None where nobody has signed in: that is nobody, not "None".
+        return cls() if value is None else cls(user_id=str(value))
 
 
 def customer_key(user_id: str | None, anonymous_id: str | None) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 import attrs
 
+from journeykit.model.journey import to_tuple
+
 
 def _check_settings(_: object, __: object, value: object) -> None:
     if not isinstance(value, type) or not attrs.has(value):
@@ -67,5 +69,8 @@ class Endpoint:
     """
 
     path: str = attrs.field(validator=attrs.validators.matches_re(r"[^/\s][^\s]*"))
-    methods: tuple[str, ...] = attrs.field(converter=tuple)
+    methods: tuple[str, ...] = attrs.field(
+        converter=to_tuple,
+        validator=attrs.validators.deep_iterable(attrs.validators.instance_of(str)),
+    )
     handle: Callable[[Any], Any] = attrs.field(validator=attrs.validators.is_callable())

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
 from journeykit.model.customer import Customer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
+
+_T = TypeVar("_T")
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
@@ -52,6 +55,10 @@ def name_problem(name: object) -> str | None:
 _NAME_LENGTH = 200
 
 
+def _each(kind: type) -> Any:
+    return attrs.validators.deep_iterable(attrs.validators.instance_of(kind))
+
+
 @attrs.frozen
 class Rule:
     """
@@ -73,8 +80,24 @@ class Rule:
     )
 
 
-def _to_rules(values: list[Rule | str] | tuple[Rule | str, ...]) -> tuple[Rule, ...]:
-    return tuple(Rule(value) if isinstance(value, str) else value for value in values)
+def to_tuple(values: Iterable[_T]) -> tuple[_T, ...]:
+    """Return *values* as a tuple; a text is no list of its letters."""
+    if isinstance(values, str):
+        msg = f"expected a list, got {values!r}"
+        raise TypeError(msg)
+    return tuple(values)
+
+
+def _to_rules(values: Iterable[Rule | str]) -> tuple[Rule, ...]:
+    rules = [Rule(value) if isinstance(value, str) else value for value in to_tuple(values)]
+    if not all(isinstance(rule, Rule) for rule in rules):
+        msg = f"expected a list of event names and rules, got {values!r}"
+        raise TypeError(msg)
+    return tuple(rules)
+
+
+def _title(declared: Any) -> str:
+    return str(declared.key).replace("_", " ").replace("-", " ").capitalize()
 
 
 @attrs.frozen
@@ -98,9 +121,7 @@ class Stage:
     enter: tuple[Rule, ...] = attrs.field(default=(), kw_only=True, converter=_to_rules)
     title: str = attrs.field(
         kw_only=True,
-        default=attrs.Factory(
-            lambda self: self.key.replace("_", " ").replace("-", " ").capitalize(), takes_self=True
-        ),
+        default=attrs.Factory(_title, takes_self=True),
     )
     expected: timedelta | None = attrs.field(default=None, kw_only=True)
     owner: str | None = attrs.field(default=None, kw_only=True)
@@ -149,15 +170,13 @@ class Journey:
 
     key: str = attrs.field(validator=_check_key)
     version: int = attrs.field(validator=_check_positive)
-    stages: tuple[Stage, ...] = attrs.field(default=(), converter=tuple)
+    stages: tuple[Stage, ...] = attrs.field(default=(), converter=to_tuple, validator=_each(Stage))
     extends: str | None = None
     instance_by: str | None = None
     goal: Goal | None = None
-    title: str = attrs.field(
-        default=attrs.Factory(lambda self: self.key.replace("_", " ").capitalize(), takes_self=True)
-    )
+    title: str = attrs.field(default=attrs.Factory(_title, takes_self=True))
     owner: str | None = None
-    personas: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    personas: tuple[str, ...] = attrs.field(default=(), converter=to_tuple, validator=_each(str))
 
     @property
     def label(self) -> str:

@@ -1,0 +1,263 @@
+"""`journeykit import`: rows of a file become events of the past."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import click
+
+from journeykit.capture.history import TARGETS, BadValue, Mapper
+from journeykit.capture.rows import BadRow, Row, read_rows
+from journeykit.cli.app import FAILED, Failure, Session, common, pass_session
+from journeykit.cli.output import Progress, print_json, progress
+from journeykit.exceptions import ImportFailed
+from journeykit.kit import JourneyKit
+
+
+#: How long the store may fail before the import gives up, in seconds.
+_PATIENCE = 15.0
+
+#: Of a rejected row, how much is kept beside the reason.
+_KEPT = 2000
+
+
+def _mapping(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    columns: dict[str, str] = {}
+    for value in values:
+        target, equals, column = value.partition("=")
+        if not equals or target not in TARGETS or not column:
+            raise click.BadParameter(
+                f"{value!r}: write WHAT=COLUMN, where WHAT is one of {', '.join(TARGETS)}"
+            )
+        if target in columns:
+            raise click.BadParameter(f"{target!r} is mapped twice")
+        columns[target] = column
+    for target in ("name", "at"):
+        if target not in columns:
+            raise click.BadParameter(f"map {target!r} to a column: --map {target}=COLUMN")
+    if not {"customer", "anonymous"} & columns.keys():
+        raise click.BadParameter("map 'customer' to a column: --map customer=COLUMN")
+    return columns
+
+
+def _zone(_: click.Context, __: click.Parameter, value: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise click.BadParameter(f"{value!r} is no time zone; write one such as UTC") from error
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@common
+@click.option(
+    "--map",
+    "columns",
+    multiple=True,
+    callback=_mapping,
+    metavar="WHAT=COLUMN",
+    help=f"Which column is the {', '.join(TARGETS)}. Every other column becomes a property.",
+)
+@click.option("--source", help="Where the rows come from; default the file's name without endings.")
+@click.option(
+    "--timezone",
+    "zone",
+    default="UTC",
+    show_default=True,
+    callback=_zone,
+    help="The zone of times that do not say theirs.",
+)
+@click.option("--deliver", is_flag=True, help="Also send the events to the sinks.")
+@click.option(
+    "--rejects",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where rejected rows go; default FILE.rejected.jsonl.",
+)
+@click.option(
+    "--purpose",
+    "purposes",
+    multiple=True,
+    help='What these customers have agreed to; needed where consent is "opt_in".',
+)
+@pass_session
+def import_file(
+    session: Session,
+    file: Path,
+    config: str,
+    as_json: bool,
+    columns: Mapping[str, str],
+    source: str | None,
+    zone: ZoneInfo,
+    deliver: bool,
+    rejects: Path | None,
+    purposes: tuple[str, ...],
+) -> None:
+    """
+    Bring the events of FILE in as history: CSV or JSON lines, plain or .gz.
+
+    They count in every figure, but are no news: nobody is asked or alerted, and nothing goes to a
+    sink unless --deliver is given.
+    Importing a file twice adds nothing the second time.
+    Rows that cannot be used go to FILE.rejected.jsonl, with their line and the reason.
+    Exit code 1: some rows were rejected, or the file ended early.
+    """
+    mapper = Mapper(columns=columns, source=source or _stem(file), zone=zone)
+    rejected = rejects or file.with_name(f"{file.name}.rejected.jsonl")
+    with session.kit(config) as kit, contextlib.closing(_Rejects(rejected)) as collected:
+        kit.store.open()
+        run = _Import(kit, mapper, collected, deliver=deliver)
+        consent = kit.bind_customer("import", purposes=purposes) if purposes else None
+        failure = None
+        with consent or contextlib.nullcontext(), progress(file.name, shown=not as_json) as bar:
+            try:
+                run.read(file, bar)
+            except ImportFailed as error:
+                failure = error
+            undelivered = run.finish()
+        result = run.result(file, undelivered)
+    if as_json:
+        print_json({**result, "error": str(failure) if failure else None})
+    else:
+        _print_result(result, zone)
+    if failure is not None:
+        raise failure
+    click.get_current_context().exit(FAILED if result["rejected"] else 0)
+
+
+class _Import:
+    """One import under way."""
+
+    def __init__(
+        self, kit: JourneyKit, mapper: Mapper, rejects: _Rejects, *, deliver: bool
+    ) -> None:
+        self._kit = kit
+        self._mapper = mapper
+        self._rejects = rejects
+        self._deliver = deliver
+        self._rows = 0
+        self._accepted = 0
+        self._failing_since: float | None = None
+
+    def read(self, file: Path, bar: Progress) -> None:
+        first = True
+        for row in read_rows(file):
+            if isinstance(row, Row) and first:
+                self._check_columns(file, row)
+            first = False
+            self._rows += 1
+            reason = row.reason if isinstance(row, BadRow) else self._take(row)
+            if reason is not None:
+                self._rejects.add(row, reason)
+            bar.advance()
+
+    def finish(self) -> list[str]:
+        """Wait for the Log and State; returns the sinks that could not take everything."""
+        behind: list[str] = []
+        while not self._kit.flush(1.0):
+            self._check_store()
+            status = self._kit.status()
+            failing = [sink for sink in status["sinks"] if sink["behind"] and sink["failures"]]
+            behind = [f"{sink['name']} ({sink['last_error']})" for sink in failing]
+            if not status["waiting"] and not status["behind"] and behind:
+                return behind
+        return []
+
+    def result(self, file: Path, undelivered: list[str]) -> dict[str, Any]:
+        added, repeated = self._kit.committed
+        return {
+            "file": str(file),
+            "rows": self._rows,
+            "added": added,
+            "already_there": repeated,
+            "rejected": self._rejects.count,
+            "rejected_to": str(self._rejects.path) if self._rejects.count else None,
+            "undelivered": undelivered,
+        }
+
+    def _check_columns(self, file: Path, row: Row) -> None:
+        missing = self._mapper.missing(row.columns)
+        if missing:
+            names = ", ".join(repr(name) for name in missing)
+            known = ", ".join(row.columns)
+            raise click.UsageError(f"{file}: has no column {names}; it has: {known}")
+
+    def _take(self, row: Row) -> str | None:
+        try:
+            event = self._mapper.event(row)
+        except BadValue as error:
+            return str(error)
+        while True:
+            receipt = self._kit.track_history(
+                event.name,
+                event.properties,
+                customer=event.customer,
+                at=event.at,
+                id=event.id,
+                deliver=self._deliver,
+            )
+            if receipt:
+                return None
+            if receipt.reason != "full":
+                return f"{receipt.reason}: {receipt.detail}"
+            self._check_store()
+            time.sleep(0.01)
+
+    def _check_store(self) -> None:
+        error = self._kit.store_error
+        if error is None:
+            self._failing_since = None
+            return
+        self._failing_since = self._failing_since or time.monotonic()
+        if time.monotonic() - self._failing_since > _PATIENCE:
+            raise Failure(f"{error}; what was imported stays, so run this again")
+
+
+class _Rejects:
+    """Collects rejected rows in a file, which exists only if there are any."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.count = 0
+        self._file: IO[str] | None = None
+
+    def add(self, row: Row | BadRow, reason: str) -> None:
+        if self._file is None:
+            try:
+                self._file = self.path.open("w", encoding="utf-8")
+            except OSError as error:
+                msg = f"{self.path}: {error.strerror}; rejected rows go there, so make it writable"
+                raise ImportFailed(msg) from error
+        text = row.text.rstrip("\r\n").encode("utf-8", "replace").decode()
+        record = {"line": row.line, "reason": reason, "row": text[:_KEPT]}
+        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self.count += 1
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def _stem(file: Path) -> str:
+    return file.name.split(".", 1)[0] or file.name
+
+
+def _print_result(result: Mapping[str, Any], zone: ZoneInfo) -> None:
+    click.echo(
+        f"{result['rows']:,} rows: {result['added']:,} events added, "
+        f"{result['already_there']:,} already there, {result['rejected']:,} rejected"
+    )
+    click.echo(f"times without a zone were read as {zone.key}")
+    if result["rejected"]:
+        click.echo(f"rejected rows are in {result['rejected_to']}")
+    for sink in result["undelivered"]:
+        click.echo(f"not all was delivered to {sink}; that goes on when your app runs", err=True)
+
+
+COMMANDS = (import_file,)

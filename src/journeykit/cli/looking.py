@@ -1,0 +1,217 @@
+"""Commands that look: `check`, `report`, `status`, `plugins`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import click
+
+from journeykit.cli.app import Session, common, pass_session
+from journeykit.cli.output import print_json, print_table
+from journeykit.insight import CustomerStage, JourneyFigures
+from journeykit.kit import JourneyKit
+from journeykit.model.journey import Journey
+
+
+@click.command()
+@common
+@pass_session
+def check(session: Session, config: str, as_json: bool) -> None:
+    """
+    Read the declarations and name every mistake in them.
+
+    Opens no store and sends nothing.
+    Exit code 0: they are fine; 2: they are not.
+    """
+    with session.kit(config) as kit:
+        journeys = kit.journeys
+        if as_json:
+            print_json(
+                {
+                    "ok": True,
+                    "source": kit.settings.origin,
+                    "store": kit.store.name,
+                    "consent": kit.settings.consent.mode,
+                    "journeys": [
+                        {
+                            "key": journey.key,
+                            "version": journey.version,
+                            "stages": [stage.key for stage in journey.stages],
+                        }
+                        for journey in journeys
+                    ],
+                    "sinks": [sink.name for sink in kit.sinks],
+                    "plugins": [plugin.name for plugin in kit.plugins],
+                }
+            )
+            return
+        click.echo(f"{kit.settings.origin}: fine")
+        click.echo(f"store    {kit.store.name}")
+        click.echo(f"consent  {kit.settings.consent.mode}")
+        click.echo(f"sinks    {', '.join(sink.name for sink in kit.sinks) or 'none'}")
+        for journey in journeys:
+            _print_declared(journey)
+
+
+def _print_declared(journey: Journey) -> None:
+    rows = [
+        (stage.key, ", ".join(rule.event for rule in stage.enter), _duration(stage.expected))
+        for stage in journey.stages
+    ]
+    click.echo()
+    print_table(
+        ("stage", "entered by", "expected"), rows, title=f"{journey.title} ({journey.label})"
+    )
+
+
+def _duration(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+@click.command()
+@common
+@click.option("--journey", "key", help="Only the journey with this key.")
+@click.option(
+    "--customers",
+    "count",
+    type=click.IntRange(min=1),
+    help="Also list this many customers with the stage each is in, the latest seen first.",
+)
+@pass_session
+def report(
+    session: Session, config: str, as_json: bool, key: str | None, count: int | None
+) -> None:
+    """
+    Show how many customers are in which stage, and where they get no further.
+
+    entered: have been there. now: are there at present. no further: got as far as that.
+    """
+    with session.kit(config) as kit:
+        current = kit.catch_up()
+        figures = kit.report()
+        chosen = [journey for journey in figures.journeys if key in (None, journey.key)]
+        if key is not None and not chosen:
+            known = ", ".join(sorted({journey.key for journey in figures.journeys})) or "none"
+            raise click.UsageError(f"there is no journey {key!r}; there are: {known}")
+        who = (
+            {journey.key: kit.customers(journey.key, count) for journey in chosen} if count else {}
+        )
+        if as_json:
+            value = {**figures.to_dict(), "journeys": [attrs.asdict(item) for item in chosen]}
+            for item in value["journeys"] if count else []:
+                item["customers"] = [_customer_json(one) for one in who[item["key"]]]
+            print_json({**value, "current": current})
+            return
+        click.echo(f"{figures.events:,} events of {figures.customers:,} customers")
+        if not current:
+            click.echo(
+                "These figures are not up to date: not all events are folded, or State was made "
+                "by other declarations than these (run this through your app: flask journeykit)."
+            )
+        for journey in chosen:
+            print_journey(journey)
+            if count:
+                _print_customers(journey, who[journey.key])
+
+
+def print_journey(journey: JourneyFigures) -> None:
+    """Print the stages of a journey as a table."""
+    click.echo()
+    if not journey.instances:
+        click.echo(f"{journey.title} ({journey.key}@{journey.version}): nobody yet")
+        return
+    rows = [
+        (
+            stage.title,
+            stage.entered,
+            f"{stage.entered / journey.instances:.0%}",
+            stage.current,
+            stage.furthest,
+            f"{stage.furthest / journey.instances:.0%}",
+        )
+        for stage in journey.stages
+    ]
+    title = f"{journey.title} ({journey.key}@{journey.version}): {journey.instances:,} begun"
+    if journey.completed is not None:
+        title += f", {journey.completed:,} completed"
+    if journey.value:
+        title += f", worth {journey.value:,.2f}"
+    print_table(("stage", "entered", "of all", "now", "no further", "of all"), rows, title=title)
+
+
+def _print_customers(journey: JourneyFigures, found: list[CustomerStage]) -> None:
+    rows = [
+        (
+            item.customer if item.known else f"{item.customer[:8]}… (anonymous)",
+            item.instance or None,
+            item.stage,
+            item.furthest,
+            f"{item.last_seen:%Y-%m-%d %H:%M}",
+        )
+        for item in found
+    ]
+    click.echo()
+    columns = ("customer", "instance", "now", "furthest", "last seen (UTC)")
+    print_table(columns, rows, title=f"Customers of {journey.key}, latest first")
+
+
+def _customer_json(item: CustomerStage) -> dict[str, Any]:
+    return {**attrs.asdict(item), "last_seen": item.last_seen.isoformat()}
+
+
+@click.command()
+@common
+@pass_session
+def status(session: Session, config: str, as_json: bool) -> None:
+    """Show how the store and the sinks are doing, and what was parked, withheld or tripped."""
+    with session.kit(config) as kit:
+        value = kit.status()
+    if as_json:
+        print_json(value)
+        return
+    counters = value["counters"]
+    click.echo(f"store    {value['store']}")
+    click.echo(f"events   {counters['events']:,}")
+    click.echo(f"folded   {'not all of them yet' if value['behind'] else 'all'}")
+    for sink in value["sinks"]:
+        state = "has events to deliver" if sink["behind"] else "has everything"
+        click.echo(f"sink     {sink['name']}: {state}")
+    for owner, count in sorted(value["parked"].items()):
+        click.echo(f"parked   {count:,} by {owner} (journeykit parked list)")
+    for name, count in sorted(counters.items()):
+        what, _, whose = name.partition(":")
+        if what in ("withheld", "tripped"):
+            click.echo(f"{what:<8} {count:,} by {whose}")
+
+
+@click.command()
+@common
+@pass_session
+def plugins(session: Session, config: str, as_json: bool) -> None:
+    """List the plugins: where each comes from, what it hooks into, and whether it ever hung."""
+    with session.kit(config) as kit:
+        tripped = _tripped(kit)
+        found = [
+            {**attrs.asdict(plugin), "tripped": tripped.get(plugin.name)} for plugin in kit.plugins
+        ]
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (item["name"], item["origin"], ", ".join(item["hooks"]), item["tripped"]) for item in found
+    ]
+    print_table(("plugin", "from", "hooks", "hung in"), rows)
+
+
+def _tripped(kit: JourneyKit) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in kit.store.counters():
+        what, _, rest = name.partition(":")
+        if what == "tripped":
+            plugin, _, hook = rest.rpartition(":")
+            found[plugin] = hook
+    return found
+
+
+COMMANDS = (check, report, status, plugins)

@@ -1,0 +1,64 @@
+"""Commands for events that were set aside: `parked list`, `parked replay`."""
+
+from __future__ import annotations
+
+import click
+
+from journeykit.cli.app import FAILED, Session, common, pass_session
+from journeykit.cli.output import print_json, print_table
+from journeykit.model.times import to_rfc3339
+
+
+@click.group()
+def parked() -> None:
+    """Events that a sink or a plugin could not take: look at them, try them again."""
+
+
+@parked.command("list")
+@common
+@click.option("--owner", help="Only those of sink:NAME or plugin:NAME.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
+@pass_session
+def list_parked(
+    session: Session, config: str, as_json: bool, owner: str | None, limit: int
+) -> None:
+    """List parked events with the reason, oldest first."""
+    with session.kit(config) as kit:
+        found = kit.parked(owner, limit=limit)
+    rows = [
+        (item.number, item.owner, item.entry.name, item.reason, to_rfc3339(item.parked_at)[:19])
+        for item in found
+    ]
+    columns = ("number", "owner", "event", "reason", "since")
+    if as_json:
+        print_json(
+            [
+                {**dict(zip(columns, row, strict=True)), "id": item.entry.id}
+                for row, item in zip(rows, found, strict=True)
+            ]
+        )
+    elif rows:
+        print_table(columns, rows)
+    else:
+        click.echo("Nothing is parked.")
+
+
+@parked.command()
+@common
+@click.option("--owner", help="Only those of sink:NAME or plugin:NAME.")
+@click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds to wait.")
+@pass_session
+def replay(session: Session, config: str, as_json: bool, owner: str | None, timeout: float) -> None:
+    """Try parked events once more; those that fail again stay parked. Exit code 1 if any did."""
+    with session.kit(config) as kit:
+        count = kit.replay_parked(owner)
+        kit.flush(timeout)
+        left = len(kit.parked(owner, limit=100_000))
+    if as_json:
+        print_json({"tried": count, "parked": left})
+    else:
+        click.echo(f"tried {count:,} again; {left:,} are still parked")
+    click.get_current_context().exit(FAILED if count and left else 0)
+
+
+COMMANDS = (parked,)
