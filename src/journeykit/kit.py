@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
 
@@ -294,7 +294,7 @@ class JourneyKit:
         self.store.close()
         return flushed
 
-    def __enter__(self) -> JourneyKit:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -438,7 +438,7 @@ def _build_sinks(settings: Settings, given: Iterable[Sink]) -> tuple[list[Sink],
     for name, declared in settings.sinks.items():
         try:
             sinks.append(declared.type.build(name, declared.settings))
-        except Exception as error:  # noqa: BLE001 - a plugin's own code; told with its key path
+        except Exception as error:
             problems.append(f"sinks.{name}: {type(error).__name__}: {error}")
     for name, count in Counter(sink.name for sink in sinks).items():
         if count > 1:
@@ -464,7 +464,7 @@ def _end_with_process(kit: JourneyKit) -> None:
     def reset() -> None:
         alive = reference()
         if alive is not None:
-            alive._reset_after_fork()  # noqa: SLF001 - our own
+            alive._reset_after_fork()
 
     atexit.register(close)
     os.register_at_fork(after_in_child=reset)

@@ -14,7 +14,7 @@ import inspect
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -123,7 +123,7 @@ class Plugins:
         self._refuse_unknown_hooks()
         self._hooks = {name: self._implementations(name) for name in _hook_names()}
 
-    def __iter__(self) -> Iterable[Plugin]:
+    def __iter__(self) -> Iterator[Plugin]:
         return iter(reversed(self._plugins.values()))
 
     def named(self, name: str) -> Plugin | None:
@@ -169,7 +169,7 @@ class Plugins:
         for implementation in self._hooks["register_commands"]:
             try:
                 implementation.function(*_pick(implementation, {"cli": cli}))
-            except Exception as error:  # noqa: BLE001 - isolation: the other commands stay
+            except Exception as error:
                 problems.append(
                     f"plugin {implementation.plugin.name!r} failed in register_commands, so its "
                     f"commands are missing: {_describe(error)}"
@@ -209,9 +209,9 @@ class Plugins:
         """Return the first stage that a plugin names."""
         keys = {stage.key for stage in journey.stages}
 
-        def check(answer: object) -> str | None:
+        def check(answer: str | None) -> str | None:
             if answer is None or answer in keys:
-                return answer  # type: ignore[return-value]
+                return answer
             msg = f"{answer!r} is no stage of {journey.label}"
             raise ValueError(msg)
 
@@ -423,11 +423,11 @@ def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _mapping(answer: object) -> Mapping[str, Any] | None:
+def _mapping(answer: Any) -> Mapping[str, Any] | None:
     if answer is None or (
         isinstance(answer, Mapping) and all(isinstance(key, str) for key in answer)
     ):
-        return answer  # type: ignore[return-value]
+        return answer
     msg = f"expected a mapping of properties, got {type(answer).__name__}"
     raise TypeError(msg)
 

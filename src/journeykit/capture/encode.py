@@ -12,7 +12,8 @@ import base64
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -85,7 +86,7 @@ def _from_datetime(value: datetime) -> str:
     return to_rfc3339(to_micros(value if value.tzinfo else value.replace(tzinfo=UTC)))
 
 
-def _from_set(value: Set[Any]) -> list[Any]:
+def _from_set(value: AbstractSet[Any]) -> list[Any]:
     try:
         return sorted(value)
     except TypeError:
@@ -103,7 +104,7 @@ _CONVERSIONS: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
     (timedelta, lambda value: value.total_seconds()),
     (UUID, str),
     (Enum, lambda value: value.value),
-    (Set, _from_set),
+    (AbstractSet, _from_set),
     ((bytes, bytearray, memoryview), _from_bytes),
     (PurePath, str),
     (Mapping, dict),

@@ -12,7 +12,6 @@ from journeykit.capture.ids import hashed_id
 from journeykit.model.customer import Customer
 from journeykit.model.times import to_micros
 
-
 if TYPE_CHECKING:
     from journeykit.capture.rows import Row
 

@@ -11,13 +11,11 @@ import csv
 import gzip
 import json
 import zlib
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from journeykit.exceptions import ImportFailed
-
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -62,7 +62,7 @@ class Tracker:
         randomness: Where ids come from.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is given by the kit, and replaced in some test
         self,
         tail: Tail,
         *,
@@ -110,19 +110,19 @@ class Tracker:
         try:
             entry = self.compose(name, properties, customer=customer, at=at, id=id, **more)
             refused = self._tail.append(entry)
-            if refused is not None:
-                raise _Refused(refused, "the store has not kept up; see `journeykit status`")
         except _Refused as refusal:
             return self._refuse(name, refusal.reason, refusal.detail)
         except Exception as error:  # the host never breaks because of us
             if self._strict:
                 raise
             return self._refuse(name, "failed", type(error).__name__)
+        if refused is not None:
+            return self._refuse(name, refused, "the store has not kept up; see `journeykit status`")
         with self._count_lock:
             self.counts["accepted"] += 1
         return Receipt(entry.id)
 
-    def compose(
+    def compose(  # noqa: PLR0913 - the parts of an event
         self,
         name: str,
         properties: Mapping[str, Any] | None,
@@ -154,7 +154,7 @@ class Tracker:
             jsonbytes.dumps(event_id),
             kind.value.encode(),
             encoded_name,
-            *self._surroundings(bound, who, customer is None),
+            *self._surroundings(bound, who, is_bound=customer is None),
             to_rfc3339(occurred_at).encode(),
             b"null" if channel is None else encoding.encode(channel),
             self._properties(properties),
@@ -186,7 +186,7 @@ class Tracker:
         return encoded
 
     @staticmethod
-    def _surroundings(bound: Bound, who: Customer, is_bound: bool) -> tuple[bytes, bytes]:
+    def _surroundings(bound: Bound, who: Customer, *, is_bound: bool) -> tuple[bytes, bytes]:
         trace = _trace()
         if not is_bound or trace:
             return _encode_customer(who), _encode_context(bound, trace)

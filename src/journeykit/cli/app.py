@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -20,7 +19,6 @@ from journeykit.exceptions import (
     StoreError,
 )
 from journeykit.kit import JourneyKit
-
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import tempfile
-
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +18,6 @@ from journeykit.delivery.file import FileSettings, FileSink
 from journeykit.kit import JourneyKit
 from journeykit.model.customer import Customer
 from journeykit.model.journey import Goal, Journey, Stage
-
 
 #: Stage of the walk → what happens there, and the chance of going on to the next.
 _WALK = (

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import click
 import flask
-
 from flask.cli import with_appcontext
 
 from journeykit.cli.app import Group, Session, add_commands, add_plugin_commands, group
-
 
 add_commands()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -19,7 +18,6 @@ from journeykit.cli.app import FAILED, Failure, Session, common, pass_session
 from journeykit.cli.output import Progress, print_json, progress
 from journeykit.exceptions import ImportFailed
 from journeykit.kit import JourneyKit
-
 
 #: How long the store may fail before the import gives up, in seconds.
 _PATIENCE = 15.0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol

@@ -138,9 +138,7 @@ def _consent(read: Structurer, raw: Mapping[str, Any]) -> Consent:
     return read.one({"mode": "opt_in", **table}, Consent, "consent") or Consent("opt_in")
 
 
-def _many(
-    read: Structurer, raw: Mapping[str, Any], name: str, kind: Callable[..., _T]
-) -> tuple[_T, ...]:
+def _many(read: Structurer, raw: Mapping[str, Any], name: str, kind: type[_T]) -> tuple[_T, ...]:
     value = raw.get(name, [])
     if not isinstance(value, list):
         read.problem(name, f"expected a list of tables; write [[{name}]], not [{name}]")

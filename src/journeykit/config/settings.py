@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from journeykit.model.extension import SinkType, SourceType
-from journeykit.model.journey import Journey, Touchpoint
+from journeykit.model.journey import Journey, Touchpoint, to_tuple
 
 
 class ConsentMode(StrEnum):
@@ -72,8 +72,8 @@ class PluginSettings:
         files: Python files that are plugins, relative to `journeykit.toml`.
     """
 
-    disabled: tuple[str, ...] = attrs.field(default=(), converter=tuple)
-    files: tuple[Path, ...] = attrs.field(default=(), converter=tuple)
+    disabled: tuple[str, ...] = attrs.field(default=(), converter=to_tuple)
+    files: tuple[Path, ...] = attrs.field(default=(), converter=to_tuple)
 
 
 @attrs.frozen
@@ -121,8 +121,8 @@ class Settings:
 
     consent: Consent
     core: Core = attrs.field(factory=Core)
-    journeys: tuple[Journey, ...] = attrs.field(default=(), converter=tuple)
-    touchpoints: tuple[Touchpoint, ...] = attrs.field(default=(), converter=tuple)
+    journeys: tuple[Journey, ...] = attrs.field(default=(), converter=to_tuple)
+    touchpoints: tuple[Touchpoint, ...] = attrs.field(default=(), converter=to_tuple)
     names: dict[str, str] = attrs.field(factory=dict)
     sinks: dict[str, DeclaredSink] = attrs.field(factory=dict)
     sources: dict[str, DeclaredSource] = attrs.field(factory=dict)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import Enum
@@ -46,21 +45,13 @@ class Structurer:
         """Return *value* as a *kind*, or None with its problems noted."""
         try:
             return self._converter.structure(value, kind)
-        except Exception as error:  # noqa: BLE001 - cattrs wraps whatever a validator raises
+        except Exception as error:
             self._note(error, where)
             return None
 
     def _note(self, error: BaseException, where: str) -> None:
         if isinstance(error, ClassValidationError):
-            placed, others = error.group_exceptions()
-            for inner, note in placed:
-                path = f"{where}.{note.name}"
-                if isinstance(inner, KeyError):
-                    self.problem(path, f"is missing; expected {_name(note.type)}")
-                else:
-                    self._note(inner, path)
-            for inner in others:
-                self._note(inner, where)
+            self._note_fields(error, where)
         elif isinstance(error, IterableValidationError):
             for inner, place in error.group_exceptions()[0]:
                 index = f"[{place.index}]" if isinstance(place.index, int) else f".{place.index}"
@@ -72,10 +63,21 @@ class Structurer:
                     f"{where}.{name}", f"is not known; the keys here are {known or 'none'}"
                 )
         elif isinstance(error, BaseExceptionGroup):
-            for inner in error.exceptions:
-                self._note(inner, where)
+            for nested in error.exceptions:
+                self._note(nested, where)
         else:
             self.problem(where, str(error) or type(error).__name__)
+
+    def _note_fields(self, error: ClassValidationError, where: str) -> None:
+        placed, others = error.group_exceptions()
+        for inner, note in placed:
+            path = f"{where}.{note.name}"
+            if isinstance(inner, KeyError):
+                self.problem(path, f"is missing; expected {_name(note.type)}")
+            else:
+                self._note(inner, path)
+        for inner in others:
+            self._note(inner, where)
 
 
 def _make_converter(base: Path) -> Converter:
@@ -83,24 +85,32 @@ def _make_converter(base: Path) -> Converter:
     for kind in (str, int, float, bool):
         converter.register_structure_hook(kind, _scalar(kind))
     converter.register_structure_hook(timedelta, _duration)
-    converter.register_structure_hook(Path, lambda value, _: base / _text(value))
+    converter.register_structure_hook(Path, lambda value, _: base / Path(_text(value)).expanduser())
     converter.register_structure_hook(Any, lambda value, _: value)
     converter.register_structure_hook_func(
         lambda kind: isinstance(kind, type) and issubclass(kind, Enum), _choice
     )
     converter.register_structure_hook_factory(attrs.has, lambda kind: _attrs_hook(converter, kind))
     converter.register_structure_hook_factory(
-        lambda kind: get_origin(kind) in (tuple, list),
+        _is_sequence,
         lambda kind: _sequence_hook(converter, kind),
     )
     converter.register_structure_hook_factory(
-        lambda kind: get_origin(kind) is dict, lambda kind: _mapping_hook(converter, kind)
+        _is_mapping, lambda kind: _mapping_hook(converter, kind)
     )
     return converter
 
 
+def _is_sequence(kind: Any) -> bool:
+    return get_origin(kind) in (tuple, list)
+
+
+def _is_mapping(kind: Any) -> bool:
+    return get_origin(kind) is dict
+
+
 def _attrs_hook(converter: Converter, kind: type) -> Any:
-    structure = make_dict_structure_fn(
+    structure: Any = make_dict_structure_fn(
         kind,
         converter,
         _cattrs_forbid_extra_keys=True,
@@ -158,7 +168,7 @@ def _each(converter: Converter, items: Any, item: Any, kind: Any) -> dict[Any, A
     for index, value in items:
         try:
             built[index] = converter.structure(value, item)
-        except Exception as error:  # noqa: BLE001 - gathered, and raised below
+        except Exception as error:
             error.add_note(IterableValidationNote(f"at {index}", index, item))
             errors.append(error)
     if errors:
@@ -183,7 +193,7 @@ def _text(value: object) -> str:
     if not isinstance(value, str) or not value:
         msg = f"expected a path, got {value!r}"
         raise TypeError(msg)
-    return os.path.expanduser(value)
+    return value
 
 
 def _duration(value: object, _: object) -> timedelta:

@@ -111,7 +111,7 @@ def _numbered(path: Path, number: int) -> Path:
 def _moved(descriptor: int, path: Path) -> bool:
     """Return whether somebody (logrotate, say) has put another file in this one's place."""
     try:
-        return not os.path.samestat(os.fstat(descriptor), os.stat(path))
+        return not os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return True
 

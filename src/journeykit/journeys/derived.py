@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _SOURCE = {"app": "journeykit"}
 
 
-def derive(
+def derive(  # noqa: PLR0913 - the parts of an event
     cause: Stored,
     name: str,
     subject: str,

@@ -45,12 +45,13 @@ class Figures(NamedTuple):
         """Return the figures once an instance's run went from *before* to *after*."""
         figures = self
         if before is not None and before.has_stage:
-            figures = figures._with(before, -1)
+            figures = figures.plus(before, -1)
         if after is not None and after.has_stage:
-            figures = figures._with(after, 1)
+            figures = figures.plus(after, 1)
         return figures
 
-    def _with(self, run: Run, change: int) -> Figures:
+    def plus(self, run: Run, change: int) -> Figures:
+        """Return the figures with *change* more instances that stand as *run* does."""
         completed = run.completed_at is not None
         return Figures(
             self.instances + change,

@@ -88,10 +88,10 @@ class Run(NamedTuple):
         run = self._replace(newest=moment.place)
         stage = self._stage_of(moment)
         if stage is not None:
-            run = run._entered(stage, moment.at)
+            run = run.into(stage, moment.at)
         if moment.marks:
             run = run._replace(marks=tuple(sorted({*run.marks, *moment.marks})))
-        if moment.is_goal and run.completed_at is None and run._in_time(moment.at, plan.within):
+        if moment.is_goal and run.completed_at is None and run.in_time(moment.at, plan.within):
             run = run._replace(completed_at=moment.at, value=moment.value)
         return run
 
@@ -103,7 +103,8 @@ class Run(NamedTuple):
                 return candidate.stage
         return None
 
-    def _entered(self, stage: int, at: int) -> Run:
+    def into(self, stage: int, at: int) -> Run:
+        """Return the run once it is in *stage*, at the instant *at*."""
         if stage == self.current:
             return self
         visits, entered_at = list(self.visits), list(self.entered_at)
@@ -118,7 +119,8 @@ class Run(NamedTuple):
             entered_at=tuple(entered_at),
         )
 
-    def _in_time(self, at: int, within: int | None) -> bool:
+    def in_time(self, at: int, within: int | None) -> bool:
+        """Return whether the instant *at* is soon enough after the start to meet the goal."""
         if self.started_at is None:
             return False
         return within is None or at - self.started_at <= within

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +11,8 @@ import attrs
 from journeykit.model.journey import to_tuple
 
 
-def _check_settings(_: object, __: object, value: object) -> None:
-    if not isinstance(value, type) or not attrs.has(value):
+def _check_settings(_: object, __: object, value: type) -> None:
+    if not inspect.isclass(value) or not attrs.has(value):
         msg = f"settings must be an attrs class, got {value!r}"
         raise TypeError(msg)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-_T = TypeVar("_T")
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
@@ -80,7 +80,7 @@ class Rule:
     )
 
 
-def to_tuple(values: Iterable[_T]) -> tuple[_T, ...]:
+def to_tuple(values: Iterable[Any]) -> tuple[Any, ...]:
     """Return *values* as a tuple; a text is no list of its letters."""
     if isinstance(values, str):
         msg = f"expected a list, got {values!r}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 from journeykit.exceptions import ConfigError
 from journeykit.store.protocol import Commit, Parked, Parking, Projection, Store
@@ -31,6 +31,6 @@ def open_store(url: str, base: str = ".") -> Store:
     if url.startswith(prefix) and len(url) > len(prefix):
         from journeykit.store.sqlite import SQLiteStore
 
-        return SQLiteStore(os.path.join(base, url.removeprefix(prefix)))
+        return SQLiteStore(Path(base) / url.removeprefix(prefix))
     problem = f'journeykit.store: is {url!r}; expected "sqlite:///path/to/file.db" or "memory://"'
     raise ConfigError([problem])

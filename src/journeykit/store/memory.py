@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -108,7 +108,10 @@ class MemoryStore:
                 else:
                     keys[name] = data
             for customer, position in projection.trail:
-                insort(self._trail.setdefault(customer, []), position)
+                positions = self._trail.setdefault(customer, [])
+                index = bisect_left(positions, position)
+                if positions[index : index + 1] != [position]:
+                    positions.insert(index, position)
             for entry in projection.derived:
                 self._append(entry, now)
             self._counters.update(projection.counts)
@@ -208,8 +211,9 @@ class _MemoryLease:
         self._role = role
 
     def release(self) -> None:
-        """Let another kit lead."""
+        """Let another kit lead; a second time does nothing."""
         self._leaders.discard(self._role)
+        self._leaders = set()
 
 
 def _position(index: int) -> str:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 #: Counts up with each change that older versions of journeykit cannot read.
 SCHEMA_VERSION: Final = 1
 
+#: What tells a store of ours from any other SQLite file ("jkit").
+_APPLICATION: Final = 0x6A6B6974
+
 #: How long to wait for somebody who locks the file without our file lock, in seconds.
 _BUSY_TIMEOUT: Final = 5.0
 
@@ -355,21 +358,30 @@ class SQLiteStore:
 
     def _create(self) -> None:
         db = self._connection()
+        version = self._check(db)
         db.execute("PRAGMA journal_mode = WAL")
-        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            script = (
+                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {_APPLICATION}; "
+                f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            )
+            db.executescript(script)
+
+    def _check(self, db: sqlite3.Connection) -> int:
+        """Return the version of the tables, 0 for none; changes nothing in a file of others."""
+        owner = db.execute("PRAGMA application_id").fetchone()[0]
+        version: int = db.execute("PRAGMA user_version").fetchone()[0]
+        tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if owner != _APPLICATION and (owner or version or tables):
+            msg = f"store {self._path}: it is another program's database; name another file"
+            raise StoreError(msg)
         if version > SCHEMA_VERSION:
             msg = (
                 f"store {self._path}: a newer journeykit made it (schema {version}, this one reads "
                 f"{SCHEMA_VERSION}); upgrade journeykit"
             )
             raise StoreError(msg)
-        if version == 0:
-            tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if tables:
-                msg = f"store {self._path}: it is another program's database; name another file"
-                raise StoreError(msg)
-            script = f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-            db.executescript(script)
+        return version
 
     @contextlib.contextmanager
     def _translate(self) -> Iterator[None]:

@@ -4,5 +4,4 @@ from __future__ import annotations
 
 from journeykit.web.http import Request, Response
 
-
 __all__ = ["Request", "Response"]

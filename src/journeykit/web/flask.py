@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import time
-
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +22,6 @@ from journeykit.exceptions import ConfigError
 from journeykit.model.customer import Customer
 from journeykit.web.http import Request, Response
 from journeykit.web.visitor import COOKIE, MAX_AGE, Visitor, read_visitor
-
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -98,7 +96,7 @@ class _Requests:
             purposes=self._purposes(),
         )
         state.token = bind(bound)
-        flask.g._journeykit = state  # noqa: SLF001 - the one name that we take in g
+        flask.g._journeykit = state
 
     @staticmethod
     def answer(response: flask.Response) -> flask.Response:
@@ -140,7 +138,7 @@ class _Requests:
             return None
         try:
             return question()
-        except Exception as error:  # noqa: BLE001 - the shop's own function; its page goes on
+        except Exception as error:
             _log.warning(
                 "journeykit.callable_failed",
                 extra={"callable": what, "error": type(error).__name__},

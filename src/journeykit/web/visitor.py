@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import re
 import secrets
-
 from typing import Final
 
 import attrs
-
 
 COOKIE: Final = "journeykit_id"
 
