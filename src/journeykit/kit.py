@@ -438,7 +438,7 @@ def _build_sinks(settings: Settings, given: Iterable[Sink]) -> tuple[list[Sink],
     for name, declared in settings.sinks.items():
         try:
             sinks.append(declared.type.build(name, declared.settings))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a plugin's own code; told with its key path
             problems.append(f"sinks.{name}: {type(error).__name__}: {error}")
     for name, count in Counter(sink.name for sink in sinks).items():
         if count > 1:
@@ -464,7 +464,7 @@ def _end_with_process(kit: JourneyKit) -> None:
     def reset() -> None:
         alive = reference()
         if alive is not None:
-            alive._reset_after_fork()
+            alive._reset_after_fork()  # noqa: SLF001 - our own
 
     atexit.register(close)
     os.register_at_fork(after_in_child=reset)

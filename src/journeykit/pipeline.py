@@ -250,7 +250,7 @@ class Pipeline:
 def _close(sink: Sink) -> None:
     try:
         sink.close()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a sink that cannot close keeps nobody
         _log.warning(
             "journeykit.sink_not_closed", extra={"sink": sink.name, "error": type(error).__name__}
         )

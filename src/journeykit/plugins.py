@@ -169,7 +169,7 @@ class Plugins:
         for implementation in self._hooks["register_commands"]:
             try:
                 implementation.function(*_pick(implementation, {"cli": cli}))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - isolation: the other commands stay
                 problems.append(
                     f"plugin {implementation.plugin.name!r} failed in register_commands, so its "
                     f"commands are missing: {_describe(error)}"

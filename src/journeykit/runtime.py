@@ -139,7 +139,7 @@ class Worker:
                 pause = FIRST_PAUSE
             except Superseded:
                 delay = 0.0
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a stage never dies, whatever is wrong
                 _log.warning(
                     "journeykit.stage_failed",
                     extra={"stage": self.name, "error": type(error).__name__, "retry": pause},
@@ -193,7 +193,7 @@ class Ticker:
                 self._look(worker)
             try:
                 self._tick()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the next look may go well
                 _log.warning("journeykit.tick_failed", extra={"error": type(error).__name__})
 
     def _look(self, worker: Worker) -> None:

@@ -8,7 +8,7 @@ import sys
 def main() -> int:
     """Run the command line and return its exit code: 0 done, 1 work failed, 2 usage or settings."""
     try:
-        import click
+        import click  # noqa: F401 - only whether it is there
     except ImportError:
         hint = "the command line needs an extra: pip install 'journeykit[cli]'"
         sys.stderr.write(f"journeykit: {hint}\n")

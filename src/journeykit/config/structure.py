@@ -45,7 +45,7 @@ class Structurer:
         """Return *value* as a *kind*, or None with its problems noted."""
         try:
             return self._converter.structure(value, kind)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a plugin's validator raises
             self._note(error, where)
             return None
 
@@ -168,7 +168,7 @@ def _each(converter: Converter, items: Any, item: Any, kind: Any) -> dict[Any, A
     for index, value in items:
         try:
             built[index] = converter.structure(value, item)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - gathered, and raised below
             error.add_note(IterableValidationNote(f"at {index}", index, item))
             errors.append(error)
     if errors:

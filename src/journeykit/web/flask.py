@@ -96,7 +96,7 @@ class _Requests:
             purposes=self._purposes(),
         )
         state.token = bind(bound)
-        flask.g._journeykit = state
+        flask.g._journeykit = state  # noqa: SLF001 - the one name that we take in g
 
     @staticmethod
     def answer(response: flask.Response) -> flask.Response:
@@ -138,7 +138,7 @@ class _Requests:
             return None
         try:
             return question()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the shop's own function; its page goes on
             _log.warning(
                 "journeykit.callable_failed",
                 extra={"callable": what, "error": type(error).__name__},
