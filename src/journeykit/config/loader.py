@@ -100,7 +100,7 @@ def structure(
     read = Structurer(document.path.parent)
     raw = document.raw
     tables = {name: _table(read, raw, name) for name in _TABLES}
-    for name in raw.keys() - {*_TABLES, *_LISTS}:
+    for name in sorted(raw.keys() - {*_TABLES, *_LISTS}):
         read.problem(name, f"is not known; the tables are {', '.join((*_TABLES, *_LISTS))}")
     settings = Settings(
         consent=_consent(read, raw),

@@ -66,7 +66,7 @@ class Structurer:
             for nested in error.exceptions:
                 self._note(nested, where)
         else:
-            self.problem(where, str(error) or type(error).__name__)
+            self.problem(where, _text_of(error))
 
     def _note_fields(self, error: ClassValidationError, where: str) -> None:
         placed, others = error.group_exceptions()
@@ -90,7 +90,9 @@ def _make_converter(base: Path) -> Converter:
     converter.register_structure_hook_func(
         lambda kind: isinstance(kind, type) and issubclass(kind, Enum), _choice
     )
-    converter.register_structure_hook_factory(attrs.has, lambda kind: _attrs_hook(converter, kind))
+    converter.register_structure_hook_factory(
+        attrs.has, lambda kind: _attrs_hook(converter, kind, base)
+    )
     converter.register_structure_hook_factory(
         _is_sequence,
         lambda kind: _sequence_hook(converter, kind),
@@ -109,7 +111,7 @@ def _is_mapping(kind: Any) -> bool:
     return get_origin(kind) is dict
 
 
-def _attrs_hook(converter: Converter, kind: type) -> Any:
+def _attrs_hook(converter: Converter, kind: type, base: Path) -> Any:
     structure: Any = make_dict_structure_fn(
         kind,
         converter,
@@ -121,21 +123,24 @@ def _attrs_hook(converter: Converter, kind: type) -> Any:
         if kind is Rule and isinstance(value, str):
             return Rule(value)
         if not isinstance(value, Mapping):
-            msg = f"expected {_name(kind)}, got {value!r}"
+            # Whoever wrote the secret itself here does not want to read it in a log.
+            got = type(value).__name__ if kind is Secret else repr(value)
+            msg = f"expected {_name(kind)}, got {got}"
             raise TypeError(msg)
         built = structure(value, kind)
-        if isinstance(built, Secret):
-            _check_secret(built)
-        return built
+        return _placed(built, base) if isinstance(built, Secret) else built
 
     return hook
 
 
-def _check_secret(secret: Secret) -> None:
+def _placed(secret: Secret, base: Path) -> Secret:
+    if secret.file is not None:
+        secret = attrs.evolve(secret, file=str(base / _text(secret.file)))
     problem = secret.problem()
     if problem is not None:
         msg = f"{problem}; set it before the start"
         raise ValueError(msg)
+    return secret
 
 
 def _sequence_hook(converter: Converter, kind: Any) -> Any:
@@ -178,7 +183,10 @@ def _each(converter: Converter, items: Any, item: Any, kind: Any) -> dict[Any, A
 
 
 def _scalar(kind: type) -> Any:
-    def hook(value: object, _: object) -> Any:
+    def hook(value: object, wanted: Any) -> Any:
+        # cattrs hands subclasses to the hook of their base, and a StrEnum is a text.
+        if isinstance(wanted, type) and issubclass(wanted, Enum):
+            return _choice(value, wanted)
         if kind is float and type(value) is int:
             return float(value)
         if type(value) is not kind:
@@ -210,6 +218,12 @@ def _choice(value: object, kind: Any) -> Any:
         options = ", ".join(f'"{option.value}"' for option in kind)
         msg = f"expected one of {options}, got {value!r}"
         raise ValueError(msg) from None
+
+
+def _text_of(error: BaseException) -> str:
+    # The validators of attrs put the sentence first, and the field and the value behind it.
+    first = error.args[0] if error.args else None
+    return first if isinstance(first, str) and first else type(error).__name__
 
 
 def _name(kind: Any) -> str:
