@@ -72,7 +72,11 @@ class PluginSettings:
         files: Python files that are plugins, relative to `journeykit.toml`.
     """
 
-    disabled: tuple[str, ...] = attrs.field(default=(), converter=to_tuple)
+    disabled: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=to_tuple,
+        validator=attrs.validators.deep_iterable(attrs.validators.instance_of(str)),
+    )
     files: tuple[Path, ...] = attrs.field(default=(), converter=to_tuple)
 
 
