@@ -1,0 +1,439 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from journeykit.exceptions import StoreBusy, StoreError
+from journeykit.model.event import Entry
+from journeykit.store import sqlite as module
+from journeykit.store.protocol import PROJECTOR, Commit, Parking, Projection
+from journeykit.store.sqlite import SCHEMA_VERSION, SQLiteStore
+
+MakeEntry = Callable[..., Entry]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where the store is to be."""
+    return tmp_path / "var" / "store.db"
+
+
+@pytest.fixture
+def open_store(path: Path) -> Iterator[Callable[..., SQLiteStore]]:
+    """Return a function that opens stores, all of which are closed at the end."""
+    stores = []
+
+    def open_store(where: Path = path) -> SQLiteStore:
+        stores.append(SQLiteStore(where))
+        return stores[-1]
+
+    yield open_store
+    for store in stores:
+        store.close()
+
+
+OpenStore = Callable[..., SQLiteStore]
+
+
+def python(script: str, *arguments: object) -> subprocess.Popen[str]:
+    """Start *script* in a process of its own."""
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def in_child(action: Callable[[], object]) -> int:
+    """Run *action* in a forked child and return 0 if it went well."""
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            action()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def query(path: Path, statement: str) -> object:
+    """Return the first value that *statement* yields on a connection of its own."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        return db.execute(statement).fetchone()[0]
+
+
+# The file
+
+
+def test_constructing_touches_nothing(path: Path) -> None:
+    """A store that was only built has made no file and no directory."""
+    SQLiteStore(path)
+
+    assert not path.parent.exists()
+
+
+def test_files_belong_to_their_owner_alone(
+    path: Path, open_store: OpenStore, make_entry: MakeEntry
+) -> None:
+    """The file, what SQLite puts beside it and the locks can be read by their owner only."""
+    open_store().commit(Commit([make_entry()]), 1)
+
+    modes = {item: stat.S_IMODE(item.stat().st_mode) for item in path.parent.rglob("*")}
+
+    assert modes.pop(path.with_name("store.db-locks")) == 0o700
+    assert {path, path.with_name("store.db-wal"), path.with_name("store.db-shm")} < modes.keys()
+    assert set(modes.values()) == {0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_commits_are_on_the_disk(path: Path, open_store: OpenStore, make_entry: MakeEntry) -> None:
+    """Each connection writes ahead and waits for the disk, so that a power cut loses nothing."""
+    store = open_store()
+    store.commit(Commit([make_entry()]), 1)
+
+    assert query(path, "PRAGMA journal_mode") == "wal"
+    with store._read() as db:
+        assert db.execute("PRAGMA synchronous").fetchone()[0] == 2
+
+
+def test_content_outlives_the_store(
+    open_store: OpenStore, make_entry: MakeEntry, path: Path
+) -> None:
+    """What was committed is there for the next process."""
+    first = open_store()
+    entry = make_entry()
+    first.commit(Commit([entry], [Parking("sink:x", entry, "r")], {"c": 1}), 5)
+    position = first.read(None, 1)[0].position
+    first.project(Projection(PROJECTOR, None, position, {("s", "k"): b"v"}), 6)
+    first.close()
+
+    second = open_store()
+
+    assert second.read(None, 5)[0].entry == entry
+    assert second.cursor(PROJECTOR) == position
+    assert second.state(("s", "k")) == b"v"
+    assert [item.reason for item in second.parked()] == ["r"]
+    assert second.counters() == {"events": 1, "c": 1}
+    assert second.name == str(path)
+
+
+def test_failed_commit_writes_nothing(open_store: OpenStore, make_entry: MakeEntry) -> None:
+    """A commit of which one part cannot be written leaves no other part behind."""
+    store = open_store()
+    store.commit(Commit(parked=[Parking("plugin:x", make_entry(), "r")]), 1)
+    number = store.parked()[0].number
+    broken = make_entry()._replace(body=object())
+
+    with pytest.raises(StoreError):
+        store.commit(
+            Commit([make_entry()], [Parking("plugin:x", broken, "r")], {"c": 1}, [number]), 1
+        )
+
+    assert store.read(None, 5) == []
+    assert [item.number for item in store.parked()] == [number]
+    assert store.counters() == {"events": 0}
+    store.commit(Commit([make_entry()]), 1)
+    assert len(store.read(None, 5)) == 1
+
+
+def test_failed_projection_and_advance_write_nothing(
+    open_store: OpenStore, make_entry: MakeEntry
+) -> None:
+    """A projection or a step of a reader that cannot be written as a whole moves no cursor."""
+    store = open_store()
+    store.commit(Commit([make_entry()]), 1)
+    position = store.read(None, 1)[0].position
+    broken = make_entry()._replace(body=object())
+
+    with pytest.raises(StoreError):
+        store.project(
+            Projection(PROJECTOR, None, position, {("s", "k"): b"1"}, (), [broken], {"c": 1}), 1
+        )
+    with pytest.raises(StoreError):
+        store.advance("sink:x", position, [Parking("sink:x", broken, "r")], 1)
+
+    assert store.state(("s", "k")) is None
+    assert store.cursor(PROJECTOR) is None
+    assert store.cursor("sink:x") is None
+    assert store.counters() == {"events": 1}
+
+
+# What may be wrong with it
+
+_UNPRIVILEGED = """
+import os, sys
+from journeykit.exceptions import StoreError
+from journeykit.store.sqlite import SQLiteStore
+os.chdir(sys.argv[1])
+if os.getuid() == 0:  # root may write anywhere
+    os.setgid(65534)
+    os.setuid(65534)
+store = SQLiteStore("new/store.db" if sys.argv[2] == "directory" else "store.db")
+store._path = store._path.relative_to(os.getcwd())
+try:
+    store.open()
+    store.count({"c": 1})
+except StoreError as error:
+    print(error)
+store.close()
+"""
+
+
+@pytest.mark.parametrize("what", ["directory", "file"])
+def test_readonly_place_is_named(
+    tmp_path: Path, open_store: OpenStore, make_entry: MakeEntry, what: str
+) -> None:
+    """A directory or a file that may not be written is told in one line, with what to do."""
+    place = tmp_path / "readonly"
+    store = open_store(place / "store.db")
+    store.commit(Commit([make_entry()]), 1)
+    store.close()
+    (place / "store.db").chmod(0o444)
+    place.chmod(0o555)
+
+    answer, _ = python(_UNPRIVILEGED, place, what).communicate(timeout=30)
+
+    assert answer.startswith("store ")
+    assert "writable for this user" in answer
+    assert "name another place" in answer
+    assert answer.count("\n") == 1
+
+
+def test_locked_database_is_busy(
+    monkeypatch: pytest.MonkeyPatch, path: Path, open_store: OpenStore, make_entry: MakeEntry
+) -> None:
+    """A program that locks the file is waited for, then told of; readers read, and it recovers."""
+    monkeypatch.setattr(module, "_BUSY_TIMEOUT", 0.05)
+    store = open_store()
+    store.commit(Commit([make_entry(id="a")]), 1)
+
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreBusy) as caught:
+            store.commit(Commit([make_entry(id="b")]), 1)
+        assert [item.entry.id for item in store.read(None, 5)] == ["a"]
+        other.execute("ROLLBACK")
+
+    text = f"store {path}: another process has locked it; end that, or try again"
+    assert str(caught.value) == text
+    store.commit(Commit([make_entry(id="c")]), 1)
+    assert [item.entry.id for item in store.read(None, 5)] == ["a", "c"]
+
+
+def test_new_database_that_is_locked_is_busy(
+    monkeypatch: pytest.MonkeyPatch, path: Path, open_store: OpenStore
+) -> None:
+    """A store that cannot make its tables because of a lock is busy, and opens later."""
+    monkeypatch.setattr(module, "_BUSY_TIMEOUT", 0.05)
+    path.parent.mkdir()
+    store = open_store()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreBusy, match="another process has locked it"):
+            store.open()
+
+    store.open()
+    assert store.counters() == {"events": 0}
+
+
+def test_other_files_are_refused(path: Path, open_store: OpenStore) -> None:
+    """A file that is no SQLite database is told of and left as it is."""
+    path.parent.mkdir()
+    content = b"These are the shop's notes, and no database.\n" * 99
+    path.write_bytes(content)
+
+    with pytest.raises(StoreError, match="it is damaged or no SQLite file; move it away"):
+        open_store().open()
+
+    assert path.read_bytes() == content
+
+
+def test_directory_is_refused(tmp_path: Path, open_store: OpenStore) -> None:
+    """A path that is a directory is told of."""
+    with pytest.raises(StoreError, match="Is a directory"):
+        open_store(tmp_path).open()
+
+
+@pytest.mark.parametrize("version", [0, SCHEMA_VERSION, 99])
+def test_database_of_another_program_is_left_alone(
+    path: Path, open_store: OpenStore, version: int
+) -> None:
+    """Another program's database is told of, and nothing in it changes."""
+    path.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE orders (id INTEGER)")
+        other.execute(f"PRAGMA user_version = {version}")
+    content = path.read_bytes()
+
+    with pytest.raises(StoreError, match="it is another program's database; name another file"):
+        open_store().open()
+
+    assert path.read_bytes() == content
+
+
+def test_newer_schema_is_refused(path: Path, open_store: OpenStore) -> None:
+    """A store that a newer journeykit made is told of, with both versions."""
+    store = open_store()
+    store.open()
+    store.close()
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+
+    with pytest.raises(StoreError) as caught:
+        open_store().open()
+
+    assert f"a newer journeykit made it (schema {SCHEMA_VERSION + 1}" in str(caught.value)
+    assert "upgrade journeykit" in str(caught.value)
+
+
+def test_full_disk_is_named(
+    monkeypatch: pytest.MonkeyPatch, open_store: OpenStore, make_entry: MakeEntry
+) -> None:
+    """A file that cannot grow is told of as a full disk, and takes events again when it can."""
+    store = open_store()
+    store.commit(Commit([make_entry()]), 1)
+    with store._read() as db:
+        pages = db.execute("PRAGMA page_count").fetchone()[0]
+        db.execute(f"PRAGMA max_page_count = {pages}")
+
+    with pytest.raises(StoreError, match="the disk is full; make room"):
+        store.commit(Commit([make_entry(properties={"text": "x" * 30_000})]), 1)
+
+    with store._read() as db:
+        db.execute("PRAGMA max_page_count = 100000")
+    store.commit(Commit([make_entry(properties={"text": "x" * 30_000})]), 1)
+    assert len(store.read(None, 5)) == 2
+
+
+# Several processes
+
+_WRITER = """
+import sys
+from journeykit.model.event import Entry, Kind
+from journeykit.store.protocol import Commit
+from journeykit.store.sqlite import SQLiteStore
+store = SQLiteStore(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(60):
+    id = f"{sys.argv[2]}-{number}"
+    entry = Entry(id, Kind.TOUCHPOINT, "N", "u", None, None, 0, 0, b"{}")
+    store.commit(Commit([entry], counts={"writes": 1}), 1)
+store.close()
+"""
+
+
+def test_processes_commit_at_once(path: Path, open_store: OpenStore) -> None:
+    """Two processes that create the file and commit at the same time lose nothing."""
+    writers = [python(_WRITER, path, name) for name in "ab"]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate(timeout=30)
+        assert writer.returncode == 0
+
+    store = open_store()
+    log = [item.entry.id for item in store.read(None, 1000)]
+    for name in "ab":
+        mine = [event for event in log if event.startswith(name)]
+        assert mine == [f"{name}-{number}" for number in range(60)]
+    assert store.counters() == {"events": 120, "writes": 120}
+
+
+_LEADER = """
+import sys
+from journeykit.store.sqlite import SQLiteStore
+store = SQLiteStore(sys.argv[1])
+lease = store.lead("projector")
+print("leads" if lease else "waits", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_leadership_dies_with_its_process(path: Path, open_store: OpenStore) -> None:
+    """While another process leads nobody else can; once it was killed, at once somebody can."""
+    store = open_store()
+    leader = python(_LEADER, path)
+    assert leader.stdout is not None
+    assert leader.stdout.readline() == "leads\n"
+    assert store.lead("projector") is None
+    other_role = store.lead("sink:archive")
+    assert other_role is not None
+    other_role.release()
+
+    leader.send_signal(signal.SIGKILL)
+    leader.communicate(timeout=30)
+
+    lease = store.lead("projector")
+    assert lease is not None
+    lease.release()
+
+
+def test_forked_child_leaves_the_parents_store_whole(
+    open_store: OpenStore, make_entry: MakeEntry
+) -> None:
+    """A child that begins anew can commit, close and die; the parent goes on as before."""
+    store = open_store()
+    store.commit(Commit([make_entry(id="before")]), 1)
+    lease = store.lead("projector")
+    assert lease is not None
+
+    def child() -> None:
+        store.reset_after_fork()
+        assert store.lead("projector") is None
+        assert [item.entry.id for item in store.read(None, 5)] == ["before"]
+        store.commit(Commit([make_entry(id="child")]), 1)
+        lease.release()
+        store.close()
+
+    assert in_child(child) == 0
+    assert open_store().lead("projector") is None
+
+    store.commit(Commit([make_entry(id="after")]), 1)
+    assert [item.entry.id for item in store.read(None, 5)] == ["before", "child", "after"]
+    lease.release()
+
+
+def test_fork_while_another_thread_commits(open_store: OpenStore, make_entry: MakeEntry) -> None:
+    """A child that was forked in the middle of a commit does not wait for the parent's thread."""
+    store = open_store()
+    store.open()
+    inside, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with store._locks.hold("commit"):
+            inside.set()
+            go_on.wait(30)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert inside.wait(30)
+    done_read, done_write = os.pipe()
+    child = os.fork()
+    if not child:
+        store.reset_after_fork()
+        os.write(done_write, b"r")
+        store.commit(Commit([make_entry(id="child")]), 1)
+        os._exit(0)
+    # The child has come past its locks and waits only for the file lock, which we hold.
+    assert os.read(done_read, 1) == b"r"
+    go_on.set()
+    holder.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    os.close(done_read)
+    os.close(done_write)
+
+    assert [item.entry.id for item in store.read(None, 5)] == ["child"]
