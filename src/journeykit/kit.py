@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import logging
 import os
 import socket
 import threading
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from journeykit.model.extension import Endpoint
     from journeykit.model.journey import Journey
     from journeykit.store.protocol import Parked, Store
+
+_log = logging.getLogger("journeykit")
 
 #: At exit, how long to wait for what is under way, in seconds.
 _EXIT_SECONDS: Final = 0.8
@@ -126,6 +129,8 @@ class JourneyKit:
         self._pipeline: Pipeline | None = None
         self._starting = threading.Lock()
         self._closed = False
+        self._at_exit = _at_exit(self)
+        _after_fork(self)
 
     @classmethod
     def from_toml(
@@ -254,8 +259,15 @@ class JourneyKit:
             return Receipt(None, "closed", "this kit was closed")
         receipt = self._tracker.track(name, properties, **more)
         if receipt:
-            (self._pipeline or self.start()).wake()
+            self._wake()
         return receipt
+
+    def _wake(self) -> None:
+        try:
+            (self._pipeline or self.start()).wake()
+        except RuntimeError:
+            # No thread can be started while the interpreter shuts down; the event stays accepted.
+            _log.warning("journeykit.not_started")
 
     # The stages of this process
 
@@ -265,7 +277,7 @@ class JourneyKit:
             if self._pipeline is None:
                 self._pipeline = Pipeline(self._parts)
                 self._pipeline.start()
-                _end_with_process(self)
+                atexit.register(self._at_exit)
             return self._pipeline
 
     def flush(self, timeout: float = 5.0) -> bool:
@@ -275,7 +287,7 @@ class JourneyKit:
         Returns:
             False if *timeout* seconds were not enough; nothing is lost by that.
         """
-        return self.start().flush(timeout)
+        return True if self._closed else self.start().flush(timeout)
 
     def close(self, timeout: float = 5.0) -> bool:
         """
@@ -292,6 +304,7 @@ class JourneyKit:
             flushed = pipeline.flush(timeout)
             pipeline.stop(timeout)
         self.store.close()
+        atexit.unregister(self._at_exit)
         return flushed
 
     def __enter__(self) -> Self:
@@ -453,7 +466,8 @@ def _fingerprint(settings: Settings, journeys: Sequence[object], plugins: Plugin
     return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
 
 
-def _end_with_process(kit: JourneyKit) -> None:
+def _at_exit(kit: JourneyKit) -> Callable[[], None]:
+    """Return what closes *kit* when the process ends, unless it is gone by then."""
     reference = weakref.ref(kit)
 
     def close() -> None:
@@ -461,10 +475,16 @@ def _end_with_process(kit: JourneyKit) -> None:
         if alive is not None:
             alive.close(_EXIT_SECONDS)
 
+    return close
+
+
+def _after_fork(kit: JourneyKit) -> None:
+    """Let a forked child begin anew: other ids, no threads, none of its parent's events."""
+    reference = weakref.ref(kit)
+
     def reset() -> None:
         alive = reference()
         if alive is not None:
             alive._reset_after_fork()  # noqa: SLF001 - our own
 
-    atexit.register(close)
     os.register_at_fork(after_in_child=reset)

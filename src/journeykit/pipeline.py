@@ -225,7 +225,11 @@ class Pipeline:
             worker.wake()
 
     def _tick(self) -> None:
-        signal = self._parts.store.signal()
+        try:
+            signal = self._parts.store.signal()
+        except StoreError as error:
+            self.store_error = str(error)
+            return
         changed, self._signal = signal != self._signal, signal
         if changed:
             self._commit.wake()

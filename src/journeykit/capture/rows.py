@@ -11,7 +11,7 @@ import csv
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -63,6 +63,23 @@ def read_rows(path: Path) -> Iterator[Row | BadRow]:
         raise ImportFailed(msg) from error
     except OSError as error:
         msg = f"{path}: {error.strerror or error}; name a file that can be read"
+        raise ImportFailed(msg) from error
+
+
+def rows_of(items: Iterable[Mapping[str, Any]]) -> Iterator[Row | BadRow]:
+    """
+    Yield what a source reads as rows, numbered from 1.
+
+    Raises:
+        ImportFailed: The source failed.
+    """
+    line = 0
+    try:
+        for line, columns in enumerate(items, start=1):
+            text = json.dumps(columns, sort_keys=True, ensure_ascii=False, default=str)
+            yield Row(line, text, columns)
+    except Exception as error:  # a plugin's own code
+        msg = f"the source failed behind row {line}: {type(error).__name__}: {error}"
         raise ImportFailed(msg) from error
 
 

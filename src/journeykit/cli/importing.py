@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 
 from journeykit.capture.history import TARGETS, BadValue, Mapper
-from journeykit.capture.rows import BadRow, Row, read_rows
+from journeykit.capture.rows import BadRow, Row, read_rows, rows_of
 from journeykit.cli.app import FAILED, Failure, Session, common, pass_session
 from journeykit.cli.output import Progress, print_json, progress
 from journeykit.exceptions import ImportFailed
@@ -100,6 +100,8 @@ def import_file(
     """
     Bring the events of FILE in as history: CSV or JSON lines, plain or .gz.
 
+    FILE may also be the name of a source that the configuration declares.
+
     They count in every figure, but are no news: nobody is asked or alerted, and nothing goes to a
     sink unless --deliver is given.
     Importing a file twice adds nothing the second time.
@@ -145,7 +147,7 @@ class _Import:
 
     def read(self, file: Path, bar: Progress) -> None:
         first = True
-        for row in read_rows(file):
+        for row in _rows(self._kit, file):
             if isinstance(row, Row) and first:
                 self._check_columns(file, row)
             first = False
@@ -240,6 +242,13 @@ class _Rejects:
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def _rows(kit: JourneyKit, file: Path) -> Iterator[Row | BadRow]:
+    declared = kit.settings.sources.get(str(file))
+    if declared is None:
+        return read_rows(file)
+    return rows_of(declared.type.build(str(file), declared.settings).read())
 
 
 def _stem(file: Path) -> str:
