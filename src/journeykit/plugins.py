@@ -110,10 +110,11 @@ class Plugins:
         disabled: Iterable[str] = (),
     ) -> None:
         self.strict = strict
-        self._disabled = {*disabled, *os.environ.get(DISABLED_VARIABLE, "").split(",")} - {""}
+        self._disabled = {*disabled, *_disabled_by_variable()}
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
-        self._plugins: dict[object, Plugin] = {}
+        # By identity: a plugin may be an object that has no hash.
+        self._plugins: dict[int, Plugin] = {}
         found = [(_name_of(plugin), "app", plugin) for plugin in app]
         found += _installed(self._disabled) if installed else []
         found += [(_name_of(plugin), "built-in", plugin) for plugin in builtin]
@@ -169,7 +170,7 @@ class Plugins:
         for implementation in self._hooks["register_commands"]:
             try:
                 implementation.function(*_pick(implementation, {"cli": cli}))
-            except Exception as error:  # noqa: BLE001 - isolation: the other commands stay
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - the other commands stay
                 problems.append(
                     f"plugin {implementation.plugin.name!r} failed in register_commands, so its "
                     f"commands are missing: {_describe(error)}"
@@ -258,8 +259,9 @@ class Plugins:
             call.plugin, call.hook, call.since = plugin.name, hook, started
         try:
             return check(implementation.function(*_pick(implementation, arguments)))
-        except (Exception, SystemExit) as error:
-            if self.strict:
+        except BaseException as error:
+            # Also what is no `Exception`: an exit, or a cancelled task of an event loop of its own.
+            if self.strict or isinstance(error, KeyboardInterrupt):
                 raise
             plugin.errors += 1
             if plugin.errors & (plugin.errors - 1) == 0:
@@ -321,24 +323,24 @@ class Plugins:
             raise PluginError(name, "loading", " ".join(str(error).split())) from None
         callers = self._manager.get_hookcallers(plugin) or []
         hooks = tuple(sorted(caller.name for caller in callers))
-        self._plugins[plugin] = Plugin(name, origin, hooks)
+        self._plugins[id(plugin)] = Plugin(name, origin, hooks)
         reserved = sorted(hookspecs.RESERVED.intersection(hooks))
         if reserved:
             _log.warning("journeykit.hook_not_asked_yet", extra={"plugin": name, "hooks": reserved})
 
     def _refuse_unknown_hooks(self) -> None:
         known = set(_hook_names())
-        for plugin, loaded in self._plugins.items():
+        for name, plugin in self._manager.list_name_plugin():
             for caller in self._manager.get_hookcallers(plugin) or []:
                 if caller.name not in known and not _optional(caller, plugin):
                     problem = f"journeykit has no such hook; it has {', '.join(sorted(known))}"
-                    raise PluginError(loaded.name, caller.name, problem)
+                    raise PluginError(name, caller.name, problem)
 
     def _implementations(self, hook: str) -> tuple[_Implementation, ...]:
         caller = getattr(self._manager.hook, hook)
         implementations = []
         for implementation in reversed(caller.get_hookimpls()):
-            plugin = self._plugins[implementation.plugin]
+            plugin = self._plugins[id(implementation.plugin)]
             if implementation.hookwrapper or implementation.wrapper:
                 problem = "wrappers are not allowed: one could keep the others from being asked"
                 raise PluginError(plugin.name, hook, problem)
@@ -397,6 +399,11 @@ def _name_of(plugin: object) -> str:
     return str(getattr(plugin, "name", None) or type(plugin).__name__)
 
 
+def _disabled_by_variable() -> set[str]:
+    names = os.environ.get(DISABLED_VARIABLE, "").split(",")
+    return {name.strip() for name in names} - {""}
+
+
 def _installed(disabled: set[str]) -> list[tuple[str, str, object]]:
     found = []
     points = importlib.metadata.entry_points(group=hookspecs.PROJECT)
@@ -405,7 +412,7 @@ def _installed(disabled: set[str]) -> list[tuple[str, str, object]]:
             continue
         try:
             plugin = point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             hint = f"mend or uninstall it, or leave it out with {DISABLED_VARIABLE}={point.name}"
             problem = f"{_describe(error)}; {hint}"
             raise PluginError(point.name, "loading", problem) from error
@@ -423,11 +430,11 @@ def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _mapping(answer: Any) -> Mapping[str, Any] | None:
-    if answer is None or (
-        isinstance(answer, Mapping) and all(isinstance(key, str) for key in answer)
-    ):
-        return answer
+def _mapping(answer: Any) -> dict[str, Any] | None:
+    if answer is None:
+        return None
+    if isinstance(answer, Mapping) and all(isinstance(key, str) for key in answer):
+        return dict(answer)
     msg = f"expected a mapping of properties, got {type(answer).__name__}"
     raise TypeError(msg)
 
