@@ -363,6 +363,11 @@ class JourneyKit:
         return (pipeline.committer.added, pipeline.committer.repeated) if pipeline else (0, 0)
 
     @property
+    def waiting(self) -> int:
+        """How many events this process has accepted and not yet committed."""
+        return len(self._tail)
+
+    @property
     def store_error(self) -> str | None:
         """What the store said last, while it does not work."""
         return self._pipeline.store_error if self._pipeline else None

@@ -14,10 +14,14 @@ import click
 
 from journeykit.capture.history import TARGETS, BadValue, Mapper
 from journeykit.capture.rows import BadRow, Row, read_rows, rows_of
-from journeykit.cli.app import FAILED, Failure, Session, common, pass_session
+from journeykit.cli.app import FAILED, Failure, Misconfigured, Session, common, pass_session
 from journeykit.cli.output import Progress, print_json, progress
-from journeykit.exceptions import ImportFailed
+from journeykit.exceptions import EventRejected, ImportFailed
 from journeykit.kit import JourneyKit
+from journeykit.store.protocol import PROJECTOR
+
+#: An import reads no further while this many events wait, so that its memory stays small.
+_MOST_WAITING = 10_000
 
 #: How long the store may fail before the import gives up, in seconds.
 _PATIENCE = 15.0
@@ -106,10 +110,10 @@ def import_file(
     sink unless --deliver is given.
     Importing a file twice adds nothing the second time.
     Rows that cannot be used go to FILE.rejected.jsonl, with their line and the reason.
-    Exit code 1: some rows were rejected, or the file ended early.
+    Exit code 1: some rows were rejected, the file ended early, or --deliver could not.
     """
     mapper = Mapper(columns=columns, source=source or _stem(file), zone=zone)
-    rejected = rejects or file.with_name(f"{file.name}.rejected.jsonl")
+    rejected = rejects or file.parent / f"{file.name}.rejected.jsonl"
     with session.kit(config) as kit, contextlib.closing(_Rejects(rejected)) as collected:
         kit.store.open()
         run = _Import(kit, mapper, collected, deliver=deliver)
@@ -120,6 +124,9 @@ def import_file(
                 run.read(file, bar)
             except ImportFailed as error:
                 failure = error
+            except KeyboardInterrupt:
+                click.echo("stopped; what was imported stays, so run this again", err=True)
+                raise
             undelivered = run.finish()
         result = run.result(file, undelivered)
     if as_json:
@@ -127,8 +134,11 @@ def import_file(
     else:
         _print_result(result, zone)
     if failure is not None:
-        raise failure
-    click.get_current_context().exit(FAILED if result["rejected"] else 0)
+        click.echo(f"error: {failure}", err=True)
+    if not result["rows"] and failure is None:
+        click.echo(f"{file}: has no rows, so there was nothing to import", err=True)
+    failed = failure is not None or result["rejected"] or (deliver and undelivered)
+    click.get_current_context().exit(FAILED if failed else 0)
 
 
 class _Import:
@@ -158,16 +168,27 @@ class _Import:
             bar.advance()
 
     def finish(self) -> list[str]:
-        """Wait for the Log and State; returns the sinks that could not take everything."""
-        behind: list[str] = []
+        """Wait for the Log, State and sinks; returns the sinks that did not take everything."""
+        before: object = None
+        since = time.monotonic()
         while not self._kit.flush(1.0):
             self._check_store()
             status = self._kit.status()
-            failing = [sink for sink in status["sinks"] if sink["behind"] and sink["failures"]]
-            behind = [f"{sink['name']} ({sink['last_error']})" for sink in failing]
-            if not status["waiting"] and not status["behind"] and behind:
-                return behind
+            late = [sink for sink in status["sinks"] if sink["behind"]]
+            failing = any(sink["failures"] for sink in late)
+            if failing and not status["waiting"] and not status["behind"]:
+                return [_undelivered(sink) for sink in late]
+            # Another process may lead, and that one may hang.
+            reached = status["waiting"], *map(self._kit.store.cursor, self._readers(status))
+            if reached != before:
+                before, since = reached, time.monotonic()
+            elif time.monotonic() - since > _PATIENCE:
+                return [_undelivered(sink) for sink in late]
         return []
+
+    @staticmethod
+    def _readers(status: Mapping[str, Any]) -> list[str]:
+        return [PROJECTOR, *(f"sink:{sink['name']}" for sink in status["sinks"])]
 
     def result(self, file: Path, undelivered: list[str]) -> dict[str, Any]:
         added, repeated = self._kit.committed
@@ -186,7 +207,8 @@ class _Import:
         if missing:
             names = ", ".join(repr(name) for name in missing)
             known = ", ".join(row.columns)
-            raise click.UsageError(f"{file}: has no column {names}; it has: {known}")
+            msg = f"{file}: has no column {names} to --map; it has: {known}"
+            raise Misconfigured(msg)
 
     def _take(self, row: Row) -> str | None:
         try:
@@ -194,18 +216,27 @@ class _Import:
         except BadValue as error:
             return str(error)
         while True:
-            receipt = self._kit.track_history(
-                event.name,
-                event.properties,
-                customer=event.customer,
-                at=event.at,
-                id=event.id,
-                deliver=self._deliver,
-            )
+            try:
+                receipt = self._kit.track_history(
+                    event.name,
+                    event.properties,
+                    customer=event.customer,
+                    at=event.at,
+                    id=event.id,
+                    deliver=self._deliver,
+                )
+            except EventRejected as error:
+                return error.reason
             if receipt:
+                self._let_others_catch_up()
                 return None
             if receipt.reason != "full":
                 return f"{receipt.reason}: {receipt.detail}"
+            self._check_store()
+            time.sleep(0.01)
+
+    def _let_others_catch_up(self) -> None:
+        while self._kit.waiting > _MOST_WAITING:
             self._check_store()
             time.sleep(0.01)
 
@@ -248,7 +279,11 @@ def _rows(kit: JourneyKit, file: Path) -> Iterator[Row | BadRow]:
     declared = kit.settings.sources.get(str(file))
     if declared is None:
         return read_rows(file)
-    return rows_of(declared.type.build(str(file), declared.settings).read())
+    return rows_of(lambda: declared.type.build(str(file), declared.settings).read())
+
+
+def _undelivered(sink: Mapping[str, Any]) -> str:
+    return f"{sink['name']} ({sink['last_error'] or 'another process sends to it'})"
 
 
 def _stem(file: Path) -> str:
