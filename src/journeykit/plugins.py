@@ -25,7 +25,7 @@ from journeykit.exceptions import PluginError
 from journeykit.model.extension import Endpoint, SinkType, SourceType
 from journeykit.model.journey import Journey
 from journeykit.model.pain_point import PainPoint
-from journeykit.runtime import current_call
+from journeykit.runtime import Call, watched
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -253,10 +253,10 @@ class Plugins:
         check: Callable[[Any], Any],
         arguments: Mapping[str, Any],
     ) -> Any:
-        plugin, call = implementation.plugin, current_call()
+        plugin, watch = implementation.plugin, watched()
         started = time.monotonic()
-        if call is not None:
-            call.plugin, call.hook, call.since = plugin.name, hook, started
+        if watch is not None:
+            watch.call = Call(plugin.name, hook, started)
         try:
             return check(implementation.function(*_pick(implementation, arguments)))
         except BaseException as error:
@@ -276,8 +276,8 @@ class Plugins:
                 )
             raise _Failed(_describe(error)) from None
         finally:
-            if call is not None:
-                call.since = None
+            if watch is not None:
+                watch.call = None
             plugin.calls += 1
             plugin.seconds += time.monotonic() - started
 

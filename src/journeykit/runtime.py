@@ -31,21 +31,28 @@ FIRST_PAUSE, LAST_PAUSE = 0.1, 30.0
 _log = logging.getLogger("journeykit")
 
 
-@attrs.define
+@attrs.frozen(eq=False)
 class Call:
-    """The plugin call that a thread is in: whose, which hook, since when."""
+    """One plugin call: whose, which hook, since when."""
 
-    plugin: str = ""
-    hook: str = ""
-    since: float | None = None
+    plugin: str
+    hook: str
+    since: float
+
+
+@attrs.define(eq=False)
+class Watched:
+    """Where a worker's thread notes the plugin call that it is in, for the ticker to see."""
+
+    call: Call | None = None
 
 
 _thread = threading.local()
 
 
-def current_call() -> Call | None:
-    """Return the record of this thread's plugin call; None outside a worker."""
-    return getattr(_thread, "call", None)
+def watched() -> Watched | None:
+    """Return where this thread notes its plugin calls; None outside a worker."""
+    return getattr(_thread, "watched", None)
 
 
 class Worker:
@@ -64,7 +71,7 @@ class Worker:
         self._step = step
         self._right = threading.Lock()
         self._generation = 0
-        self._call = Call()
+        self._watched = Watched()
         self._wake = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -106,31 +113,30 @@ class Worker:
 
     def overdue(self, now: float, timeout: float) -> Call | None:
         """Return the plugin call that has lasted longer than *timeout* seconds, if there is one."""
-        call = self._call
-        since = call.since
-        return call if since is not None and now - since > timeout else None
+        call = self._watched.call
+        return call if call is not None and now - call.since > timeout else None
 
     def abandon(self, call: Call) -> bool:
         """Leave the thread that is in *call* to itself and start another; False if it came back."""
         with self._right:
-            if call is not self._call or call.since is None:
+            if call is not self._watched.call:
                 return False
             self._generation += 1
             self._spawn()
         return True
 
     def _spawn(self) -> None:
-        self._call = Call()
+        self._watched = Watched()
         self._thread = threading.Thread(
             target=self._run,
-            args=(self._generation, self._call),
+            args=(self._generation, self._watched),
             name=f"journeykit-{self.name}",
             daemon=True,
         )
         self._thread.start()
 
-    def _run(self, generation: int, call: Call) -> None:
-        _thread.generation, _thread.call = generation, call
+    def _run(self, generation: int, watched: Watched) -> None:
+        _thread.generation, _thread.watched = generation, watched
         pause = FIRST_PAUSE
         while not self._stopping and generation == self._generation:
             self._wake.clear()
@@ -139,7 +145,8 @@ class Worker:
                 pause = FIRST_PAUSE
             except Superseded:
                 delay = 0.0
-            except Exception as error:  # noqa: BLE001 - a stage never dies, whatever is wrong
+            # Also what is no `Exception`: a sink's cancelled task, or a library's exit.
+            except BaseException as error:  # noqa: BLE001 - a stage never dies, whatever is wrong
                 _log.warning(
                     "journeykit.stage_failed",
                     extra={"stage": self.name, "error": type(error).__name__, "retry": pause},
@@ -189,9 +196,9 @@ class Ticker:
 
     def _run(self) -> None:
         while not self._stop.wait(TICK):
-            for worker in self._workers:
-                self._look(worker)
             try:
+                for worker in self._workers:
+                    self._look(worker)
                 self._tick()
             except Exception as error:  # noqa: BLE001 - the next look may go well
                 _log.warning("journeykit.tick_failed", extra={"error": type(error).__name__})
@@ -199,6 +206,5 @@ class Ticker:
     def _look(self, worker: Worker) -> None:
         call = worker.overdue(time.monotonic(), self._timeout)
         if call is not None:
-            plugin, hook = call.plugin, call.hook
-            self._tripped(plugin, hook, worker.name)
+            self._tripped(call.plugin, call.hook, worker.name)
             worker.abandon(call)
