@@ -1,0 +1,32 @@
+"""Dawdle & Daughters: a small Flask shop that embeds journeykit."""
+
+import os
+from pathlib import Path
+
+from flask import Flask, session
+
+from journeykit import JourneyKit
+from journeykit.web.flask import init_app
+
+from . import database, money, security, views
+
+HERE = Path(__file__).resolve().parent.parent
+
+
+def create_app(*, toml: Path | None = None, database_file: Path | None = None) -> Flask:
+    """Build the shop. Data lies in `var/` next to the journeykit.toml unless told otherwise."""
+    toml = toml or HERE / "journeykit.toml"
+    database_file = database_file or toml.parent / "var" / "shop.db"
+
+    app = Flask(__name__)
+    app.config.update(SESSION_COOKIE_SAMESITE="Lax", MAX_CONTENT_LENGTH=64 * 1024)
+    database.init_app(app, database_file)
+    app.secret_key = os.environ.get("SHOP_SECRET_KEY") or database.secret_key(database_file)
+
+    kit = JourneyKit.from_toml(toml)
+    init_app(app, kit, user_id=lambda: session.get("user_id"))
+
+    security.init_app(app)
+    money.init_app(app)
+    views.init_app(app)
+    return app
