@@ -111,6 +111,9 @@ class Mapper:
     def _optional(self, row: Row, target: str) -> str | None:
         column = self.columns.get(target)
         value = row.columns.get(column) if column is not None else None
+        if isinstance(value, bool | dict | list):
+            msg = f"column {column!r}: expected a text or a number, got {value!r:.40}"
+            raise BadValue(msg)
         text = str(value).strip() if value is not None else ""
         return text or None
 

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from journeykit.exceptions import ImportFailed
 
 if TYPE_CHECKING:
+    from _csv import Reader
     from collections.abc import Callable
 
 #: A field longer than this is no field: the file is broken, or no CSV.
@@ -55,6 +56,9 @@ def read_rows(path: Path) -> Iterator[Row | BadRow]:
                 line = row.line
                 yield row
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        if line == 0 and isinstance(error, gzip.BadGzipFile):
+            msg = f"{path}: it is not compressed by gzip; take .gz off its name if it is plain"
+            raise ImportFailed(msg) from error
         hint = "what came before it was read; get the whole file and import it again"
         msg = f"{path}: the compressed data is broken or cut off behind line {line}; {hint}"
         raise ImportFailed(msg) from error
@@ -66,7 +70,12 @@ def read_rows(path: Path) -> Iterator[Row | BadRow]:
         raise ImportFailed(msg) from error
 
 
-def rows_of(items: Iterable[Mapping[str, Any]]) -> Iterator[Row | BadRow]:
+def has_header(path: Path) -> bool:
+    """Return whether every row of such a file has the same columns, named in its first line."""
+    return ".csv" in [suffix.lower() for suffix in path.suffixes[-2:]]
+
+
+def rows_of(read: Callable[[], Iterable[Mapping[str, Any]]]) -> Iterator[Row | BadRow]:
     """
     Yield what a source reads as rows, numbered from 1.
 
@@ -75,9 +84,12 @@ def rows_of(items: Iterable[Mapping[str, Any]]) -> Iterator[Row | BadRow]:
     """
     line = 0
     try:
-        for line, columns in enumerate(items, start=1):
+        for line, columns in enumerate(read(), start=1):
             text = json.dumps(columns, sort_keys=True, ensure_ascii=False, default=str)
-            yield Row(line, text, columns)
+            if isinstance(columns, Mapping):
+                yield Row(line, text, columns)
+            else:
+                yield BadRow(line, text, f"the source gave a {type(columns).__name__}, no columns")
     except Exception as error:  # a plugin's own code
         msg = f"the source failed behind row {line}: {type(error).__name__}: {error}"
         raise ImportFailed(msg) from error
@@ -126,14 +138,41 @@ def _csv_rows(stream: IO[bytes]) -> Iterator[Row | BadRow]:
     before = csv.field_size_limit(FIELD_LIMIT)
     try:
         reader = csv.reader(lines, strict=True)
-        header = [name.strip() for name in next(reader, [])]
+        header = _header(next(reader, []))
         lines.taken()
-        for values in reader:
-            text = lines.taken()
-            if values:
-                yield _csv_row(reader.line_num, text, header, values)
+        yield from _csv_body(reader, lines, header)
     finally:
         csv.field_size_limit(before)
+
+
+def _header(names: list[str]) -> list[str]:
+    header = [name.strip() for name in names]
+    if not any(header):
+        msg = "its first line names no columns"
+        raise csv.Error(msg)
+    for name in header:
+        if name and header.count(name) > 1:
+            msg = f"its first line names the column {name!r} twice"
+            raise csv.Error(msg)
+    return header
+
+
+def _csv_body(reader: Reader, lines: _Lines, header: list[str]) -> Iterator[Row | BadRow]:
+    while True:
+        try:
+            values = next(reader, None)
+        except csv.Error as error:
+            text = lines.taken()
+            if text.count("\n") > 1:
+                # A quote that somebody forgot to close has eaten other rows.
+                raise
+            yield BadRow(reader.line_num, text, f"it is not valid CSV: {error}")
+            continue
+        if values is None:
+            return
+        text = lines.taken()
+        if values:
+            yield _csv_row(reader.line_num, text, header, values)
 
 
 def _csv_row(line: int, text: str, header: list[str], values: list[str]) -> Row | BadRow:

@@ -7,13 +7,13 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
 from journeykit.capture.history import TARGETS, BadValue, Mapper
-from journeykit.capture.rows import BadRow, Row, read_rows, rows_of
+from journeykit.capture.rows import BadRow, Row, has_header, read_rows, rows_of
 from journeykit.cli.app import FAILED, Failure, Misconfigured, Session, common, pass_session
 from journeykit.cli.output import Progress, print_json, progress
 from journeykit.exceptions import EventRejected, ImportFailed
@@ -23,8 +23,9 @@ from journeykit.store.protocol import PROJECTOR
 #: An import reads no further while this many events wait, so that its memory stays small.
 _MOST_WAITING = 10_000
 
-#: How long the store may fail before the import gives up, in seconds.
-_PATIENCE = 15.0
+#: How long the store may fail, or another process that leads may stand still, before the import
+#: gives up, in seconds.
+_PATIENCE = 5.0
 
 #: Of a rejected row, how much is kept beside the reason.
 _KEPT = 2000
@@ -152,15 +153,16 @@ class _Import:
         self._rejects = rejects
         self._deliver = deliver
         self._rows = 0
-        self._accepted = 0
         self._failing_since: float | None = None
+        #: Whether State is as far as the Log.
+        self.counted = True
 
     def read(self, file: Path, bar: Progress) -> None:
-        first = True
+        unchecked = has_header(file)
         for row in _rows(self._kit, file):
-            if isinstance(row, Row) and first:
+            if isinstance(row, Row) and unchecked:
                 self._check_columns(file, row)
-            first = False
+                unchecked = False
             self._rows += 1
             reason = row.reason if isinstance(row, BadRow) else self._take(row)
             if reason is not None:
@@ -183,6 +185,9 @@ class _Import:
             if reached != before:
                 before, since = reached, time.monotonic()
             elif time.monotonic() - since > _PATIENCE:
+                if status["waiting"]:
+                    self._give_up(f"store {status['store']}: another process keeps it busy")
+                self.counted = not status["behind"]
                 return [_undelivered(sink) for sink in late]
         return []
 
@@ -199,6 +204,7 @@ class _Import:
             "already_there": repeated,
             "rejected": self._rejects.count,
             "rejected_to": str(self._rejects.path) if self._rejects.count else None,
+            "counted": self.counted,
             "undelivered": undelivered,
         }
 
@@ -247,7 +253,11 @@ class _Import:
             return
         self._failing_since = self._failing_since or time.monotonic()
         if time.monotonic() - self._failing_since > _PATIENCE:
-            raise Failure(f"{error}; what was imported stays, so run this again")
+            self._give_up(error)
+
+    def _give_up(self, error: str) -> NoReturn:
+        error = self._kit.store_error or error
+        raise Failure(f"{error}; what was imported stays, so run this again")
 
 
 class _Rejects:
@@ -298,6 +308,8 @@ def _print_result(result: Mapping[str, Any], zone: ZoneInfo) -> None:
     click.echo(f"times without a zone were read as {zone.key}")
     if result["rejected"]:
         click.echo(f"rejected rows are in {result['rejected_to']}")
+    if not result["counted"]:
+        click.echo("not all is in the figures yet; another process is to see to that", err=True)
     for sink in result["undelivered"]:
         click.echo(f"not all was delivered to {sink}; that goes on when your app runs", err=True)
 
