@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -114,12 +113,6 @@ def add_commands() -> None:
             group.add_command(command)
 
 
-def add_plugin_commands(kit: JourneyKit) -> None:
-    """Add the commands of plugins, and warn about those that could not."""
-    for problem in kit.plugins.register_commands(group):
-        click.echo(f"warning: {problem}", err=True)
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
     # What went wrong is told in one line at the end, not as it happens in some thread.
@@ -129,7 +122,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         result = group.main(list(arguments), prog_name="journeykit", standalone_mode=False)
     except click.ClickException as error:
-        _show(error, arguments)
+        with contextlib.suppress(BrokenPipeError):
+            _show(error, arguments)
         return error.exit_code
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
@@ -144,8 +138,8 @@ def _show(error: click.ClickException, arguments: Sequence[str]) -> None:
     cause = error.__cause__
     if "--json" in arguments and isinstance(cause, ConfigError):
         print_json({"ok": False, "source": cause.source, "problems": list(cause.problems)})
-    elif "--json" in arguments and isinstance(error, Failure):
-        click.echo(json.dumps({"ok": False, "error": error.format_message()}))
+    elif "--json" in arguments:
+        print_json({"ok": False, "error": error.format_message()})
     error.show()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import click
 
-from journeykit.cli.app import Session, common, pass_session
+from journeykit.cli.app import Misconfigured, Session, common, pass_session
 from journeykit.cli.output import print_json, print_table
 from journeykit.insight import CustomerStage, JourneyFigures
 from journeykit.kit import JourneyKit
@@ -93,7 +93,7 @@ def report(
         chosen = [journey for journey in figures.journeys if key in (None, journey.key)]
         if key is not None and not chosen:
             known = ", ".join(sorted({journey.key for journey in figures.journeys})) or "none"
-            raise click.UsageError(f"there is no journey {key!r}; there are: {known}")
+            raise Misconfigured(f"there is no journey {key!r}; there are: {known}")
         who = (
             {journey.key: kit.customers(journey.key, count) for journey in chosen} if count else {}
         )

@@ -68,7 +68,7 @@ def progress(label: str, *, shown: bool) -> Iterator[Progress]:
         yield _Silent()
         return
     columns = (
-        bars.TextColumn("[bold]{task.description}"),
+        bars.TextColumn("{task.description}", style="bold", markup=False),
         bars.BarColumn(),
         bars.TextColumn("{task.completed:,.0f}"),
         bars.TimeElapsedColumn(),
@@ -111,7 +111,9 @@ def _print_rich(
         from rich.text import Text
     except ImportError:
         return False
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    # Text, not str: a name of the shop's may hold what rich takes for markup.
+    heading = Text(title, style="bold") if title else None
+    table = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD)
     for column, is_right in zip(columns, right, strict=True):
         table.add_column(column, justify="right" if is_right else "left")
     for row in cells:
