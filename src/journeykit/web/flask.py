@@ -51,7 +51,7 @@ def init_app(
         user_id: Returns the id of the person who is signed in, or None; called inside a request.
 
         consent: Returns the purposes that the visitor has agreed to, such as `{"analytics"}`, or
-            None where nobody was asked; called inside a request.
+            None where nobody was asked; called at the beginning of each request.
 
         prefix: Where the endpoints of plugins are mounted.
 
@@ -68,7 +68,8 @@ def init_app(
         )
         raise ConfigError([problem], source=kit.settings.origin)
     app.extensions[EXTENSION] = kit
-    requests = _Requests(user_id, consent)
+    opt_in = kit.settings.consent.mode is ConsentMode.OPT_IN
+    requests = _Requests(user_id, consent, opt_in=opt_in)
     app.before_request(requests.begin)
     app.after_request(requests.answer)
     app.teardown_request(requests.end)
@@ -83,17 +84,22 @@ class _Requests:
         self,
         user_id: Callable[[], object] | None,
         consent: Callable[[], Iterable[str] | None] | None,
+        *,
+        opt_in: bool,
     ) -> None:
         self._user_id = user_id
         self._consent = consent
+        self._opt_in = opt_in
 
     def begin(self) -> None:
-        state = _State()
+        purposes = self._purposes()
+        agreed = not self._opt_in if purposes is None else ANALYTICS in purposes
+        state = _State(agreed=agreed)
         bound = Bound(
             lambda: self._customer(state),
             channel="web",
             context={"page": {"name": flask.request.endpoint}},
-            purposes=self._purposes(),
+            purposes=purposes,
         )
         state.token = bind(bound)
         flask.g._journeykit = state  # noqa: SLF001 - the one name that we take in g
@@ -119,38 +125,51 @@ class _Requests:
             unbind(state.token)
 
     def _customer(self, state: _State) -> Customer:
+        if not state.agreed:
+            return Customer(self._user())
         visitor = state.visitor = read_visitor(flask.request.cookies.get(COOKIE), int(time.time()))
         return Customer(self._user(), visitor.anonymous_id, visitor.session_id)
 
     def _user(self) -> str | None:
-        value = self._ask("user_id", self._user_id)
-        return str(value) if value not in (None, "", False) else None
+        found: str | None = self._ask("user_id", self._user_id, _as_user)
+        return found
 
-    def _purposes(self) -> Iterable[str] | None:
-        purposes: Iterable[str] | bool | None = self._ask("consent", self._consent)
-        if isinstance(purposes, bool):
-            return [ANALYTICS] if purposes else []
-        return purposes
+    def _purposes(self) -> frozenset[str] | None:
+        found: frozenset[str] | None = self._ask("consent", self._consent, _as_purposes)
+        return found
 
     @staticmethod
-    def _ask(what: str, question: Callable[[], Any] | None) -> Any:
+    def _ask(what: str, question: Callable[[], Any] | None, convert: Callable[[Any], Any]) -> Any:
         if question is None:
             return None
         try:
-            return question()
+            return convert(question())
         except Exception as error:  # noqa: BLE001 - the shop's own function; its page goes on
             _log.warning(
                 "journeykit.callable_failed",
                 extra={"callable": what, "error": type(error).__name__},
             )
             # Who cannot be asked has not agreed.
-            return [] if what == "consent" else None
+            return frozenset() if what == "consent" else None
+
+
+def _as_user(value: object) -> str | None:
+    return str(value) if value not in (None, "", False) else None
+
+
+def _as_purposes(value: Iterable[str] | bool | None) -> frozenset[str] | None:
+    if isinstance(value, bool):
+        return frozenset([ANALYTICS] if value else [])
+    if isinstance(value, str):
+        return frozenset([value])
+    return None if value is None else frozenset(value)
 
 
 class _State:
-    __slots__ = ("token", "visitor")
+    __slots__ = ("agreed", "token", "visitor")
 
-    def __init__(self) -> None:
+    def __init__(self, *, agreed: bool) -> None:
+        self.agreed = agreed
         self.token: Token[Bound | None] | None = None
         self.visitor: Visitor | None = None
 
@@ -184,7 +203,7 @@ def _view(endpoint: Endpoint) -> Callable[..., flask.Response]:
             Request(
                 method=request.method,
                 path=endpoint.path,
-                query=request.args.to_dict(),
+                query={key: values[-1] for key, values in request.args.lists()},
                 headers={name.lower(): value for name, value in request.headers.items()},
                 body=request.get_data(),
             )
