@@ -57,9 +57,23 @@ def encode(value: object) -> bytes:
         Unencodable: It holds a cycle, is nested too deeply, or holds an object with no JSON form.
     """
     try:
-        return _encode(value)
-    except (TypeError, ValueError, RecursionError):
+        encoded = _encode(value)
+    except Exception:  # noqa: BLE001 - encoders differ in what they refuse, and with which error
+        return _encode_walked(value)
+    if encoded.count(b"{") + encoded.count(b"[") > DEPTH:
+        # Each encoder has a limit of its own; this is ours.
+        _plain(value, ())
+    return encoded
+
+
+def _encode_walked(value: object) -> bytes:
+    try:
         return _encode_plain(_plain(value, ()))
+    except Unencodable:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever the values' own methods raise
+        detail = f"a value has no JSON form: {type(error).__name__}"
+        raise Unencodable("unencodable", detail) from None
 
 
 def _plain_types(value: Any) -> Any:
@@ -158,9 +172,10 @@ def _plain_container(value: Any, parents: tuple[int, ...]) -> Any:
     if isinstance(value, list | tuple):
         return _plain_items(value, inside)
     try:
-        return _plain(_plain_types(value), inside)
+        plain = _plain_types(value)
     except TypeError as error:
         raise Unencodable("unencodable", str(error)) from None
+    return _plain(plain, inside)
 
 
 def _plain_items(values: Iterable[Any], inside: tuple[int, ...]) -> list[Any]:

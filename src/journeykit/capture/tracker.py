@@ -112,6 +112,8 @@ class Tracker:
             refused = self._tail.append(entry)
         except _Refused as refusal:
             return self._refuse(name, refusal.reason, refusal.detail)
+        except encoding.Unencodable as error:
+            return self._refuse(name, error.reason, error.detail)
         except Exception as error:  # the host never breaks because of us
             if self._strict:
                 raise
@@ -198,10 +200,11 @@ class Tracker:
     def _properties(properties: Mapping[str, Any] | None) -> bytes:
         if not properties:
             return b"{}"
-        try:
-            return encoding.encode(properties)
-        except encoding.Unencodable as error:
-            raise _Refused(error.reason, error.detail) from None
+        encoded = encoding.encode(properties)
+        if not encoded.startswith(b"{"):
+            detail = f"properties are {type(properties).__name__}, not a mapping"
+            raise _Refused("unencodable", detail)
+        return encoded
 
     def _refuse(self, name: object, reason: str, detail: str) -> Receipt:
         with self._count_lock:
