@@ -157,7 +157,7 @@ def _as_user(value: object) -> str | None:
     return str(value) if value not in (None, "", False) else None
 
 
-def _as_purposes(value: Iterable[str] | bool | None) -> frozenset[str] | None:
+def _as_purposes(value: Any) -> frozenset[str] | None:
     if isinstance(value, bool):
         return frozenset([ANALYTICS] if value else [])
     if isinstance(value, str):
