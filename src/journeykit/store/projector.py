@@ -31,7 +31,7 @@ _DECLARATION: Final = ("projector", "declaration")
 _REBUILDING: Final = ("projector", "rebuilding")
 
 #: Events read at a time: enough to share a transaction, few enough to be visible soon.
-BATCH_EVENTS: Final = 500
+BATCH_EVENTS: Final = 2000
 
 #: The most pieces of State kept in memory, as packed bytes (about 100 MB of the largest ones).
 CACHED_PIECES: Final = 50_000
@@ -176,7 +176,7 @@ class Projector:
         if not batch:
             return None
         view = View(self._store, self._cache)
-        derived = [entry for stored in batch for entry in self._news(view, stored)]
+        derived = list(self._news(view, batch))
         state = view.changes()
         projection = Projection(
             PROJECTOR, self._position, batch[-1].position, state, view.steps(), derived, view.counts
@@ -188,6 +188,8 @@ class Projector:
             self.forget()
             raise
         self._position = batch[-1].position
+        if _REBUILDING in state:
+            self._silent_until = None
         self._remember(state)
         self._projected()
         return 0.0
@@ -218,14 +220,17 @@ class Projector:
         self._silent_until = jsonbytes.loads(known) if known else None
         self._position, self._known = self._store.cursor(PROJECTOR), True
 
-    def _news(self, view: View, stored: Stored) -> list[Entry]:
-        derived = list(self._fold(view, stored))
-        if self._silent_until is None:
-            return derived
-        if stored.position == self._silent_until:
-            self._silent_until = None
-            view.put(*_REBUILDING, None, jsonbytes.dumps)
-        return []
+    def _news(self, view: View, batch: Sequence[Stored]) -> Iterator[Entry]:
+        """Yield what is derived, from behind the last event that is folded for the second time."""
+        # What ends the silence counts once it is written: the batch may have to be folded again.
+        silent_until = self._silent_until
+        for stored in batch:
+            derived = list(self._fold(view, stored))
+            if silent_until is None:
+                yield from derived
+            elif stored.position == silent_until:
+                silent_until = None
+                view.put(*_REBUILDING, None, jsonbytes.dumps)
 
     def _fold(self, view: View, stored: Stored) -> Iterator[Entry]:
         entry = stored.entry
