@@ -73,7 +73,7 @@ def _name_problems(names: Mapping[str, str]) -> Iterator[str]:
 def _touchpoint_problems(
     touchpoints: Sequence[Touchpoint], journeys: Sequence[Journey]
 ) -> Iterator[str]:
-    stages = {stage.key for journey in journeys for stage in journey.stages}
+    stages = dict.fromkeys(stage.key for journey in journeys for stage in journey.stages)
     for index, point in enumerate(touchpoints):
         if point.stage is not None and point.stage not in stages:
             yield (

@@ -17,8 +17,9 @@ class Moment(NamedTuple):
     """
     What one event means to one instance.
 
-    The first three fields are the fold order: when it occurred, the lowest stage that it may lead
-    to, its id.
+    The first three fields are the fold order: when it occurred, the lowest stage that the rules may
+    lead it to, its id.
+    `vote` is the stage that a plugin names.
     """
 
     at: int
@@ -124,11 +125,3 @@ class Run(NamedTuple):
         if self.started_at is None:
             return False
         return within is None or at - self.started_at <= within
-
-
-def fold(moments: list[Moment], plan: Plan) -> Run:
-    """Return what *moments*, in any order, add up to."""
-    run = Run.empty(len(plan.keys))
-    for moment in sorted(moments, key=lambda moment: moment.place):
-        run = run.after(moment, plan)
-    return run

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from journeykit.capture.tracker import ID_LENGTH
 from journeykit.journeys.derived import derive
 from journeykit.journeys.figures import FIGURES, Figures
 from journeykit.journeys.identity import members
 from journeykit.journeys.plan import Plan, Route, matches
-from journeykit.journeys.run import NOWHERE, Moment, Run, fold
+from journeykit.journeys.run import NOWHERE, Moment, Run
 from journeykit.model import jsonbytes
 from journeykit.model.customer import Customer
 from journeykit.model.event import Kind
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 INSTANCES: Final = "instance"
 
 _SEPARATOR: Final = "\x1f"
+
+#: Beyond this a value is a mistake: sums of such numbers would lose the cents of the others.
+_MOST_WORTH: Final = 1e12
 _NO_ROUTE: Final = Route((), (), is_goal=False, needs_properties=False)
 
 
@@ -78,13 +82,14 @@ class StageFold:
             return
         place = Place(plan.label, step.customer, value)
         before = view.get(INSTANCES, place.key, Run.decode)
-        moment = self._moment(step.stored, plan, before, value)
+        moment = self._moment(step.stored, plan)
         if moment is None:
             return
         if before is not None and before.newest is not None and moment.place < before.newest:
             yield from self._refold(view, step, plan, place)
             return
-        after = (before or Run.empty(len(plan.keys))).after(moment, plan)
+        run = before or Run.empty(len(plan.keys))
+        after = run.after(self._voted(moment, step.stored, plan, run, value), plan)
         self._keep(view, plan, place, before, after)
         yield from _conclusions(step.stored, plan, value, before, after)
 
@@ -107,13 +112,15 @@ class StageFold:
     def _refold(self, view: View, step: Step, plan: Plan, place: Place) -> Iterator[Entry]:
         before = view.get(INSTANCES, place.key, Run.decode)
         moments = [
-            moment
+            (moment, stored)
             for stored in view.history(members(view, step.customer))
             if stored.entry.kind is not Kind.DERIVED
             and self._instance_value(stored.entry, plan) == place.value
-            and (moment := self._moment(stored, plan, None, place.value)) is not None
+            and (moment := self._moment(stored, plan)) is not None
         ]
-        after = fold(moments, plan)
+        after = Run.empty(len(plan.keys))
+        for moment, stored in sorted(moments, key=lambda pair: pair[0].place):
+            after = after.after(self._voted(moment, stored, plan, after, place.value), plan)
         self._keep(view, plan, place, before, after)
         yield from _correction(step.stored, plan, place.value, before, after)
 
@@ -125,35 +132,36 @@ class StageFold:
         if name is None:
             return ""
         value = _properties(entry).get(name)
-        return str(value) if isinstance(value, str | int) and value != "" else None
+        text = str(value) if isinstance(value, str | int) else ""
+        return text if 0 < len(text) <= ID_LENGTH else None
 
-    def _moment(self, stored: Stored, plan: Plan, before: Run | None, value: str) -> Moment | None:
+    def _moment(self, stored: Stored, plan: Plan) -> Moment | None:
+        """Return what the declared rules say about an event; None if it means nothing."""
         entry = stored.entry
         route = plan.routes.get(entry.name, _NO_ROUTE)
-        vote = self._vote(stored, plan, before, value)
         properties = _properties(entry) if route.needs_properties else {}
         candidates = tuple(
             rule for rule in route.candidates if not rule.where or matches(rule.where, properties)
         )
-        if not candidates and not route.marks and not route.is_goal and vote is None:
+        means_something = candidates or route.marks or route.is_goal or self._detector is not None
+        if not means_something:
             return None
-        lowest = min((rule.stage for rule in candidates), default=NOWHERE)
         return Moment(
             entry.occurred_at,
-            lowest if vote is None else vote,
+            min((rule.stage for rule in candidates), default=NOWHERE),
             entry.id,
             candidates,
             route.marks,
-            vote,
+            None,
             route.is_goal,
             _worth(plan, properties) if route.is_goal else 0.0,
         )
 
-    def _vote(self, stored: Stored, plan: Plan, before: Run | None, value: str) -> int | None:
+    def _voted(self, moment: Moment, stored: Stored, plan: Plan, run: Run, value: str) -> Moment:
+        """Return *moment* with the stage that a plugin names for it, where *run* has come to it."""
         if self._detector is None:
-            return None
+            return moment
         entry = stored.entry
-        run = before or Run.empty(len(plan.keys))
         instance = Instance(
             journey=plan.journey.key,
             version=plan.journey.version,
@@ -164,12 +172,12 @@ class StageFold:
             started_at=None if run.started_at is None else to_datetime(run.started_at),
         )
         stage = self._detector.detect_stage(stored.event(), plan.journey, instance)
-        return None if stage is None else plan.keys.index(stage)
+        return moment if stage is None else moment._replace(vote=plan.keys.index(stage))
 
     @staticmethod
     def _keep(view: View, plan: Plan, place: Place, before: Run | None, after: Run | None) -> None:
         view.put(INSTANCES, place.key, after, Run.encode)
-        if _counts_alike(before, after):
+        if _counts_alike(before, after) and _worth_alike(before, after):
             return
         figures = view.get(FIGURES, plan.label, Figures.decode) or Figures.empty(len(plan.keys))
         view.put(FIGURES, plan.label, figures.changed(before, after), jsonbytes.dumps_row)
@@ -184,6 +192,10 @@ def _counts_alike(before: Run | None, after: Run | None) -> bool:
         after.observed,
         after.completed_at,
     )
+
+
+def _worth_alike(before: Run | None, after: Run | None) -> bool:
+    return before is None or after is None or before.value == after.value
 
 
 def _conclusions(
@@ -257,6 +269,7 @@ def _worth(plan: Plan, properties: dict[str, Any]) -> float:
     goal = plan.journey.goal
     value = properties.get(goal.value) if goal is not None and goal.value is not None else None
     try:
-        return float(value) if value is not None and not isinstance(value, bool) else 0.0
-    except (TypeError, ValueError):
+        worth = float(value) if value is not None and not isinstance(value, bool) else 0.0
+    except (TypeError, ValueError, OverflowError):
         return 0.0
+    return worth if abs(worth) <= _MOST_WORTH else 0.0

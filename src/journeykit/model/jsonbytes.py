@@ -25,7 +25,13 @@ except ImportError:
     loads = json.loads
 else:
     dumps = orjson.dumps
-    loads = orjson.loads
+
+    def loads(data: bytes | str) -> Any:
+        """Return the value; numbers too large for orjson, which we write, are read slowly."""
+        try:
+            return orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return json.loads(data)
 
 
 def dumps_row(row: tuple[Any, ...]) -> bytes:
