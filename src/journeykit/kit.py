@@ -357,10 +357,15 @@ class JourneyKit:
         return tuple(self._parts.sinks)
 
     @property
-    def committed(self) -> tuple[int, int]:
-        """How many events this process added to the Log, and how many were there already."""
-        pipeline = self._pipeline
-        return (pipeline.committer.added, pipeline.committer.repeated) if pipeline else (0, 0)
+    def committed(self) -> dict[str, int]:
+        """What became of the events that this process accepted and has dealt with."""
+        committer = self.start().committer
+        return {
+            "added": committer.added,
+            "already_there": committer.repeated,
+            "parked": committer.parked,
+            "withheld": committer.withheld,
+        }
 
     @property
     def waiting(self) -> int:

@@ -196,12 +196,10 @@ class _Import:
         return [PROJECTOR, *(f"sink:{sink['name']}" for sink in status["sinks"])]
 
     def result(self, file: Path, undelivered: list[str]) -> dict[str, Any]:
-        added, repeated = self._kit.committed
         return {
             "file": str(file),
             "rows": self._rows,
-            "added": added,
-            "already_there": repeated,
+            **self._kit.committed,
             "rejected": self._rejects.count,
             "rejected_to": str(self._rejects.path) if self._rejects.count else None,
             "counted": self.counted,
@@ -305,6 +303,10 @@ def _print_result(result: Mapping[str, Any], zone: ZoneInfo) -> None:
         f"{result['rows']:,} rows: {result['added']:,} events added, "
         f"{result['already_there']:,} already there, {result['rejected']:,} rejected"
     )
+    if result["withheld"]:
+        click.echo(f"{result['withheld']:,} events were withheld by plugins; see journeykit status")
+    if result["parked"]:
+        click.echo(f"{result['parked']:,} events are parked; see journeykit parked list", err=True)
     click.echo(f"times without a zone were read as {zone.key}")
     if result["rejected"]:
         click.echo(f"rejected rows are in {result['rejected_to']}")

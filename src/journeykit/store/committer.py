@@ -64,6 +64,9 @@ class Committer:
         #: Entries that this process added to the Log, and those that were there already.
         self.added = 0
         self.repeated = 0
+        #: Entries that this process set aside, and those that a plugin withheld.
+        self.parked = 0
+        self.withheld = 0
         #: Set by `flush()`: commit what there is, without waiting for more.
         self.hurry = False
 
@@ -86,6 +89,8 @@ class Committer:
             self._tail.release(taken.mark)
         self.added += committed.added
         self.repeated += committed.repeated
+        self.parked += len(commit.parked)
+        self.withheld += sum(commit.counts.values())
         self._announce(commit.parked)
         return 0.0
 

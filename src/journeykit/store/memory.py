@@ -193,9 +193,17 @@ class MemoryStore:
 
     def _park(self, parkings: Sequence[Parking], now: int) -> None:
         for owner, entry, reason in parkings:
+            known = self._find_parked(owner, entry.id)
+            if known is not None:
+                self._parked[known.number] = known._replace(reason=reason, replay=False)
+                continue
             self._parked_count += 1
             number = self._parked_count
             self._parked[number] = Parked(number, owner, entry, reason, now, replay=False)
+
+    def _find_parked(self, owner: str, event_id: str) -> Parked | None:
+        found = (item for item in self._parked.values() if item.owner == owner)
+        return next((item for item in found if item.entry.id == event_id), None)
 
     def _index_behind(self, position: Position) -> int:
         return (

@@ -29,6 +29,7 @@ class Parking(NamedTuple):
     Something to set aside.
 
     `owner` is `sink:NAME` or `plugin:NAME`; `reason` is what that said.
+    An owner parks an event once; again only changes the reason.
     """
 
     owner: str

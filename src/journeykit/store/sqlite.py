@@ -92,7 +92,8 @@ CREATE TABLE parked (
     flags INTEGER NOT NULL,
     body BLOB NOT NULL
 );
-CREATE INDEX parked_owner ON parked (owner, replay);
+CREATE UNIQUE INDEX parked_once ON parked (owner, id);
+CREATE INDEX parked_replay ON parked (replay, owner);
 CREATE TABLE counter (
     name TEXT PRIMARY KEY,
     value INTEGER NOT NULL
@@ -105,7 +106,8 @@ _INSERT_LOG: Final = (
 )
 _INSERT_PARKED: Final = (
     f"INSERT INTO parked (owner, reason, parked_at, {_ENTRY_COLUMNS}) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (owner, id) DO UPDATE SET reason = excluded.reason, replay = 0"
 )
 _ADD_COUNT: Final = (
     "INSERT INTO counter (name, value) VALUES (?, ?) "
