@@ -193,11 +193,11 @@ class MemoryStore:
 
     def _park(self, parkings: Sequence[Parking], now: int) -> None:
         for owner, entry, reason in parkings:
+            self._parked_count += 1
             known = self._find_parked(owner, entry.id)
             if known is not None:
                 self._parked[known.number] = known._replace(reason=reason, replay=False)
                 continue
-            self._parked_count += 1
             number = self._parked_count
             self._parked[number] = Parked(number, owner, entry, reason, now, replay=False)
 
