@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from journeykit.capture.encode import Unencodable, encode
 from journeykit.capture.tracker import EVENT_BYTES
@@ -15,7 +15,7 @@ from journeykit.plugins import PluginFailure
 from journeykit.store.protocol import Commit, Parking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
 
     from journeykit.capture.tail import Tail
@@ -134,14 +134,21 @@ class Committer:
         if not added:
             return entry
         wire = jsonbytes.loads(entry.body)
-        wire["properties"] = {**added, **wire["properties"]}
-        try:
-            body = encode(wire)
-        except Unencodable:
-            return entry
+        wire["properties"] = {**_encodable(added), **wire["properties"]}
+        body = encode(wire)
         return entry._replace(body=body) if len(body) <= EVENT_BYTES else entry
 
     def _announce(self, parked: Iterable[Parking]) -> None:
         self._committed()
         for owner, entry, reason in parked:
             self._plugins.event_parked(entry.event(), owner, reason)
+
+
+def _encodable(added: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of *added* has a JSON form: one plugin's mistake costs no other's properties."""
+    kept = {}
+    for key, value in added.items():
+        with contextlib.suppress(Unencodable):
+            encode({key: value})
+            kept[key] = value
+    return kept
