@@ -732,3 +732,15 @@ def test_costs_are_counted(event: Event, monkeypatch: pytest.MonkeyPatch) -> Non
     loaded = plugins.named("a")
     assert loaded is not None
     assert (loaded.calls, loaded.errors, loaded.seconds) == (2, 0, 0.75)
+
+
+def test_a_plugin_that_never_ends_is_an_error(event: Event) -> None:
+    """A plugin that finds more in one event than there can be is left out, and ends."""
+
+    def detect_pain_points(event: Event) -> Iterator[PainPoint]:
+        while True:
+            yield PainPoint("again")
+
+    plugins = load(plugin("endless", detect_pain_points=detect_pain_points))
+    assert plugins.detect_pain_points(event, event.customer) == []
+    assert [loaded.errors for loaded in plugins] == [1]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import inspect
+import itertools
 import logging
 import os
 import time
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from journeykit.model.journey import Instance
 
 _log = logging.getLogger("journeykit")
+
+#: A plugin that finds more in one event never ends, or would fill the Log.
+_MOST_FINDINGS = 100
 
 #: Names of plugins to leave out, separated by commas.
 DISABLED_VARIABLE = "JOURNEYKIT_DISABLED_PLUGINS"
@@ -447,7 +451,11 @@ def _verdict(answer: object) -> bool | None:
 
 
 def _pain_points(answer: Any) -> list[PainPoint]:
-    points = [answer] if isinstance(answer, PainPoint) else list(answer or ())
+    one = isinstance(answer, PainPoint)
+    points = [answer] if one else list(itertools.islice(answer or (), _MOST_FINDINGS + 1))
+    if len(points) > _MOST_FINDINGS:
+        msg = f"more than {_MOST_FINDINGS} pain points in one event"
+        raise ValueError(msg)
     for point in points:
         if not isinstance(point, PainPoint):
             msg = f"expected PainPoint, got {type(point).__name__}"
