@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 @attrs.frozen
 class Backoff:
     """
-    Exponential waits with full jitter.
+    Exponential waits, each between half of the most and the most, so that clients spread.
 
     Args:
         first: The most seconds before the second try.

@@ -129,7 +129,7 @@ def retry_after(value: str | None, now: float) -> float | None:
     """Return the seconds that a `Retry-After` header asks for, whether a number or a date."""
     if not value:
         return None
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return float(value)
     try:
         moment = email.utils.parsedate_to_datetime(value)

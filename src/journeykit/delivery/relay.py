@@ -20,7 +20,7 @@ from journeykit.model.event import DELIVER, HISTORICAL, Stored
 from journeykit.store.protocol import Parked, Parking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
     from journeykit.delivery.sink import Sink
@@ -105,12 +105,12 @@ class Relay:
     def _deliver(self, stored: Sequence[Stored]) -> list[Parking]:
         """Deliver, and return what has to be parked; raises `_Later` if it must be tried again."""
         try:
-            rejected = list(self.sink.deliver(Batch(stored)) or ())
+            rejected = _checked(self.sink.deliver(Batch(stored)))
         except DeliveryError as error:
             if error.retryable:
                 raise _Later(str(error), error.retry_after) from error
             return self._narrow(stored, str(error))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             # Not its message: it may hold what was being sent.
             raise _Later(type(error).__name__, None) from error
         return self._sort_out(stored, rejected)
@@ -123,7 +123,8 @@ class Relay:
         return [*self._deliver(stored[:middle]), *self._deliver(stored[middle:])]
 
     def _sort_out(self, stored: Sequence[Stored], rejected: Sequence[Rejection]) -> list[Parking]:
-        again = {item.id: item.reason for item in rejected if item.retryable}
+        known = {item.entry.id for item in stored}
+        again = {item.id: item.reason for item in rejected if item.retryable and item.id in known}
         refused = {item.id: item.reason for item in rejected if not item.retryable}
         parked = [
             Parking(self.owner, item.entry, refused[item.entry.id])
@@ -167,6 +168,15 @@ class Relay:
     def _tell(self, parked: Sequence[Parking]) -> None:
         for _, entry, reason in parked:
             self._plugins.event_parked(entry.event(), self.sink.name, reason)
+
+
+def _checked(rejected: Iterable[Rejection] | None) -> list[Rejection]:
+    found = list(rejected or ())
+    for item in found:
+        if not isinstance(item, Rejection):
+            msg = f"expected Rejection, got {type(item).__name__}"
+            raise TypeError(msg)
+    return found
 
 
 class _Later(Exception):
