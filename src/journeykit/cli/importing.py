@@ -163,10 +163,10 @@ class _Import:
             if isinstance(row, Row) and unchecked:
                 self._check_columns(file, row)
                 unchecked = False
-            self._rows += 1
             reason = row.reason if isinstance(row, BadRow) else self._take(row)
             if reason is not None:
                 self._rejects.add(row, reason)
+            self._rows += 1
             bar.advance()
 
     def finish(self) -> list[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import click
 
 from journeykit.cli.app import FAILED, Session, common, pass_session
 from journeykit.cli.output import print_json, print_table
+from journeykit.kit import JourneyKit
 from journeykit.model.times import to_rfc3339
 
 
@@ -52,13 +55,20 @@ def replay(session: Session, config: str, as_json: bool, owner: str | None, time
     """Try parked events once more; those that fail again stay parked. Exit code 1 if any did."""
     with session.kit(config) as kit:
         count = kit.replay_parked(owner)
-        kit.flush(timeout)
+        _wait(kit, owner, timeout)
         left = len(kit.parked(owner, limit=100_000))
     if as_json:
         print_json({"tried": count, "parked": left})
     else:
         click.echo(f"tried {count:,} again; {left:,} are still parked")
     click.get_current_context().exit(FAILED if count and left else 0)
+
+
+def _wait(kit: JourneyKit, owner: str | None, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while kit.store.parked(owner, replay=True, limit=1) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    kit.flush(deadline - time.monotonic())
 
 
 COMMANDS = (parked,)
