@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import time
 import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from journeykit import (
     SourceType,
     Stage,
     hookimpl,
+    runtime,
 )
 from journeykit.model import Customer, Entry
 from journeykit.plugins import DISABLED_VARIABLE, PluginFailure, Plugins, load_file
@@ -720,6 +722,25 @@ def test_a_tripped_plugin_is_not_asked(event: Event) -> None:
     plugins.named("hung").tripped = "detect_pain_points"  # type: ignore[union-attr]
     assert plugins.detect_pain_points(event, CUSTOMER) == [("fine", PainPoint("b"))]
     assert plugins.named("hung").calls == 0  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_call_can_be_watched(event: Event, monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+    """While a plugin runs in a worker's thread, the ticker sees whose call it is; not after."""
+    watch = runtime.Watched()
+    monkeypatch.setattr(runtime._thread, "watched", watch, raising=False)
+    seen: list[Any] = []
+
+    def look() -> None:
+        seen.append(watch.call)
+        if fails:
+            raise ValueError
+
+    load(plugin("slow", detect_pain_points=look)).detect_pain_points(event, CUSTOMER)
+    (call,) = seen
+    assert (call.plugin, call.hook) == ("slow", "detect_pain_points")
+    assert 0 <= time.monotonic() - call.since < 60
+    assert watch.call is None
 
 
 def test_costs_are_counted(event: Event, monkeypatch: pytest.MonkeyPatch) -> None:

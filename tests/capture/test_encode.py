@@ -70,6 +70,11 @@ class Line:
     count: int = 1
 
 
+@dataclasses.dataclass
+class Private:
+    _note: str
+
+
 class Text(str):
     """A text of the shop's framework."""
 
@@ -112,6 +117,7 @@ class Number(float):
         (Point(1, 2), [1, 2]),
         (Item("x", Decimal(5)), {"sku": "x", "price": 5.0}),
         (Line(Item("x")), {"item": {"sku": "x", "price": None}, "count": 1}),
+        (Private("x"), {"_note": "x"}),
         (types.MappingProxyType({"a": 1}), {"a": 1}),
         (collections.OrderedDict(b=1, a=2), {"b": 1, "a": 2}),
         (float("nan"), None),

@@ -547,6 +547,38 @@ def test_the_kit_names_every_mistake(tmp_path: Path) -> None:
         assert part in told
 
 
+@pytest.mark.parametrize("key", ["disabled", "files"])
+def test_the_kit_reads_odd_plugin_lists(tmp_path: Path, key: str) -> None:
+    """Lists that are needed before the plugins are loaded may be wrong, and are told as that."""
+    path = tmp_path / "journeykit.toml"
+    path.write_text(f"{CONSENT}[plugins]\n{key} = [[], 7]\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        JourneyKit.from_toml(path)
+    assert [problem.split(":")[0] for problem in caught.value.problems] == [
+        f"plugins.{key}[0]",
+        f"plugins.{key}[1]",
+    ]
+
+
+def test_files_are_plugins(tmp_path: Path) -> None:
+    """A file that the configuration names as a plugin is loaded from beside it."""
+    (tmp_path / "mine.py").write_text(
+        "from journeykit import Journey, Stage, hookimpl\n"
+        "@hookimpl\n"
+        "def register_journeys():\n"
+        "    return [Journey(key='mine', version=1, stages=[Stage('a', enter=['A'])])]\n",
+        encoding="utf-8",
+    )
+    path = tmp_path / "journeykit.toml"
+    path.write_text(
+        f'{CONSENT}[journeykit]\nstore = "memory://"\n[plugins]\nfiles = ["mine.py"]\n',
+        encoding="utf-8",
+    )
+    with JourneyKit.from_toml(path) as kit:
+        assert next(iter(kit.plugins)).name == "mine"
+        assert kit.customers("mine") == []
+
+
 class FeedPlugin:
     name = "feed-plugin"
 
