@@ -2,16 +2,15 @@
 
 from datetime import UTC, datetime
 
+_COMFORT = "Nothing was charged, and your basket is as you left it. Please try another card."
 _DECLINED = {
     "4000000000000002": (
         "card_declined",
-        "Your bank said no to this card. It gave no reason; banks seldom do. Nothing was charged, "
-        "and your basket is as you left it. Please try another card.",
+        f"Your bank said no to this card. It gave no reason; banks seldom do. {_COMFORT}",
     ),
     "4000000000009995": (
         "insufficient_funds",
-        "There isn't enough on this card right now. Nothing was charged, and your basket is as "
-        "you left it. Please try another card.",
+        f"There isn't enough on this card right now. {_COMFORT}",
     ),
 }
 

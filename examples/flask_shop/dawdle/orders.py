@@ -70,8 +70,10 @@ def _write(tx: sqlite3.Connection, order_id: str, cart: Cart) -> None:
     now = datetime.now(UTC).isoformat()
     tx.execute(
         "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (order_id, session.get("user_id"), now, json.dumps(cart.address), code)
-        + (cart.subtotal, cart.discount, cart.shipping),
+        (
+            *(order_id, session.get("user_id"), now, json.dumps(cart.address), code),
+            *(cart.subtotal, cart.discount, cart.shipping),
+        ),
     )
     tx.executemany(
         "INSERT INTO order_line VALUES (?, ?, ?, ?)",
@@ -108,7 +110,8 @@ def _read(order_id: str) -> Order | None:
     row = db().execute("SELECT * FROM orders WHERE id = ?", (order_id,)).fetchone()
     if row is None:
         return None
-    found = db().execute("SELECT * FROM order_line WHERE order_id = ?", (order_id,)).fetchall()
+    query = "SELECT * FROM order_line WHERE order_id = ? ORDER BY rowid"
+    found = db().execute(query, (order_id,)).fetchall()
     lines = [(find_product(line["product"]), line["quantity"]) for line in found]
     return Order(
         id=row["id"],

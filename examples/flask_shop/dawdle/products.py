@@ -1,5 +1,6 @@
 """What the shop sells. The window is one TOML file, read once."""
 
+import re
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -31,6 +32,11 @@ class Product:
     details: str
 
     @property
+    def words(self) -> set[str]:
+        """What it can be found by."""
+        return _words(f"{self.name} {self.line} {self.text} {self.details}")
+
+    @property
     def art(self) -> str:
         """Its picture, under static/."""
         return f"art/{self.slug}.svg"
@@ -45,6 +51,10 @@ class Product:
             "quantity": quantity,
             "currency": CURRENCY,
         }
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.casefold()))
 
 
 @cache
@@ -77,11 +87,11 @@ def product(slug: str) -> Product | None:
 
 
 def search(query: str = "", shelf: str = "") -> list[Product]:
-    """The products that hold every word of `query`, from one shelf or from all."""
-    words = query.casefold().split()
+    """The products, of one shelf or of all, with words that begin as those of `query`."""
+    words = _words(query)
     return [
         item
         for item in products()
         if (not shelf or item.category == shelf)
-        and all(word in f"{item.name} {item.line} {item.text}".casefold() for word in words)
+        and all(any(found.startswith(word) for found in item.words) for word in words)
     ]

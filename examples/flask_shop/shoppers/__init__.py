@@ -1,0 +1,5 @@
+"""Pretend customers, who walk through the shop over HTTP as browsers do."""
+
+from .walk import Walk, personas, send
+
+__all__ = ["Walk", "personas", "send"]

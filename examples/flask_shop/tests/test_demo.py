@@ -1,0 +1,84 @@
+"""The demo, run as a person runs it."""
+
+import json
+import random
+import signal
+import socket
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from shoppers import personas
+from shoppers.personas import PERSONAS
+
+EXAMPLE = Path(__file__).resolve().parent.parent
+DEMO = [sys.executable, str(EXAMPLE / "demo.py")]
+REPORT = [sys.executable, "-m", "journeykit", "report", "--json"]
+
+
+def test_every_persona_has_its_share():
+    """Any number of shoppers is divided as the shares say, to within one."""
+    total = sum(share for _, share in PERSONAS)
+    for count in (0, 1, 7, 60, 120):
+        chosen = Counter(personas(count, random.Random(1)))
+        assert chosen.total() == count
+        assert all(abs(chosen[p] - count * share / total) < 1 for p, share in PERSONAS)
+
+
+@pytest.mark.slow
+def test_the_demo_fills_every_stage(tmp_path):
+    """Sixty shoppers leave figures in each of the five stages, and nobody has trouble."""
+    run = subprocess.run(
+        [*DEMO, "--exit", "--port", "0", "--data", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
+    assert "60 customers" in run.stdout
+    assert "/behind-the-counter" in run.stdout
+    report = subprocess.run(
+        [*REPORT, "-c", str(tmp_path / "journeykit.toml")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    [shop] = json.loads(report.stdout)["journeys"]
+    furthest = {stage["key"]: stage["furthest"] for stage in shop["stages"]}
+    assert furthest == {
+        "awareness": 8,
+        "consideration": 26,
+        "purchase": 18,
+        "retention": 4,
+        "advocacy": 4,
+    }
+
+
+@pytest.mark.slow
+def test_the_demo_takes_another_port_and_ends_cleanly(tmp_path):
+    """A taken port is no obstacle, and Ctrl-C closes the shop without a traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        demo = subprocess.Popen(
+            [*DEMO, "--port", str(port), "--shoppers", "2", "--data", str(tmp_path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with demo:
+            assert demo.stdout is not None
+            lines = iter(demo.stdout.readline, "")
+            shown = [next(lines)]
+            while "Ctrl-C" not in shown[-1]:
+                shown.append(next(lines))
+            demo.send_signal(signal.SIGINT)
+            out, err = demo.communicate(timeout=30)
+    assert f"Port {port} can't be used" in shown[0]
+    assert "The shop is closed." in out
+    assert err == ""
+    assert demo.returncode == 0
