@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import hashlib
 import logging
 import os
@@ -21,7 +22,7 @@ from journeykit.capture.context import current
 from journeykit.config import loader
 from journeykit.config.settings import ConsentMode, Settings
 from journeykit.delivery import builtin
-from journeykit.exceptions import ConfigError
+from journeykit.exceptions import ConfigError, EventRejected
 from journeykit.insight import CustomerStage, Report, customers, report
 from journeykit.journeys import declare, folds, plans
 from journeykit.model.customer import Customer
@@ -121,7 +122,7 @@ class JourneyKit:
             tail=self._tail,
             plugins=plugins,
             folds=folds(self._plans, plugins),
-            declaration=_fingerprint(settings, journeys, plugins),
+            declaration=_fingerprint(settings, declared.journeys, plugins),
             sinks=built,
             plugin_timeout=core.plugin_timeout.total_seconds(),
             now=now,
@@ -129,7 +130,7 @@ class JourneyKit:
         self._pipeline: Pipeline | None = None
         self._starting = threading.Lock()
         self._closed = False
-        self._at_exit = _at_exit(self)
+        self._at_exit = functools.partial(self.close, _EXIT_SECONDS)
         _after_fork(self)
 
     @classmethod
@@ -256,6 +257,8 @@ class JourneyKit:
 
     def _record(self, name: str, properties: Mapping[str, Any] | None, **more: Any) -> Receipt:
         if self._closed:
+            if self.settings.core.strict:
+                raise EventRejected(name, "closed: this kit was closed")
             return Receipt(None, "closed", "this kit was closed")
         receipt = self._tracker.track(name, properties, **more)
         if receipt:
@@ -277,6 +280,7 @@ class JourneyKit:
             if self._pipeline is None:
                 self._pipeline = Pipeline(self._parts)
                 self._pipeline.start()
+                # Keeps the kit: what it has accepted is kept also where nobody holds it any more.
                 atexit.register(self._at_exit)
             return self._pipeline
 
@@ -474,18 +478,6 @@ def _fingerprint(settings: Settings, journeys: Sequence[object], plugins: Plugin
     hooks = [hook for hook in ("detect_stage", "detect_pain_points") if plugins.implements(hook)]
     parts = repr((journeys, settings.touchpoints, sorted(settings.names.items()), hooks))
     return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
-
-
-def _at_exit(kit: JourneyKit) -> Callable[[], None]:
-    """Return what closes *kit* when the process ends, unless it is gone by then."""
-    reference = weakref.ref(kit)
-
-    def close() -> None:
-        alive = reference()
-        if alive is not None:
-            alive.close(_EXIT_SECONDS)
-
-    return close
 
 
 def _after_fork(kit: JourneyKit) -> None:
