@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from journeykit import Event, Journey, JourneyKit, Settings, hookimpl
+from journeykit.delivery import Batch
+from journeykit.exceptions import StoreBusy
+from journeykit.pipeline import Led
+from journeykit.store.memory import MemoryStore
+
+MakeSettings = Callable[..., Settings]
+WaitUntil = Callable[..., None]
+
+SHOP = Journey(key="shop", version=1, extends="ecommerce")
+
+
+class Quiet:
+    """A sink that takes everything, and may fail to close."""
+
+    def __init__(self, name: str, *, closes: bool = True) -> None:
+        self.name = name
+        self.closes = closes
+        self.taken: list[str] = []
+        self.closed = False
+
+    def deliver(self, batch: Batch) -> None:
+        """Take *batch*."""
+        self.taken += [event.name for event in batch]
+
+    def close(self) -> None:
+        """Close, or fail."""
+        self.closed = True
+        if not self.closes:
+            raise OSError
+
+
+class Flaky:
+    """A store that is busy while it is told to be."""
+
+    def __init__(self) -> None:
+        self._store = MemoryStore()
+        self.busy: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.busy:
+            raise StoreBusy("busy")
+        return getattr(self._store, name)
+
+
+@pytest.fixture
+def make_kit(make_settings: MakeSettings) -> Iterator[Callable[..., JourneyKit]]:
+    """Return a function that makes kits, closed at the end."""
+    kits = []
+
+    def make_kit(*plugins: object, sinks: Any = (), store: Any = None, **core: Any) -> JourneyKit:
+        settings = make_settings(core={"strict": False, **core}, journeys=[SHOP])
+        kits.append(JourneyKit(settings, plugins=plugins, sinks=sinks, store=store))
+        return kits[-1]
+
+    yield make_kit
+    for kit in kits:
+        kit.close(1)
+
+
+MakeKit = Callable[..., JourneyKit]
+
+
+def test_stage_runs_only_while_it_leads() -> None:
+    """A stage that cannot lead does nothing; one that begins to lead is told before its step."""
+    store = MemoryStore()
+    done: list[str] = []
+
+    def stage(name: str) -> Led:
+        return Led(
+            store,
+            "role",
+            lambda: done.append(name) or 0.0,
+            lambda: done.append(f"{name} began"),
+        )
+
+    one, two = stage("one"), stage("two")
+    assert one.step() == 0.0
+    assert one.step() == 0.0
+    assert two.step() is None
+    assert (one.leads, two.leads) == (True, False)
+    one.release()
+    one.release()
+    assert two.step() == 0.0
+
+    assert done == ["one began", "one", "one", "two began", "two"]
+    two.release()
+
+
+def test_busy_store_is_told_and_recovers(make_kit: MakeKit, wait_until: WaitUntil) -> None:
+    """While the store is busy the status says so and events wait; then all of them arrive."""
+    store, sink = Flaky(), Quiet("archive")
+    kit = make_kit(store=store, sinks=[sink])
+    kit.track("Page Viewed", customer="ada")
+    assert kit.flush()
+
+    store.busy = {"commit", "project", "advance"}
+    for number in range(5):
+        assert kit.track("Product Viewed", customer=f"u{number}")
+    wait_until(lambda: kit.status()["store_error"] == "busy")
+    assert kit.status()["waiting"] == 5
+    assert not kit.flush(0.05)
+
+    store.busy = set()
+    assert kit.flush(10)
+    assert kit.report().journeys[0].instances == 6
+    assert sink.taken.count("Product Viewed") == 5
+    wait_until(lambda: kit.status()["store_error"] is None)
+
+
+def test_one_sink_that_cannot_close_keeps_nobody(make_kit: MakeKit) -> None:
+    """Every sink is closed at the end, whatever another does."""
+    sinks = [Quiet("one", closes=False), Quiet("two")]
+    kit = make_kit(sinks=sinks)
+    kit.track("Page Viewed", customer="ada")
+
+    assert kit.close()
+    assert [sink.closed for sink in sinks] == [True, True]
+
+
+def test_hanging_sink_holds_up_nobody_but_itself(make_kit: MakeKit, wait_until: WaitUntil) -> None:
+    """A sink that hangs delays neither the figures, nor another sink, nor the end for long."""
+    release = threading.Event()
+
+    class Hangs(Quiet):
+        def deliver(self, batch: Batch) -> None:
+            release.wait(30)
+
+    other = Quiet("other")
+    kit = make_kit(sinks=[Hangs("hangs"), other])
+    try:
+        kit.track("Page Viewed", customer="ada")
+        wait_until(lambda: "stage.entered" in other.taken)
+        assert kit.report().journeys[0].instances == 1
+        started = time.monotonic()
+        assert not kit.close(0.2)
+        assert time.monotonic() - started < 5
+    finally:
+        release.set()
+
+
+def test_trip_tells_from_where_on_a_plugin_is_not_asked(
+    make_kit: MakeKit, wait_until: WaitUntil
+) -> None:
+    """A plugin that hangs in the projector is reported with its place in the Log, once."""
+    release = threading.Event()
+    asked: list[str] = []
+
+    class Hangs:
+        name = "hangs"
+
+        @hookimpl
+        def detect_pain_points(self, event: Event) -> None:
+            asked.append(event.name)
+            if event.name == "Product Viewed":
+                release.wait(30)
+
+    class Other:
+        name = "other"
+        seen: list[str] = []  # noqa: RUF012 - one object
+
+        @hookimpl
+        def detect_pain_points(self, event: Event) -> None:
+            self.seen.append(event.name)
+
+    kit = make_kit(Hangs(), Other(), plugin_timeout=timedelta(seconds=0.2))
+    try:
+        kit.track("Page Viewed", customer="ada")
+        assert kit.flush()
+        kit.track("Product Viewed", customer="ada")
+        wait_until(lambda: kit.status()["tripped"])
+        assert kit.flush(10)
+        kit.track("Product Added", customer="ada")
+        assert kit.flush(10)
+    finally:
+        release.set()
+
+    viewed = next(item for item in kit.store.read(None, 10) if item.entry.name == "Product Viewed")
+    assert kit.status()["tripped"] == [
+        {
+            "plugin": "hangs",
+            "hook": "detect_pain_points",
+            "stage": "projector",
+            "position": viewed.position,
+        }
+    ]
+    assert asked == ["Page Viewed", "Product Viewed"]
+    assert Other.seen == ["Page Viewed", "Product Viewed", "Product Added"]
+
+
+def test_other_writers_are_noticed(make_kit: MakeKit, wait_until: WaitUntil) -> None:
+    """What another process has written is folded and delivered without a track of our own."""
+    store, sink = MemoryStore(), Quiet("archive")
+    kit = make_kit(store=store, sinks=[sink])
+    kit.track("Page Viewed", customer="ada")
+    assert kit.flush()
+
+    other = make_kit(store=store)
+    other.track("Product Viewed", customer="bob")
+    wait_until(lambda: "Product Viewed" in sink.taken)
+    wait_until(lambda: kit.report().journeys[0].instances == 2)
