@@ -437,3 +437,46 @@ def test_fork_while_another_thread_commits(open_store: OpenStore, make_entry: Ma
     os.close(done_write)
 
     assert [item.entry.id for item in store.read(None, 5)] == ["child"]
+
+
+_CLOSING = """
+import sys, threading, time
+from journeykit.exceptions import StoreError
+from journeykit.store.sqlite import SQLiteStore
+
+store = SQLiteStore(sys.argv[1])
+stopping = threading.Event()
+
+def work():
+    while not stopping.is_set():
+        try:
+            store.count({"a": 1})
+            store.fetch(range(200))
+        except StoreError:
+            pass
+
+threads = [threading.Thread(target=work) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for _ in range(300):
+    time.sleep(0.002)
+    store.close()
+stopping.set()
+for thread in threads:
+    thread.join()
+store.close()
+print("alive")
+"""
+
+
+def test_closing_under_busy_threads_does_not_end_the_process(tmp_path: Path) -> None:
+    """A store that is closed while other threads are in the middle of something harms nobody."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", _CLOSING, str(tmp_path / "busy.db")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "alive\n", "")

@@ -130,7 +130,7 @@ class SQLiteStore:
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path).absolute()
         self._locks = LockDirectory(self._path.with_name(f"{self._path.name}-locks"))
-        self._connections: list[sqlite3.Connection] = []
+        self._connections: list[_Connection] = []
         self._inherited: list[object] = []
         self._local = threading.local()
         self._opening = threading.Lock()
@@ -327,14 +327,17 @@ class SQLiteStore:
     @contextlib.contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:
         self.open()
-        with self._translate():
-            yield self._connection()
+        with self._translate(), self._connection().used() as db:
+            yield db
 
     @contextlib.contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
         self.open()
-        with self._translate(), self._locks.hold("commit"):
-            db = self._connection()
+        with (
+            self._translate(),
+            self._locks.hold("commit"),
+            self._connection().used() as db,
+        ):
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
@@ -344,10 +347,10 @@ class SQLiteStore:
                     db.execute("ROLLBACK")
                 raise
 
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+    def _connection(self) -> _Connection:
+        connection: _Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = self._connect()
+            connection = self._local.connection = _Connection(self._connect())
             self._connections.append(connection)
         return connection
 
@@ -359,15 +362,15 @@ class SQLiteStore:
         return connection
 
     def _create(self) -> None:
-        db = self._connection()
-        version = self._check(db)
-        db.execute("PRAGMA journal_mode = WAL")
-        if version == 0:
-            script = (
-                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {_APPLICATION}; "
-                f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-            )
-            db.executescript(script)
+        with self._connection().used() as db:
+            version = self._check(db)
+            db.execute("PRAGMA journal_mode = WAL")
+            if version == 0:
+                script = (
+                    f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {_APPLICATION}; "
+                    f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+                )
+                db.executescript(script)
 
     def _check(self, db: sqlite3.Connection) -> int:
         """Return the version of the tables, 0 for none; changes nothing in a file of others."""
@@ -395,6 +398,43 @@ class SQLiteStore:
             hint = "make its directory writable for this user, or name another place"
             msg = f"store {self._path}: {error.strerror}; {hint}"
             raise StoreError(msg) from error
+
+
+class _Connection:
+    """
+    One thread's connection, which another thread may ask to close.
+
+    To close it in the middle of a statement would end the process, so it is closed by whoever is
+    last: the closing thread, or its own when it is done.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._uses = 0
+        self._closing = False
+
+    @contextlib.contextmanager
+    def used(self) -> Iterator[sqlite3.Connection]:
+        """Keep the connection open."""
+        with self._lock:
+            self._uses += 1
+        try:
+            yield self._connection
+        finally:
+            with self._lock:
+                self._uses -= 1
+                self._close_unused()
+
+    def close(self) -> None:
+        """Close the connection, now or when it is no longer used."""
+        with self._lock:
+            self._closing = True
+            self._close_unused()
+
+    def _close_unused(self) -> None:
+        if self._closing and not self._uses:
+            self._connection.close()
 
 
 def _explained(error: sqlite3.Error, path: Path) -> StoreError:
