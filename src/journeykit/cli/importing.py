@@ -182,7 +182,7 @@ class _Import:
                 return [_undelivered(sink) for sink in late]
             # Another process may lead, and that one may hang.
             reached = status["waiting"], *map(self._kit.store.cursor, self._readers(status))
-            if reached != before:
+            if reached != before or (status["behind"] and status["leads"]):
                 before, since = reached, time.monotonic()
             elif time.monotonic() - since > _PATIENCE:
                 if status["waiting"]:
