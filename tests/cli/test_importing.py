@@ -592,7 +592,7 @@ def test_an_import_reads_a_file_as_a_stream(shop: Path, mapping: tuple[str, ...]
         with (shop / "big.csv").open("w") as file:
             file.write(HEADER)
             file.writelines(
-                f"{'' if n % 10 else 'u'},s,home,2024-03-13,{n:0200}\n" for n in range(count)
+                f"{'' if n % 10 else n},s,home,2024-03-13,{n:0200}\n" for n in range(count)
             )
         script = (
             "import resource, sys\n"
