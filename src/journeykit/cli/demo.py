@@ -86,7 +86,8 @@ def _show(directory: Path, shoppers: int, seed: int, *, as_json: bool) -> None:
             _walk_all(kit, shoppers, random.Random(seed), bar)
         kit.flush(60)
         figures = kit.report()
-        lines = sum(1 for _ in archive.open("rb"))
+        with archive.open("rb") as delivered:
+            lines = sum(1 for _ in delivered)
     if as_json:
         print_json({**figures.to_dict(), "delivered": lines})
         return
