@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -151,6 +152,7 @@ def test_cursor_moves_only_after_delivery(store: Store, make_entry: MakeEntry) -
         (KeyError("ada"), "KeyError"),
         (SystemExit(1), "SystemExit"),
         (RecursionError(), "RecursionError"),
+        (asyncio.CancelledError(), "CancelledError"),
     ],
 )
 def test_failure_backs_off_and_delivers_later(

@@ -110,7 +110,9 @@ class Relay:
             if error.retryable:
                 raise _Later(str(error), error.retry_after) from error
             return self._narrow(stored, str(error))
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             # Not its message: it may hold what was being sent.
             raise _Later(type(error).__name__, None) from error
         return self._sort_out(stored, rejected)
