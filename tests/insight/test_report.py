@@ -114,7 +114,7 @@ def test_customers_of_one_journey(store: Store, make_entry: MakeEntry) -> None:
         store,
         [SHOP, SHOP_10, CARTS],
         make_entry("Order Completed", user_id="ada", at=1),
-        make_entry("Page Viewed", user_id="ada", at=2),
+        make_entry("Page Viewed", user_id="ada", at=9),
         make_entry("Product Viewed", user_id=None, anonymous_id="cookie", at=3),
         make_entry("Email Opened", user_id="nowhere", at=4),
     )
@@ -123,20 +123,20 @@ def test_customers_of_one_journey(store: Store, make_entry: MakeEntry) -> None:
     for plan in compiled[:2]:
         assert customers(store, plan, 10) == [
             CustomerStage(
+                customer="ada",
+                known=True,
+                stage="awareness",
+                furthest="purchase",
+                instance="",
+                last_seen=noon + timedelta(seconds=9),
+            ),
+            CustomerStage(
                 customer="cookie",
                 known=False,
                 stage="consideration",
                 furthest="consideration",
                 instance="",
                 last_seen=noon + timedelta(seconds=3),
-            ),
-            CustomerStage(
-                customer="ada",
-                known=True,
-                stage="awareness",
-                furthest="purchase",
-                instance="",
-                last_seen=noon + timedelta(seconds=2),
             ),
         ]
     assert len(customers(store, compiled[0], 1)) == 1

@@ -107,6 +107,7 @@ def test_carts_are_kept_apart(make_world: MakeWorld, make_entry: MakeEntry) -> N
         make_entry("Product Added", {"cart_id": ["c1"]}, at=6),
         make_entry("Product Added", {"cart_id": "c1"}, user_id="u2", at=7),
         make_entry("Product Added", {"cart_id": "a\x1fb"}, at=8),
+        make_entry("Product Added", {"cart_id": "c" * 999}, at=9),
     )
 
     stages = {place: run.current for place, run in world.runs().items()}
@@ -114,9 +115,8 @@ def test_carts_are_kept_apart(make_world: MakeWorld, make_entry: MakeEntry) -> N
         ("u:u1", "c1"): 2,
         ("u:u1", "2"): 0,
         ("u:u2", "c1"): 0,
-        ("u:u1", "a\x1fb"): 0,
     }
-    assert (world.figures.instances, world.figures.completed, world.figures.value) == (4, 1, 3.0)
+    assert (world.figures.instances, world.figures.completed, world.figures.value) == (3, 1, 3.0)
 
 
 def test_where_and_after_are_conditions(make_world: MakeWorld, make_entry: MakeEntry) -> None:
