@@ -21,7 +21,8 @@ def db() -> sqlite3.Connection:
     """The connection of the current request."""
     if "db" not in g:
         g.db = connect(current_app.config["DATABASE"])
-    return g.db
+    connection: sqlite3.Connection = g.db
+    return connection
 
 
 @contextmanager
