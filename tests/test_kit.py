@@ -801,7 +801,7 @@ def test_two_kits_share_a_store(
 
 
 def test_catch_up_folds_without_delivering(make_kit: MakeKit) -> None:
-    """Catching up folds what is in the Log, delivers nothing, and leaves other State alone."""
+    """Catching up folds what is in the Log and delivers nothing."""
     store, sink = MemoryStore(), Recorder()
     plain = make_kit(journeys=[], store=store)
     plain.track("Product Viewed", customer="ada")
@@ -814,5 +814,47 @@ def test_catch_up_folds_without_delivering(make_kit: MakeKit) -> None:
     assert sink.events == []
 
     other = make_kit(store=store, journeys=[Journey(key="x", version=1, extends="ecommerce")])
-    assert not other.catch_up(1)
+    assert other.catch_up()
+    assert other.report().journeys[0].instances == 1
     assert plain.catch_up()
+
+
+def test_catch_up_leaves_alone_what_other_plugins_made(make_kit: MakeKit) -> None:
+    """A process that lacks the app's plugins does not fold again without them."""
+
+    class Detector:
+        @hookimpl
+        def detect_stage(self, event: Event) -> str:
+            return "advocacy"
+
+    store = MemoryStore()
+    app = make_kit(Detector(), store=store)
+    app.track("Product Viewed", customer="ada")
+    assert app.flush()
+    app.close()
+
+    command_line = make_kit(store=store)
+    assert not command_line.catch_up(1)
+    assert command_line.customers("shop")[0].stage == "advocacy"
+
+
+def test_identify_survives_a_customer_that_cannot_be_found(make_kit: MakeKit) -> None:
+    """A function of the app that fails keeps nobody from being identified, and raises nothing."""
+    kit = make_kit()
+
+    def find() -> Customer:
+        raise RuntimeError
+
+    token = context.bind(context.Bound(find))
+    try:
+        assert kit.identify("ada")
+        assert kit.track("Product Viewed")
+    finally:
+        context.unbind(token)
+    assert kit.flush()
+    assert [stage.customer for stage in kit.customers("shop")] == ["ada"]
+
+
+def test_nobody_is_not_identified(make_kit: MakeKit) -> None:
+    """A missing user id is refused with its reason, and is not a person called None."""
+    assert make_kit().identify("").reason == "bad_customer"

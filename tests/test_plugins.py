@@ -43,7 +43,7 @@ class Settings:
 def plugin(name: str, /, **hooks: Any) -> object:
     """Return a plugin with these hooks: functions, or values to return."""
     module = types.ModuleType(name)
-    for hook, answer in hooks.items():
+    for hook, answer in (hooks or {"register_journeys": None}).items():
         function = answer if callable(answer) else _returning(answer)
         setattr(module, hook, hookimpl(function))
     return module
@@ -181,12 +181,23 @@ def test_a_class_is_refused() -> None:
         load(Mine)
 
 
+def test_a_plugin_without_hooks_is_refused() -> None:
+    """An object whose functions nobody marked is a mistake, and not silently nothing."""
+
+    class Mine:
+        def detect_pain_points(self, event: Event) -> None:
+            """Forgotten: @hookimpl."""
+
+    with pytest.raises(PluginError, match=r"'Mine' .* implements no hook"):
+        load(Mine())
+
+
 @pytest.mark.parametrize(
     ("made", "name"),
     [
         (plugin("shop.plugin"), "shop.plugin"),
-        (types.SimpleNamespace(name="crm"), "crm"),
-        (types.SimpleNamespace(), "SimpleNamespace"),
+        (types.SimpleNamespace(name="crm", register_journeys=hookimpl(_returning([]))), "crm"),
+        (types.SimpleNamespace(register_journeys=hookimpl(_returning([]))), "SimpleNamespace"),
     ],
 )
 def test_names(made: object, name: str) -> None:

@@ -24,7 +24,7 @@ from journeykit.config.settings import ConsentMode, Settings
 from journeykit.delivery import builtin
 from journeykit.exceptions import ConfigError, EventRejected
 from journeykit.insight import CustomerStage, Report, customers, report
-from journeykit.journeys import declare, folds, plans
+from journeykit.journeys import FOLD_VERSION, Declared, declare, folds, plans
 from journeykit.model.customer import Customer
 from journeykit.model.event import DELIVER, HISTORICAL, Kind
 from journeykit.model.receipt import Receipt
@@ -122,7 +122,7 @@ class JourneyKit:
             tail=self._tail,
             plugins=plugins,
             folds=folds(self._plans, plugins),
-            declaration=_fingerprint(settings, declared.journeys, plugins),
+            declaration=_fingerprint(declared, settings, plugins),
             sinks=built,
             plugin_timeout=core.plugin_timeout.total_seconds(),
             now=now,
@@ -229,9 +229,12 @@ class JourneyKit:
         What the anonymous customer did before becomes theirs.
         Call it where somebody signs up or signs in, before the event that says so.
         """
+        if not user_id:
+            return self._tracker.refuse(
+                "customer.identified", "bad_customer", "there is no user id"
+            )
         bound = current()
-        before = bound.customer if bound is not None else Customer()
-        person = attrs.evolve(before, user_id=str(user_id))
+        person = attrs.evolve(_customer_of(bound), user_id=str(user_id))
         receipt = self._record(
             "customer.identified",
             None,
@@ -330,21 +333,27 @@ class JourneyKit:
         """
         Fold what is in the Log and not yet in State, if no other process is doing so.
 
-        Delivers nothing, and leaves State alone that other declarations have made.
+        Delivers nothing.
+        State that was made with other hooks stays as it is: this process may lack plugins that the
+        app has.
 
         Returns:
-            Whether State is as far as the Log.
+            Whether State is as far as the Log, and made by these declarations.
         """
         if not self._parts.folds:
             return True
-        pipeline = Pipeline(attrs.evolve(self._parts, sinks=()))
-        if not pipeline.projector.is_current():
+        own = self._parts.declaration
+        pipeline = self._pipeline or Pipeline(attrs.evolve(self._parts, sinks=()))
+        made_by = pipeline.projector.made_by()
+        if made_by is not None and _hooks_of(made_by) != _hooks_of(own):
             return False
-        pipeline.start()
-        try:
-            return pipeline.flush(timeout)
-        finally:
+        if pipeline is self._pipeline:
+            folded = pipeline.flush(timeout, delivered=False)
+        else:
+            pipeline.start()
+            folded = pipeline.flush(timeout, delivered=False)
             pipeline.stop(timeout)
+        return folded and pipeline.projector.made_by() == own
 
     def report(self) -> Report:
         """Return the figures of all journeys, as far as events have been folded."""
@@ -451,6 +460,13 @@ class JourneyKit:
         return count
 
 
+def _customer_of(bound: Bound | None) -> Customer:
+    try:
+        return bound.customer if bound is not None else Customer()
+    except Exception:  # noqa: BLE001 - the app's own function; its page goes on
+        return Customer()
+
+
 def _store(settings: Settings, store: Store | None) -> tuple[Store | None, list[str]]:
     if store is not None:
         return store, []
@@ -467,17 +483,27 @@ def _build_sinks(settings: Settings, given: Iterable[Sink]) -> tuple[list[Sink],
             sinks.append(declared.type.build(name, declared.settings))
         except Exception as error:  # noqa: BLE001 - a plugin's own code; told with its key path
             problems.append(f"sinks.{name}: {type(error).__name__}: {error}")
-    for name, count in Counter(sink.name for sink in sinks).items():
+    problems += [
+        f"sinks: {sink!r} is no sink; it needs a name and deliver(batch)"
+        for sink in sinks
+        if not isinstance(getattr(sink, "name", None), str) or not hasattr(sink, "deliver")
+    ]
+    for name, count in Counter(getattr(sink, "name", "") for sink in sinks).items():
         if count > 1:
             problems.append(f"sinks: {name!r} is declared {count} times; give each its own name")
     return sinks, problems
 
 
-def _fingerprint(settings: Settings, journeys: Sequence[object], plugins: Plugins) -> str:
-    """Return what changes when the same Log would fold to another State."""
+def _fingerprint(declared: Declared, settings: Settings, plugins: Plugins) -> str:
+    """Return what changes when the same Log would fold to another State: a hash, and the hooks."""
+    parts = repr((FOLD_VERSION, declared.journeys, sorted(settings.names.items())))
+    digest = hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
     hooks = [hook for hook in ("detect_stage", "detect_pain_points") if plugins.implements(hook)]
-    parts = repr((journeys, settings.touchpoints, sorted(settings.names.items()), hooks))
-    return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
+    return f"{digest}:{','.join(hooks)}"
+
+
+def _hooks_of(fingerprint: str) -> str:
+    return fingerprint.partition(":")[2]
 
 
 def _after_fork(kit: JourneyKit) -> None:

@@ -111,6 +111,7 @@ class Pipeline:
         #: What the store said last, while it does not work.
         self.store_error: str | None = None
         self._signal: object = None
+        self._failure: BaseException | None = None
         self.committer = Committer(
             parts.store, parts.tail, parts.plugins, now=parts.now, committed=self._committed
         )
@@ -152,12 +153,19 @@ class Pipeline:
         for worker in self._workers:
             worker.wake()
 
-    def flush(self, timeout: float) -> bool:
-        """Wait until everything accepted so far is committed, folded and delivered."""
+    def flush(self, timeout: float, *, delivered: bool = True) -> bool:
+        """
+        Wait until everything accepted so far is committed and folded, and *delivered* if asked.
+
+        If the plugins are strict, an error of theirs that stopped a stage is raised here.
+        """
         deadline = time.monotonic() + timeout
         self.committer.hurry = True
         try:
-            while not self._settled():
+            while not self._settled(delivered=delivered):
+                failure, self._failure = self._failure, None
+                if failure is not None and self._parts.plugins.strict:
+                    raise failure
                 if time.monotonic() >= deadline:
                     return False
                 time.sleep(_LOOK)
@@ -197,18 +205,21 @@ class Pipeline:
             except StoreError as error:
                 self.store_error = str(error)
                 raise
+            except BaseException as error:
+                self._failure = error
+                raise
             self.store_error = None
             return delay
 
         return guarded
 
-    def _settled(self) -> bool:
+    def _settled(self, *, delivered: bool) -> bool:
         store = self._parts.store
         if len(self._parts.tail):
             self.wake()
             return False
         readers = [PROJECTOR] if self._parts.folds else []
-        readers += [relay.owner for relay in self.relays]
+        readers += [relay.owner for relay in self.relays] if delivered else []
         try:
             return not any(store.read(store.cursor(reader), 1) for reader in readers)
         except StoreError as error:

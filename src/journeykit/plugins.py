@@ -327,6 +327,9 @@ class Plugins:
             raise PluginError(name, "loading", " ".join(str(error).split())) from None
         callers = self._manager.get_hookcallers(plugin) or []
         hooks = tuple(sorted(caller.name for caller in callers))
+        if not hooks:
+            problem = "it implements no hook; mark its functions with @hookimpl"
+            raise PluginError(name, "loading", problem)
         self._plugins[id(plugin)] = Plugin(name, origin, hooks)
         reserved = sorted(hookspecs.RESERVED.intersection(hooks))
         if reserved:

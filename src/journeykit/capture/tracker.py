@@ -111,15 +111,15 @@ class Tracker:
             entry = self.compose(name, properties, customer=customer, at=at, id=id, **more)
             refused = self._tail.append(entry)
         except _Refused as refusal:
-            return self._refuse(name, refusal.reason, refusal.detail)
+            return self.refuse(name, refusal.reason, refusal.detail)
         except encoding.Unencodable as error:
-            return self._refuse(name, error.reason, error.detail)
+            return self.refuse(name, error.reason, error.detail)
         except Exception as error:  # the host never breaks because of us
             if self._strict:
                 raise
-            return self._refuse(name, "failed", type(error).__name__)
+            return self.refuse(name, "failed", type(error).__name__)
         if refused is not None:
-            return self._refuse(name, refused, "the store has not kept up; see `journeykit status`")
+            return self.refuse(name, refused, "the store has not kept up; see `journeykit status`")
         with self._count_lock:
             self.counts["accepted"] += 1
         return Receipt(entry.id)
@@ -146,6 +146,7 @@ class Tracker:
         if bound.purposes is not None and ANALYTICS not in bound.purposes:
             raise _Refused("no_consent", "the customer has objected to being recorded")
         who = bound.customer if customer is None else Customer.of(customer)
+        who = _with_texts(who)
         if not who:
             detail = "no customer is bound here; pass customer=, or see init_app and bind_customer"
             raise _Refused("no_customer", detail)
@@ -206,7 +207,8 @@ class Tracker:
             raise _Refused("unencodable", detail)
         return encoded
 
-    def _refuse(self, name: object, reason: str, detail: str) -> Receipt:
+    def refuse(self, name: object, reason: str, detail: str) -> Receipt:
+        """Count a refusal and return its receipt; raises `EventRejected` if strict."""
         with self._count_lock:
             self.counts[reason] += 1
         if self._strict:
@@ -245,6 +247,14 @@ def _checked_id(value: object) -> str:
 
 def _is_id(value: str) -> bool:
     return 1 <= len(value) <= ID_LENGTH and value.isprintable()
+
+
+def _with_texts(who: Customer) -> Customer:
+    """Return *who* with ids that are text: shops pass the numbers of their database."""
+    ids = (who.user_id, who.anonymous_id, who.session_id)
+    if all(value is None or type(value) is str for value in ids):
+        return who
+    return Customer(*(None if value is None else str(value) for value in ids))
 
 
 def _encode_customer(who: Customer) -> bytes:

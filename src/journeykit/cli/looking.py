@@ -106,8 +106,9 @@ def report(
         click.echo(f"{figures.events:,} events of {figures.customers:,} customers")
         if not current:
             click.echo(
-                "These figures are not up to date: not all events are folded, or State was made "
-                "by other declarations than these (run this through your app: flask journeykit)."
+                "These figures are not up to date. Either the app has plugins that this command "
+                "does not know (then run: flask journeykit report), or a running app has other "
+                "declarations (then restart it)."
             )
         for journey in chosen:
             print_journey(journey)

@@ -121,8 +121,7 @@ def report(store: Store, plans: Sequence[Plan]) -> Report:
 
 
 def _journey(store: Store, plan: Plan) -> JourneyFigures:
-    data = store.state((FIGURES, plan.label))
-    figures = Figures.decode(data) if data else Figures.empty(len(plan.keys))
+    figures = _figures(store, plan)
     stages = zip(
         plan.journey.stages, figures.entered, figures.current, figures.furthest, strict=True
     )
@@ -146,12 +145,21 @@ def _journey(store: Store, plan: Plan) -> JourneyFigures:
     )
 
 
+def _figures(store: Store, plan: Plan) -> Figures:
+    data = store.state((FIGURES, plan.label))
+    figures = Figures.decode(data) if data else None
+    if figures is None or len(figures.entered) != len(plan.keys):
+        # Nobody has begun, or the stages were others when the events were folded.
+        return Figures.empty(len(plan.keys))
+    return figures
+
+
 def customers(store: Store, plan: Plan, limit: int) -> list[CustomerStage]:
     """Return where customers are in a journey, the latest first, *limit* at most."""
     found = []
     for key, data in store.scan(INSTANCES, Place(plan.label, "", "").key.rstrip("\x1f") + "\x1f"):
         run = Run.decode(data)
-        if run.has_stage:
+        if run.has_stage and len(run.visits) == len(plan.keys):
             found.append(_customer(store, plan, Place.of(key), run))
     found.sort(key=lambda item: item.last_seen, reverse=True)
     return found[:limit]

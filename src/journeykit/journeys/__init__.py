@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from journeykit.journeys.declared import Declared, declare
 from journeykit.journeys.identity import IdentityFold
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from journeykit.plugins import Plugins
     from journeykit.store.projector import Fold
 
-__all__ = ["Declared", "Plan", "declare", "folds", "plans"]
+#: Counts up when the folds of a new journeykit make another State of the same Log.
+FOLD_VERSION: Final = 1
+
+__all__ = ["FOLD_VERSION", "Declared", "Plan", "declare", "folds", "plans"]
 
 
 def plans(declared: Declared) -> tuple[Plan, ...]:

@@ -133,7 +133,7 @@ class StageFold:
             return ""
         value = _properties(entry).get(name)
         text = str(value) if isinstance(value, str | int) else ""
-        return text if 0 < len(text) <= ID_LENGTH else None
+        return text if 0 < len(text) <= ID_LENGTH and text.isprintable() else None
 
     def _moment(self, stored: Stored, plan: Plan) -> Moment | None:
         """Return what the declared rules say about an event; None if it means nothing."""

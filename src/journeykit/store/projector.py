@@ -199,9 +199,10 @@ class Projector:
         self._cache = {}
         self._known = False
 
-    def is_current(self) -> bool:
-        """Return whether State was made by these declarations, or not at all."""
-        return self._store.state(_DECLARATION) in (None, self._declaration)
+    def made_by(self) -> str | None:
+        """Return the declaration that State was made by; None if there is no State."""
+        data = self._store.state(_DECLARATION)
+        return jsonbytes.loads(data) if data else None
 
     def rebuild(self) -> None:
         """Forget State; the next steps make it again from the Log."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import flask
@@ -101,6 +101,7 @@ class _Requests:
             context={"page": {"name": flask.request.endpoint}},
             purposes=purposes,
         )
+        state.bound = bound
         state.token = bind(bound)
         flask.g._journeykit = state  # noqa: SLF001 - the one name that we take in g
 
@@ -116,6 +117,9 @@ class _Requests:
                 httponly=True,
                 samesite="Lax",
             )
+        if state is not None and response.is_streamed and not response.direct_passthrough:
+            # The pieces are made when the request has been torn down.
+            response.response = _Streamed(response.response, state.bound)
         return response
 
     @staticmethod
@@ -125,6 +129,8 @@ class _Requests:
             unbind(state.token)
 
     def _customer(self, state: _State) -> Customer:
+        if not flask.has_request_context():
+            return Customer()
         if not state.agreed:
             return Customer(self._user())
         visitor = state.visitor = read_visitor(flask.request.cookies.get(COOKIE), int(time.time()))
@@ -166,12 +172,37 @@ def _as_purposes(value: Any) -> frozenset[str] | None:
 
 
 class _State:
-    __slots__ = ("agreed", "token", "visitor")
+    __slots__ = ("agreed", "bound", "token", "visitor")
 
     def __init__(self, *, agreed: bool) -> None:
         self.agreed = agreed
+        self.bound: Bound | None = None
         self.token: Token[Bound | None] | None = None
         self.visitor: Visitor | None = None
+
+
+class _Streamed:
+    """Makes each piece of a streamed response with the customer of its request bound."""
+
+    def __init__(self, pieces: Iterable[Any], bound: Bound | None) -> None:
+        self._pieces = iter(pieces)
+        self._original = pieces
+        self._bound = bound
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        token = bind(self._bound)
+        try:
+            return next(self._pieces)
+        finally:
+            unbind(token)
+
+    def close(self) -> None:
+        close = getattr(self._original, "close", None)
+        if close is not None:
+            close()
 
 
 def _mount(app: flask.Flask, endpoints: Iterable[Endpoint], prefix: str) -> None:
