@@ -181,6 +181,7 @@ class Pipeline:
             worker.stop()
         for worker in self._workers:
             worker.join(max(0.0, deadline - time.monotonic()))
+        self._ticker.join(max(0.0, deadline - time.monotonic()))
         for led, _ in self._led:
             led.release()
         for sink in self._parts.sinks:

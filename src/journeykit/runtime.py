@@ -194,6 +194,11 @@ class Ticker:
         """Stop looking; does not wait."""
         self._stop.set()
 
+    def join(self, timeout: float) -> None:
+        """Wait for the last look to end, for *timeout* seconds at most."""
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+
     def _run(self) -> None:
         while not self._stop.wait(TICK):
             try:
