@@ -119,9 +119,21 @@ def make_kit(make_settings: MakeSettings) -> Iterator[Callable[..., JourneyKit]]
 MakeKit = Callable[..., JourneyKit]
 
 
+#: Threads that were there before the test: another one may have left a hanging plugin's.
+_before: set[threading.Thread] = set()
+
+
+@pytest.fixture(autouse=True)
+def threads_before() -> None:
+    """Take note of the threads that are there already."""
+    _before.clear()
+    _before.update(threading.enumerate())
+
+
 def threads() -> set[str]:
-    """Return the names of our threads."""
-    return {thread.name for thread in threading.enumerate() if "journeykit" in thread.name}
+    """Return the names of our threads that this test has started."""
+    started = set(threading.enumerate()) - _before
+    return {thread.name for thread in started if "journeykit" in thread.name}
 
 
 def visit(kit: JourneyKit, customer: str = "ada") -> None:
