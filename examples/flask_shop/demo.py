@@ -6,6 +6,7 @@ python examples/flask_shop/demo.py [--port 5000] [--shoppers 60] [--seed 1] [--e
 import argparse
 import logging
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -30,6 +31,7 @@ HOST = "127.0.0.1"
 
 def main() -> int:
     options = parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: close, lose nothing
     with data_folder(options.data) as toml:
         app = create_app(toml=toml)
         kit: JourneyKit = app.extensions["journeykit"]
