@@ -27,6 +27,9 @@ from journeykit.model import Entry, Kind, Stored
 from journeykit.model.event import WIRE_VERSION
 from journeykit.model.times import to_micros, to_rfc3339
 from journeykit.plugins import DISABLED_VARIABLE
+from journeykit.store.memory import MemoryStore
+from journeykit.store.protocol import Store
+from journeykit.store.sqlite import SQLiteStore
 
 hypothesis.settings.register_profile(
     "quick",
@@ -203,3 +206,13 @@ def make_settings(tmp_path: Path) -> Callable[..., Settings]:
         )
 
     return make_settings
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """Return an empty store, of each kind in turn."""
+    store: Store = MemoryStore()
+    if request.param == "sqlite":
+        store = SQLiteStore(tmp_path / "store.db")
+    yield store
+    store.close()

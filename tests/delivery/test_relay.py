@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -19,19 +18,8 @@ from journeykit.model.event import DELIVER, HISTORICAL
 from journeykit.plugins import Plugins
 from journeykit.store.memory import MemoryStore
 from journeykit.store.protocol import Commit, Store
-from journeykit.store.sqlite import SQLiteStore
 
 MakeEntry = Callable[..., Entry]
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Return an empty store."""
-    store: Store = MemoryStore()
-    if request.param == "sqlite":
-        store = SQLiteStore(tmp_path / "store.db")
-    yield store
-    store.close()
 
 
 class Scripted:

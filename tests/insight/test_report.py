@@ -1,21 +1,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
-
-import pytest
 
 from journeykit.insight import CustomerStage, customers, report
 from journeykit.journeys import declare, folds, plans
 from journeykit.journeys.plan import Plan
 from journeykit.model import Entry, Goal, Journey, Stage
 from journeykit.plugins import Plugins
-from journeykit.store.memory import MemoryStore
 from journeykit.store.projector import Projector
 from journeykit.store.protocol import Commit, Store
-from journeykit.store.sqlite import SQLiteStore
 
 MakeEntry = Callable[..., Entry]
 
@@ -28,16 +23,6 @@ CARTS = Journey(
     stages=[Stage("cart", enter=["Product Added"]), Stage("paid", enter=["Order Completed"])],
     goal=Goal("Order Completed", value="revenue"),
 )
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Return an empty store."""
-    store: Store = MemoryStore()
-    if request.param == "sqlite":
-        store = SQLiteStore(tmp_path / "store.db")
-    yield store
-    store.close()
 
 
 def fold(store: Store, journeys: list[Journey], *entries: Entry) -> tuple[Plan, ...]:

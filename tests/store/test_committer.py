@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,19 +18,8 @@ from journeykit.store.committer import Committer
 from journeykit.store.memory import MemoryStore
 from journeykit.store.projector import Projector
 from journeykit.store.protocol import Store
-from journeykit.store.sqlite import SQLiteStore
 
 MakeEntry = Callable[..., Entry]
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Return an empty store."""
-    store: Store = MemoryStore()
-    if request.param == "sqlite":
-        store = SQLiteStore(tmp_path / "store.db")
-    yield store
-    store.close()
 
 
 class Bench:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,6 @@ from journeykit.store.sqlite import SQLiteStore
 MakeEntry = Callable[..., Entry]
 
 SHOP = Journey(key="shop", version=1, extends="ecommerce")
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Return an empty store."""
-    store: Store = MemoryStore()
-    if request.param == "sqlite":
-        store = SQLiteStore(tmp_path / "store.db")
-    yield store
-    store.close()
 
 
 def project(

@@ -153,7 +153,7 @@ def _plain(value: Any, parents: tuple[int, ...]) -> Any:
     if isinstance(value, Enum):
         return _plain(value.value, parents)
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode() if not _utf8(value) else str(value)
+        return value.encode("utf-8", "replace").decode() if not is_utf8(value) else str(value)
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
@@ -189,7 +189,8 @@ def _key(key: Any) -> str:
     return json.dumps(plain) if plain is None or isinstance(plain, bool | int | float) else str(key)
 
 
-def _utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
+    """Return whether *text* has no lone surrogate, which UTF-8 has not."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

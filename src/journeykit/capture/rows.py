@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+from journeykit.capture.encode import is_utf8
 from journeykit.exceptions import ImportFailed
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def _csv_body(reader: Reader, lines: _Lines, header: list[str]) -> Iterator[Row 
 
 
 def _csv_row(line: int, text: str, header: list[str], values: list[str]) -> Row | BadRow:
-    if not _is_utf8(text):
+    if not is_utf8(text):
         return BadRow(line, text, "it is not valid UTF-8")
     if len(values) != len(header):
         reason = f"it has {len(values)} columns, the header has {len(header)}"
@@ -193,7 +194,7 @@ def _json_rows(stream: IO[bytes]) -> Iterator[Row | BadRow]:
 
 
 def _json_row(line: int, text: str) -> Row | BadRow:
-    if not _is_utf8(text):
+    if not is_utf8(text):
         return BadRow(line, text, "it is not valid UTF-8")
     try:
         value = json.loads(text)
@@ -202,14 +203,6 @@ def _json_row(line: int, text: str) -> Row | BadRow:
     if not isinstance(value, dict):
         return BadRow(line, text, "it is not a JSON object")
     return Row(line, text, value)
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 _FORMATS: Mapping[str, Callable[[IO[bytes]], Iterator[Row | BadRow]]] = {
