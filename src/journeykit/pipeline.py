@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from journeykit.store.projector import Fold
     from journeykit.store.protocol import Lease, Position, Store
 
+#: How often `flush` wakes stages that wait after a failure, in seconds.
+_PATIENCE: Final = 0.25
+
 #: How often `flush` looks whether all is done, in seconds.
 _LOOK: Final = 0.005
 
@@ -161,8 +164,12 @@ class Pipeline:
         """
         deadline = time.monotonic() + timeout
         self.committer.hurry = True
+        next_look = 0.0
         try:
             while not self._settled(delivered=delivered):
+                if time.monotonic() >= next_look:
+                    self.look()
+                    next_look = time.monotonic() + _PATIENCE
                 failure, self._failure = self._failure, None
                 if failure is not None and self._parts.plugins.strict:
                     raise failure
@@ -217,7 +224,6 @@ class Pipeline:
     def _settled(self, *, delivered: bool) -> bool:
         store = self._parts.store
         if len(self._parts.tail):
-            self.wake()
             return False
         readers = [PROJECTOR] if self._parts.folds else []
         readers += [relay.owner for relay in self.relays] if delivered else []

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from journeykit.exceptions import Superseded
+from journeykit.exceptions import JourneykitError, Superseded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -137,23 +137,37 @@ class Worker:
 
     def _run(self, generation: int, watched: Watched) -> None:
         _thread.generation, _thread.watched = generation, watched
-        pause = FIRST_PAUSE
+        pause, failures = FIRST_PAUSE, 0
         while not self._stopping and generation == self._generation:
             self._wake.clear()
             try:
                 delay = self._step()
-                pause = FIRST_PAUSE
+                pause, failures = FIRST_PAUSE, 0
             except Superseded:
                 delay = 0.0
             # Also what is no `Exception`: a sink's cancelled task, or a library's exit.
             except BaseException as error:  # noqa: BLE001 - a stage never dies, whatever is wrong
-                _log.warning(
-                    "journeykit.stage_failed",
-                    extra={"stage": self.name, "error": type(error).__name__, "retry": pause},
-                )
+                failures += 1
+                self._report(error, failures, pause)
                 delay, pause = pause, min(pause * 2, LAST_PAUSE)
             if delay is None or delay > 0:
                 self._wake.wait(delay)
+
+    def _report(self, error: BaseException, failures: int, retry: float) -> None:
+        """Log the first failure in a row, the second, the fourth, and so on."""
+        if failures & (failures - 1) == 0:
+            # Our own messages name places and remedies; those of others may hold personal data.
+            detail = str(error) if isinstance(error, JourneykitError) else None
+            _log.warning(
+                "journeykit.stage_failed",
+                extra={
+                    "stage": self.name,
+                    "error": type(error).__name__,
+                    "detail": detail,
+                    "failures": failures,
+                    "retry": retry,
+                },
+            )
 
 
 class Ticker:

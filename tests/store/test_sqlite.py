@@ -480,3 +480,20 @@ def test_closing_under_busy_threads_does_not_end_the_process(tmp_path: Path) -> 
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "alive\n", "")
+
+
+def test_threads_that_end_leave_no_connection(tmp_path: Path) -> None:
+    """A server with a thread for each request does not run out of descriptors."""
+    store = SQLiteStore(tmp_path / "store.db")
+    store.counters()
+
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = descriptors()
+    for _ in range(30):
+        thread = threading.Thread(target=store.counters)
+        thread.start()
+        thread.join()
+    assert descriptors() <= before + 3
+    store.close()

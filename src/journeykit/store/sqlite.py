@@ -11,8 +11,9 @@ import contextlib
 import os
 import sqlite3
 import threading
+import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from journeykit.exceptions import StoreBusy, StoreError, Superseded
 from journeykit.model.event import Entry, Kind, Stored
@@ -130,7 +131,8 @@ class SQLiteStore:
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path).absolute()
         self._locks = LockDirectory(self._path.with_name(f"{self._path.name}-locks"))
-        self._connections: list[_Connection] = []
+        #: A thread holds its own connection, and closes it by ending.
+        self._connections: weakref.WeakSet[_Connection] = weakref.WeakSet()
         self._inherited: list[object] = []
         self._local = threading.local()
         self._opening = threading.Lock()
@@ -164,7 +166,7 @@ class SQLiteStore:
         """Close this process's connections."""
         with self._opening:
             self._ready = False
-            for connection in self._connections:
+            for connection in list(self._connections):
                 connection.close()
             self._connections.clear()
             self._local = threading.local()
@@ -173,8 +175,8 @@ class SQLiteStore:
     def reset_after_fork(self) -> None:
         """Forget, without closing, what the parent process has open."""
         # Closing an inherited connection would clean up files that the parent still uses.
-        self._inherited.append(self._connections)
-        self._connections = []
+        self._inherited.extend(self._connections)
+        self._connections = weakref.WeakSet()
         self._local = threading.local()
         self._opening = threading.Lock()
         self._locks.reset_after_fork()
@@ -351,7 +353,7 @@ class SQLiteStore:
         connection: _Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = _Connection(self._connect())
-            self._connections.append(connection)
+            self._connections.add(connection)
         return connection
 
     def _connect(self) -> sqlite3.Connection:
@@ -408,8 +410,12 @@ class _Connection:
     last: the closing thread, or its own when it is done.
     """
 
+    #: Connections that came with a fork, kept so that nobody closes them.
+    _inherited: ClassVar[list[sqlite3.Connection]] = []
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self._uses = 0
         self._closing = False
@@ -431,6 +437,14 @@ class _Connection:
         with self._lock:
             self._closing = True
             self._close_unused()
+
+    def __del__(self) -> None:
+        if os.getpid() == self._process:
+            self._connection.close()
+        else:
+            # A forked child has only its own thread; to close the others' connections here would
+            # clean up files that the parent still uses.
+            self._inherited.append(self._connection)
 
     def _close_unused(self) -> None:
         if self._closing and not self._uses:
