@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import atexit
 import functools
-import hashlib
 import logging
 import os
-import socket
 import threading
 import time
 import weakref
@@ -16,21 +14,17 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
 
-from journeykit.capture import Bound, MemoryTail, Tracker
+from journeykit.assembly import assemble, hooks_of, load_plugins
+from journeykit.capture import Bound
 from journeykit.capture import bind_customer as _bind_customer
 from journeykit.capture.context import current
 from journeykit.config import loader
-from journeykit.config.settings import ConsentMode, Settings
-from journeykit.delivery import builtin
-from journeykit.exceptions import ConfigError, EventRejected
+from journeykit.exceptions import EventRejected
 from journeykit.insight import CustomerStage, Report, customers, report
-from journeykit.journeys import FOLD_VERSION, Declared, declare, folds, plans
 from journeykit.model.customer import Customer
 from journeykit.model.event import DELIVER, HISTORICAL, Kind
 from journeykit.model.receipt import Receipt
-from journeykit.pipeline import Parts, Pipeline
-from journeykit.plugins import Plugins, load_file
-from journeykit.store import open_store
+from journeykit.pipeline import Pipeline
 from journeykit.store.protocol import PROJECTOR
 
 if TYPE_CHECKING:
@@ -39,9 +33,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from journeykit.config.settings import Settings
     from journeykit.delivery.sink import Sink
-    from journeykit.model.extension import Endpoint
     from journeykit.model.journey import Journey
+    from journeykit.plugins import Plugins
     from journeykit.store.protocol import Parked, Store
 
 _log = logging.getLogger("journeykit")
@@ -90,43 +85,17 @@ class JourneyKit:
         now: Callable[[], int] = _now,
         problems: Sequence[str] = (),
     ) -> None:
-        core = settings.core
-        if not isinstance(plugins, Plugins):
-            own = [*plugins, *map(load_file, settings.plugins.files)]
-            plugins = Plugins(own, builtin=[builtin], disabled=settings.plugins.disabled)
-        plugins.strict = core.strict
-        plugins.register_rules()
-        journeys = (*settings.journeys, *plugins.register_journeys())
-        declared, mistakes = declare(journeys, settings.touchpoints, settings.names)
-        built, unbuilt = _build_sinks(settings, sinks)
-        store, unopened = _store(settings, store)
-        found = [*problems, *mistakes, *unbuilt, *unopened]
-        if found or store is None:
-            raise ConfigError(found, source=settings.origin)
+        built = assemble(
+            settings, plugins=plugins, sinks=sinks, store=store, now=now, problems=problems
+        )
         self.settings = settings
-        self.plugins = plugins
-        self.endpoints: list[Endpoint] = plugins.register_endpoints(settings)
-        self.store = store
-        self._plans = plans(declared)
-        self._tail = MemoryTail(core.buffer_bytes)
-        self._tracker = Tracker(
-            self._tail,
-            source={"app": core.app or settings.base.name, "host": socket.gethostname()},
-            channels=declared.channels,
-            opt_in=settings.consent.mode is ConsentMode.OPT_IN,
-            strict=core.strict,
-            now=now,
-        )
-        self._parts = Parts(
-            store=store,
-            tail=self._tail,
-            plugins=plugins,
-            folds=folds(self._plans, plugins),
-            declaration=_fingerprint(declared, settings, plugins),
-            sinks=built,
-            plugin_timeout=core.plugin_timeout.total_seconds(),
-            now=now,
-        )
+        self.plugins = built.parts.plugins
+        self.endpoints = built.endpoints
+        self.store = built.parts.store
+        self._parts = built.parts
+        self._plans = built.plans
+        self._tail = built.parts.tail
+        self._tracker = built.tracker
         self._pipeline: Pipeline | None = None
         self._starting = threading.Lock()
         self._closed = False
@@ -158,8 +127,7 @@ class JourneyKit:
             PluginError: A plugin failed while it was asked what it adds.
         """
         document = loader.parse(path)
-        own = [*plugins, *map(load_file, document.plugin_files)]
-        loaded = Plugins(own, builtin=[builtin], disabled=document.disabled)
+        loaded = load_plugins(plugins, document.plugin_files, document.disabled)
         settings, problems = loader.structure(
             document, loaded.register_sinks(), loaded.register_sources()
         )
@@ -345,7 +313,7 @@ class JourneyKit:
         own = self._parts.declaration
         pipeline = self._pipeline or Pipeline(attrs.evolve(self._parts, sinks=()))
         made_by = pipeline.projector.made_by()
-        if made_by is not None and _hooks_of(made_by) != _hooks_of(own):
+        if made_by is not None and hooks_of(made_by) != hooks_of(own):
             return False
         if pipeline is self._pipeline:
             folded = pipeline.flush(timeout, delivered=False)
@@ -465,45 +433,6 @@ def _customer_of(bound: Bound | None) -> Customer:
         return bound.customer if bound is not None else Customer()
     except Exception:  # noqa: BLE001 - the app's own function; its page goes on
         return Customer()
-
-
-def _store(settings: Settings, store: Store | None) -> tuple[Store | None, list[str]]:
-    if store is not None:
-        return store, []
-    try:
-        return open_store(settings.core.store, str(settings.base)), []
-    except ConfigError as error:
-        return None, list(error.problems)
-
-
-def _build_sinks(settings: Settings, given: Iterable[Sink]) -> tuple[list[Sink], list[str]]:
-    sinks, problems = list(given), []
-    for name, declared in settings.sinks.items():
-        try:
-            sinks.append(declared.type.build(name, declared.settings))
-        except Exception as error:  # noqa: BLE001 - a plugin's own code; told with its key path
-            problems.append(f"sinks.{name}: {type(error).__name__}: {error}")
-    problems += [
-        f"sinks: {sink!r} is no sink; it needs a name and deliver(batch)"
-        for sink in sinks
-        if not isinstance(getattr(sink, "name", None), str) or not hasattr(sink, "deliver")
-    ]
-    for name, count in Counter(getattr(sink, "name", "") for sink in sinks).items():
-        if count > 1:
-            problems.append(f"sinks: {name!r} is declared {count} times; give each its own name")
-    return sinks, problems
-
-
-def _fingerprint(declared: Declared, settings: Settings, plugins: Plugins) -> str:
-    """Return what changes when the same Log would fold to another State: a hash, and the hooks."""
-    parts = repr((FOLD_VERSION, declared.journeys, sorted(settings.names.items())))
-    digest = hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
-    hooks = [hook for hook in ("detect_stage", "detect_pain_points") if plugins.implements(hook)]
-    return f"{digest}:{','.join(hooks)}"
-
-
-def _hooks_of(fingerprint: str) -> str:
-    return fingerprint.partition(":")[2]
 
 
 def _after_fork(kit: JourneyKit) -> None:
