@@ -19,7 +19,8 @@ from journeykit.capture import Bound
 from journeykit.capture import bind_customer as _bind_customer
 from journeykit.capture.context import current
 from journeykit.config import loader
-from journeykit.exceptions import EventRejected
+from journeykit.config.settings import StagesIn
+from journeykit.exceptions import EventRejected, StoreError
 from journeykit.insight import CustomerStage, Report, customers, report
 from journeykit.model.customer import Customer
 from journeykit.model.event import DELIVER, HISTORICAL, Kind
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from journeykit.store.protocol import Parked, Store
 
 _log = logging.getLogger("journeykit")
+
+#: More than anybody parks.
+_ALL: Final = 10**9
 
 #: At exit, how long to wait for what is under way, in seconds.
 _EXIT_SECONDS: Final = 0.8
@@ -245,11 +249,18 @@ class JourneyKit:
 
     # The stages of this process
 
-    def start(self) -> Pipeline:
-        """Start the background threads of this process; the first `track()` does it by itself."""
+    def start(self, *, worker: bool = False) -> Pipeline:
+        """
+        Start the background threads of this process; the first `track()` does it by itself.
+
+        Args:
+            worker: Fold and deliver here, also where the settings leave that to workers.
+        """
         with self._starting:
             if self._pipeline is None:
-                self._pipeline = Pipeline(self._parts)
+                leave = self.settings.core.stages is StagesIn.WORKER and not worker
+                parts = attrs.evolve(self._parts, folds=(), sinks=()) if leave else self._parts
+                self._pipeline = Pipeline(parts)
                 self._pipeline.start()
                 # Keeps the kit: what it has accepted is kept also where nobody holds it any more.
                 atexit.register(self._at_exit)
@@ -322,6 +333,26 @@ class JourneyKit:
             folded = pipeline.flush(timeout, delivered=False)
             pipeline.stop(timeout)
         return folded and pipeline.projector.made_by() == own
+
+    def rebuild(self, timeout: float = 3600.0) -> bool:
+        """
+        Make State again from the Log; delivers nothing, and derives nothing a second time.
+
+        Returns:
+            Whether State is as far as the Log.
+
+        Raises:
+            StoreError: Another process is folding.
+        """
+        lease = self.store.lead(PROJECTOR)
+        if lease is None:
+            msg = f"store {self.store.name}: another process folds its events; end that one first"
+            raise StoreError(msg)
+        try:
+            Pipeline(self._parts).projector.rebuild()
+        finally:
+            lease.release()
+        return self.catch_up(timeout)
 
     def report(self) -> Report:
         """Return the figures of all journeys, as far as events have been folded."""
@@ -426,6 +457,13 @@ class JourneyKit:
         count = self.store.replay(owner)
         self.start().look()
         return count
+
+    def drop_parked(self, numbers: Sequence[int]) -> int:
+        """Delete parked events by their numbers, for good; returns how many there were."""
+        known = {item.number for item in self.store.parked(limit=_ALL)} & set(numbers)
+        self.store.settle(sorted(known), {})
+        self.store.count({"dropped": len(known)})
+        return len(known)
 
 
 def _customer_of(bound: Bound | None) -> Customer:

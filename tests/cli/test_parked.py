@@ -85,3 +85,30 @@ def test_a_replay_can_be_narrowed_to_an_owner(cli: Cli, with_parked: Path) -> No
 
     assert cli("parked", "replay", "--owner", "sink:archive", "--json").json["tried"] == 0
     assert len(cli("parked", "list", "--json").json) == 1
+
+
+def test_one_parked_event_is_shown_whole(cli: Cli, with_parked: Path) -> None:
+    """What is parked can be read before somebody decides about it."""
+    shown = cli("parked", "show", "1", "--json").json
+
+    assert (shown["owner"], shown["event"]["name"]) == ("plugin:picky", "cart")
+    assert shown["event"]["customer"]["user_id"] == "u1"
+    assert "OSError: no answer" in cli("parked", "show", "1").out
+    missing = cli("parked", "show", "99")
+    assert missing.code == 2
+    assert "nothing is parked under 99" in missing.err
+
+
+def test_dropping_is_for_good(cli: Cli, with_parked: Path) -> None:
+    """A dropped event is neither parked nor in the Log, and is counted."""
+    assert cli("parked", "drop", "1", "99", "--yes", "--json").json == {"dropped": 1}
+
+    assert cli("parked", "list", "--json").json == []
+    assert cli("report", "--json").json["events"] == 2
+    assert cli("status", "--json").json["counters"]["dropped"] == 1
+
+
+def test_dropping_a_number_that_is_not_there_fails(cli: Cli, with_parked: Path) -> None:
+    """The exit code tells that one of the numbers was wrong."""
+    assert cli("parked", "drop", "99", "--yes").code == 1
+    assert len(cli("parked", "list", "--json").json) == 1

@@ -22,6 +22,15 @@ class ConsentMode(StrEnum):
     OPT_IN = "opt_in"
 
 
+class StagesIn(StrEnum):
+    """Which processes fold and deliver."""
+
+    #: One of the app's own.
+    APP = "app"
+    #: Only `journeykit worker`.
+    WORKER = "worker"
+
+
 @attrs.frozen
 class Consent:
     """
@@ -50,6 +59,9 @@ class Core:
         plugin_timeout: How long a plugin may take in one call before it is tripped (2 s: long
             enough for a lookup on a slow day, short enough to be noticed).
 
+        stages: Where events are folded and delivered: `"app"`, in one of the app's processes, or
+            `"worker"`, in `journeykit worker` only.
+
         buffer_bytes: How much may wait for the store before new events are refused (64 MiB, about
             100,000 events).
     """
@@ -58,6 +70,7 @@ class Core:
     app: str | None = None
     strict: bool = False
     plugin_timeout: timedelta = timedelta(seconds=2)
+    stages: StagesIn = attrs.field(default=StagesIn.APP, converter=StagesIn)
     buffer_bytes: int = attrs.field(default=64 * 2**20, validator=attrs.validators.ge(2**16))
 
 
