@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
 
-from journeykit.capture import Bound, MemoryTail, Tracker
+from journeykit.capture import Bound, MemoryTail, Spool, Tail, Tracker
 from journeykit.capture import bind_customer as _bind_customer
 from journeykit.capture.context import current
 from journeykit.config import loader
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from journeykit.store.protocol import Parked, Store
 
 _log = logging.getLogger("journeykit")
+
+#: How long a durable event waits for the Log, in seconds.
+_DURABLE_SECONDS: Final = 5.0
 
 #: At exit, how long to wait for what is under way, in seconds.
 _EXIT_SECONDS: Final = 0.8
@@ -108,7 +111,7 @@ class JourneyKit:
         self.endpoints: list[Endpoint] = plugins.register_endpoints(settings)
         self.store = store
         self._plans = plans(declared)
-        self._tail = MemoryTail(core.buffer_bytes)
+        self._tail = _tail(store, core.buffer_bytes)
         self._tracker = Tracker(
             self._tail,
             source={"app": core.app or settings.base.name, "host": socket.gethostname()},
@@ -177,6 +180,7 @@ class JourneyKit:
         customer: Customer | str | None = None,
         at: datetime | None = None,
         id: str | None = None,
+        durable: bool = False,
     ) -> Receipt:
         """
         Record that a customer met the company.
@@ -195,13 +199,21 @@ class JourneyKit:
 
             id: An id of your own; a second event with the same id is left out.
 
+            durable: Wait until the event is in the Log, for five seconds at most, so that not even
+                the loss of power takes it.
+
         Returns:
             A receipt, truthy if the event was accepted, else with the reason.
 
         Raises:
             EventRejected: Only if the kit is strict.
         """
-        return self._record(name, properties, customer=customer, at=at, id=id)
+        receipt = self._record(name, properties, customer=customer, at=at, id=id)
+        if durable and receipt:
+            count = self._tail.appended
+            if not self.start().wait_committed(count, _DURABLE_SECONDS):
+                return Receipt(receipt.id, "pending", "it is kept, and not in the Log yet")
+        return receipt
 
     def track_history(
         self,
@@ -310,6 +322,7 @@ class JourneyKit:
         if pipeline is not None:
             flushed = pipeline.flush(timeout)
             pipeline.stop(timeout)
+        self._tail.close()
         self.store.close()
         atexit.unregister(self._at_exit)
         return flushed
@@ -465,6 +478,10 @@ def _customer_of(bound: Bound | None) -> Customer:
         return bound.customer if bound is not None else Customer()
     except Exception:  # noqa: BLE001 - the app's own function; its page goes on
         return Customer()
+
+
+def _tail(store: Store, limit_bytes: int) -> Tail:
+    return MemoryTail(limit_bytes) if store.spool is None else Spool(store.spool, limit_bytes)
 
 
 def _store(settings: Settings, store: Store | None) -> tuple[Store | None, list[str]]:

@@ -7,7 +7,10 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
+
 from journeykit.capture.encode import Unencodable, encode
+from journeykit.capture.tail import Taken
 from journeykit.capture.tracker import EVENT_BYTES
 from journeykit.model import jsonbytes
 from journeykit.model.event import Entry
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 #: The most events of one commit, and how long the first of them waits for others, in seconds.
 GROUP_EVENTS: Final = 500
 GROUP_SECONDS: Final = 0.02
+
+#: How often to look for what dead processes have left behind, in seconds.
+LOOK_SECONDS: Final = 1.0
 
 PLUGIN_OWNER: Final = "plugin:"
 
@@ -61,6 +67,7 @@ class Committer:
         self.right = right
         self._asks = plugins.implements("enrich_event") or plugins.implements("accept_event")
         self._gathering: float | None = None
+        self._next_look = 0.0
         #: Entries that this process added to the Log, and those that were there already.
         self.added = 0
         self.repeated = 0
@@ -72,6 +79,10 @@ class Committer:
 
     def step(self) -> float | None:
         """Commit one group; returns the seconds until there may be another, None for unknown."""
+        self._tail.tend()
+        if self.hurry or time.monotonic() >= self._next_look:
+            self._adopt()
+            self._next_look = time.monotonic() + LOOK_SECONDS
         waiting = len(self._tail)
         if not waiting:
             self._gathering = None
@@ -83,7 +94,11 @@ class Committer:
                 return left
         self._gathering = None
         taken = self._tail.take(GROUP_EVENTS)
-        commit = self._admit(taken.entries)
+        self._commit(taken)
+        return 0.0
+
+    def _commit(self, taken: Taken) -> None:
+        commit = attrs.evolve(self._admit(taken.entries), watermarks=taken.watermarks)
         with self.right():
             committed = self._store.commit(commit, self._now())
             self._tail.release(taken.mark)
@@ -92,7 +107,15 @@ class Committer:
         self.parked += len(commit.parked)
         self.withheld += sum(commit.counts.values())
         self._announce(commit.parked)
-        return 0.0
+
+    def _adopt(self) -> None:
+        """Commit what dead processes have left behind."""
+        for orphan in self._tail.orphans():
+            place = self._store.watermark(orphan.name)
+            for entries, behind in orphan.groups(place, GROUP_EVENTS):
+                self._commit(Taken(entries, None, ((orphan.name, behind),)))
+            with self.right():
+                self._tail.settle(orphan)
 
     def _replay(self) -> float | None:
         parked = [
