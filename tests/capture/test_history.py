@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from journeykit.capture.history import BadValue, Mapper
 from journeykit.capture.rows import Row
 from journeykit.model.customer import Customer
+from journeykit.model.times import to_micros
 
 MAPPING = {"customer": "who", "anonymous": "cookie", "session": "visit", "name": "what", "at": "on"}
 NEEDED = {"who": "u1", "what": "home", "on": "2024-03-13 10:21:14"}
@@ -81,7 +82,8 @@ def test_a_time_without_a_zone_takes_the_one_of_the_import(at: datetime, zone: t
 @given(st.datetimes(timezones=st.timezones()))
 def test_a_time_with_a_zone_keeps_it(at: datetime) -> None:
     """A time that says its zone is that instant, whatever zone the import names."""
-    assert _at(at.isoformat(), BERLIN) == at
+    # Not ==, which is never true of an hour that a zone has twice.
+    assert to_micros(_at(at.isoformat(), BERLIN)) == to_micros(at)
 
 
 @pytest.mark.parametrize(
