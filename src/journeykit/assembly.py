@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from journeykit.capture import MemoryTail, Tracker
+from journeykit.capture import MemoryTail, Spool, Tail, Tracker
 from journeykit.config.settings import ConsentMode, Settings
 from journeykit.delivery import builtin
 from journeykit.exceptions import ConfigError
@@ -65,7 +65,7 @@ def assemble(
     core, compiled = settings.core, plans(declared)
     parts = Parts(
         store=store,
-        tail=MemoryTail(core.buffer_bytes),
+        tail=_tail(store, core.buffer_bytes),
         plugins=plugins,
         folds=folds(compiled, plugins),
         declaration=_fingerprint(declared, settings, plugins),
@@ -104,6 +104,10 @@ def _store(settings: Settings, store: Store | None) -> tuple[Store | None, list[
         return open_store(settings.core.store, str(settings.base)), []
     except ConfigError as error:
         return None, list(error.problems)
+
+
+def _tail(store: Store, limit_bytes: int) -> Tail:
+    return MemoryTail(limit_bytes) if store.spool is None else Spool(store.spool, limit_bytes)
 
 
 def _sinks(settings: Settings, given: Iterable[Sink]) -> tuple[list[Sink], list[str]]:

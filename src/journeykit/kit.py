@@ -45,8 +45,14 @@ _log = logging.getLogger("journeykit")
 #: More than anybody parks.
 _ALL: Final = 10**9
 
+#: How long a durable event waits for the Log, in seconds.
+_DURABLE_SECONDS: Final = 5.0
+
 #: At exit, how long to wait for what is under way, in seconds.
 _EXIT_SECONDS: Final = 0.8
+
+#: How long threads have at least to end what they are doing, in seconds.
+_STOP_SECONDS: Final = 0.1
 
 
 def _now() -> int:
@@ -149,6 +155,7 @@ class JourneyKit:
         customer: Customer | str | None = None,
         at: datetime | None = None,
         id: str | None = None,
+        durable: bool = False,
     ) -> Receipt:
         """
         Record that a customer met the company.
@@ -167,13 +174,21 @@ class JourneyKit:
 
             id: An id of your own; a second event with the same id is left out.
 
+            durable: Wait until the event is in the Log, for five seconds at most, so that not even
+                the loss of power takes it.
+
         Returns:
             A receipt, truthy if the event was accepted, else with the reason.
 
         Raises:
             EventRejected: Only if the kit is strict.
         """
-        return self._record(name, properties, customer=customer, at=at, id=id)
+        receipt = self._record(name, properties, customer=customer, at=at, id=id)
+        if durable and receipt:
+            count = self._tail.appended
+            if not self.start().wait_committed(count, _DURABLE_SECONDS):
+                return Receipt(receipt.id, "pending", "it is kept, and not in the Log yet")
+        return receipt
 
     def track_history(
         self,
@@ -287,8 +302,10 @@ class JourneyKit:
             self._closed = True
         flushed = True
         if pipeline is not None:
+            deadline = time.monotonic() + timeout
             flushed = pipeline.flush(timeout)
-            pipeline.stop(timeout)
+            pipeline.stop(max(_STOP_SECONDS, deadline - time.monotonic()))
+        self._tail.close()
         self.store.close()
         atexit.unregister(self._at_exit)
         return flushed

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 #: How often `flush` wakes stages that wait after a failure, in seconds.
 _PATIENCE: Final = 0.25
 
+#: How often a durable `track` looks whether it is committed, in seconds.
+_WAIT: Final = 0.001
+
 #: How often `flush` looks whether all is done, in seconds.
 _LOOK: Final = 0.005
 
@@ -156,6 +159,20 @@ class Pipeline:
         for worker in self._workers:
             worker.wake()
 
+    def wait_committed(self, count: int, timeout: float) -> bool:
+        """Wait until *count* entries of this process are in the Log."""
+        deadline = time.monotonic() + timeout
+        self.committer.hurry = True
+        try:
+            while self._parts.tail.released < count:
+                if time.monotonic() >= deadline:
+                    return False
+                self.wake()
+                time.sleep(_WAIT)
+        finally:
+            self.committer.hurry = False
+        return True
+
     def flush(self, timeout: float, *, delivered: bool = True) -> bool:
         """
         Wait until everything accepted so far is committed and folded, and *delivered* if asked.
@@ -223,7 +240,7 @@ class Pipeline:
 
     def _settled(self, *, delivered: bool) -> bool:
         store = self._parts.store
-        if len(self._parts.tail):
+        if len(self._parts.tail) or self._parts.tail.orphaned():
             return False
         readers = [PROJECTOR] if self._parts.folds else []
         readers += [relay.owner for relay in self.relays] if delivered else []
@@ -249,7 +266,7 @@ class Pipeline:
             self.store_error = str(error)
             return
         changed, self._signal = signal != self._signal, signal
-        if changed:
+        if changed or self._parts.tail.orphaned():
             self._commit.wake()
         for led, worker in self._led:
             if changed or not led.leads:

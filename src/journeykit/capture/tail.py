@@ -1,7 +1,7 @@
 """
 The tail: what this process has accepted and the store has not yet.
 
-`Tail` is the seam; `MemoryTail` keeps it in memory.
+`Tail` is the seam; `MemoryTail` keeps it in memory, and `capture.spool` in files.
 """
 
 from __future__ import annotations
@@ -9,20 +9,41 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from journeykit.model.event import Entry
 
 #: What an entry takes beside its body: the tuple, its texts, its place in the queue.
 _OVERHEAD = 600
 
+#: How far a file of events has been read: its name, and the byte behind the last one in the Log;
+#: None once the file is gone.
+Watermark = tuple[str, int | None]
+
 
 class Taken(NamedTuple):
-    """The oldest entries of a tail; `mark` tells `release` how far they reach."""
+    """
+    The oldest entries of a tail.
 
-    entries: tuple[Entry, ...]
-    mark: int
+    `mark` tells `release` how far they reach; `watermarks` are written with them, in one
+    transaction.
+    """
+
+    entries: Sequence[Entry]
+    mark: Any
+    watermarks: tuple[Watermark, ...] = ()
+
+
+class Orphan(Protocol):
+    """What a dead process left behind, held by this one until it is settled."""
+
+    name: str
+
+    def take(self, place: int | None, limit: int) -> tuple[Sequence[Entry], int]:
+        """Return up to *limit* of its entries behind *place*, with the place behind them."""
 
 
 class Tail(Protocol):
@@ -32,14 +53,33 @@ class Tail(Protocol):
     `take` leaves the entries in place: they go with `release`, after the store has them.
     """
 
+    #: Entries appended and released since this process began.
+    appended: int
+    released: int
+
     def append(self, entry: Entry) -> str | None:
         """Keep *entry*; returns None, or the reason for refusing it."""
 
     def take(self, limit: int) -> Taken:
         """Return up to *limit* of the oldest entries, which stay."""
 
-    def release(self, mark: int) -> None:
+    def release(self, mark: Any) -> None:
         """Let go of everything up to *mark*; a second time does nothing."""
+
+    def tend(self) -> None:
+        """Prepare for what comes; called from the background."""
+
+    def orphaned(self) -> bool:
+        """Return whether a dead process has left something behind."""
+
+    def orphans(self) -> Sequence[Orphan]:
+        """Return what dead processes have left behind, now held by this one."""
+
+    def settle(self, orphan: Orphan) -> bool:
+        """Delete *orphan*, all of which is in the Log; returns whether it is gone."""
+
+    def close(self) -> None:
+        """Leave what waits to another process, where that is possible."""
 
     def reset_after_fork(self) -> None:
         """Forget the parent process's entries, which are the parent's to commit."""
@@ -58,10 +98,9 @@ class MemoryTail:
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit = limit_bytes
-        self._entries: deque[Entry] = deque()
-        self._bytes = 0
-        self._released = 0
-        self._lock = threading.Lock()
+        self.appended = 0
+        self.released = 0
+        self.reset_after_fork()
 
     def append(self, entry: Entry) -> str | None:
         """Keep *entry*; returns None, or `"full"`."""
@@ -71,27 +110,47 @@ class MemoryTail:
                 return "full"
             self._bytes += size
             self._entries.append(entry)
+            self.appended += 1
         return None
 
     def take(self, limit: int) -> Taken:
         """Return up to *limit* of the oldest entries, which stay."""
         with self._lock:
             entries = tuple(itertools.islice(self._entries, limit))
-            return Taken(entries, self._released + len(entries))
+            return Taken(entries, self.released + len(entries))
 
     def release(self, mark: int) -> None:
         """Let go of everything up to *mark*; a second time does nothing."""
         with self._lock:
-            for _ in range(mark - self._released):
+            for _ in range(mark - self.released):
                 self._bytes -= len(self._entries.popleft().body) + _OVERHEAD
-            self._released = max(self._released, mark)
+            self.released = max(self.released, mark)
+
+    def tend(self) -> None:
+        """Do nothing: memory needs no preparation."""
+
+    def orphaned(self) -> bool:
+        """Return False: memory goes with its process."""
+        return False
+
+    def orphans(self) -> Sequence[Orphan]:
+        """Return nothing: memory goes with its process."""
+        return ()
+
+    def settle(self, orphan: Orphan) -> bool:
+        """Do nothing: there are no orphans."""
+        return False
+
+    def close(self) -> None:
+        """Do nothing: nobody else could have it."""
 
     def reset_after_fork(self) -> None:
         """Forget the parent process's entries, which are the parent's to commit."""
         # Another thread of the parent may have held the lock.
         self._lock = threading.Lock()
-        self._entries = deque()
+        self._entries: deque[Entry] = deque()
         self._bytes = 0
+        self.appended = self.released = 0
 
     def __len__(self) -> int:
         """Return how many entries wait."""

@@ -35,6 +35,12 @@ ID_LENGTH: Final = 200
 #: The most names to remember as checked; a shop that makes up more pays for each check.
 _NAMES_REMEMBERED: Final = 4096
 
+#: What a tail says → what a person should know.
+_REFUSALS: Final = {
+    "full": "the store has not kept up; see `journeykit status`",
+    "disk_full": "the disk is full, or cannot be written; make room",
+}
+
 _NOBODY: Final = Bound(Customer())
 
 
@@ -119,7 +125,7 @@ class Tracker:
                 raise
             return self.refuse(name, "failed", type(error).__name__)
         if refused is not None:
-            return self.refuse(name, refused, "the store has not kept up; see `journeykit status`")
+            return self.refuse(name, refused, _REFUSALS[refused])
         with self._count_lock:
             self.counts["accepted"] += 1
         return Receipt(entry.id)

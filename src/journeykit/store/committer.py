@@ -7,7 +7,10 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
+
 from journeykit.capture.encode import Unencodable, encode
+from journeykit.capture.tail import Taken
 from journeykit.capture.tracker import EVENT_BYTES
 from journeykit.model import jsonbytes
 from journeykit.model.event import Entry
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 #: The most events of one commit, and how long the first of them waits for others, in seconds.
 GROUP_EVENTS: Final = 500
 GROUP_SECONDS: Final = 0.02
+
+#: How often to look for what dead processes have left behind, in seconds.
+LOOK_SECONDS: Final = 1.0
 
 PLUGIN_OWNER: Final = "plugin:"
 
@@ -61,6 +67,7 @@ class Committer:
         self.right = right
         self._asks = plugins.implements("enrich_event") or plugins.implements("accept_event")
         self._gathering: float | None = None
+        self._next_look = 0.0
         #: Entries that this process added to the Log, and those that were there already.
         self.added = 0
         self.repeated = 0
@@ -72,10 +79,16 @@ class Committer:
 
     def step(self) -> float | None:
         """Commit one group; returns the seconds until there may be another, None for unknown."""
+        self._tail.tend()
+        if self.hurry or time.monotonic() >= self._next_look:
+            # An orphan that fails must not keep this process's own events waiting.
+            self._next_look = time.monotonic() + LOOK_SECONDS
+            if self._adopt():
+                self._next_look = 0.0
         waiting = len(self._tail)
         if not waiting:
             self._gathering = None
-            return self._replay()
+            return self._replay() if self._next_look else 0.0
         if waiting < GROUP_EVENTS and not self.hurry:
             started = self._gathering = self._gathering or time.monotonic()
             left = started + GROUP_SECONDS - time.monotonic()
@@ -83,7 +96,11 @@ class Committer:
                 return left
         self._gathering = None
         taken = self._tail.take(GROUP_EVENTS)
-        commit = self._admit(taken.entries)
+        self._commit(taken)
+        return 0.0
+
+    def _commit(self, taken: Taken) -> None:
+        commit = attrs.evolve(self._admit(taken.entries), watermarks=taken.watermarks)
         with self.right():
             committed = self._store.commit(commit, self._now())
             self._tail.release(taken.mark)
@@ -92,7 +109,22 @@ class Committer:
         self.parked += len(commit.parked)
         self.withheld += sum(commit.counts.values())
         self._announce(commit.parked)
-        return 0.0
+
+    def _adopt(self) -> bool:
+        """Commit one group that a dead process has left behind; returns if there may be more."""
+        orphan = next(iter(self._tail.orphans()), None)
+        if orphan is None:
+            return False
+        # Asked again for each group: an abandoned thread may have committed some of it.
+        place = self._store.watermark(orphan.name)
+        entries, behind = orphan.take(place, GROUP_EVENTS)
+        if entries:
+            self._commit(Taken(entries, None, ((orphan.name, behind),)))
+            return True
+        with self.right():
+            if self._tail.settle(orphan) and place is not None:
+                self._store.commit(Commit(watermarks=((orphan.name, None),)), self._now())
+        return True
 
     def _replay(self) -> float | None:
         parked = [

@@ -28,6 +28,7 @@ class MemoryStore:
     """Keeps everything in this process; its positions are texts."""
 
     name = "memory://"
+    spool = None
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -38,6 +39,7 @@ class MemoryStore:
         self._cursors: dict[str, Position] = {}
         self._parked: dict[int, Parked] = {}
         self._parked_count = 0
+        self._watermarks: dict[str, int] = {}
         self._counters: Counter[str] = Counter()
         self._leaders: set[str] = set()
 
@@ -52,6 +54,10 @@ class MemoryStore:
         self._lock = threading.RLock()
         self._leaders.clear()
 
+    def watermark(self, file: str) -> int | None:
+        """Return how far a file of events was read; None if not at all."""
+        return self._watermarks.get(file)
+
     def commit(self, commit: Commit, now: int) -> Committed:
         """Write *commit*; its entries are recorded at *now*, or later if the Log is later."""
         with self._lock:
@@ -61,6 +67,11 @@ class MemoryStore:
             self._counters["events"] += len(added)
             for number in commit.unparked:
                 self._parked.pop(number, None)
+            for file, place in commit.watermarks:
+                if place is None:
+                    self._watermarks.pop(file, None)
+                else:
+                    self._watermarks[file] = max(place, self._watermarks.get(file, 0))
         return Committed(len(added), len(commit.entries) - len(added))
 
     def read(self, after: Position, limit: int) -> list[Stored]:

@@ -8,10 +8,12 @@ Nothing here calls anybody else's code while a transaction is open.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
 import attrs
 
+from journeykit.capture.tail import Watermark
 from journeykit.model.event import Entry, Stored
 
 #: A place in the Log; None is before the first event.
@@ -61,12 +63,15 @@ class Commit:
         counts: Are added to the counters.
 
         unparked: Numbers of parked events that this commit settles.
+
+        watermarks: How far files of events were read for it; one never moves back.
     """
 
     entries: Sequence[Entry] = ()
     parked: Sequence[Parking] = ()
     counts: Mapping[str, int] = attrs.field(factory=dict)
     unparked: Sequence[int] = ()
+    watermarks: Sequence[Watermark] = ()
 
 
 class Committed(NamedTuple):
@@ -133,7 +138,14 @@ class Store(Protocol):
     def reset_after_fork(self) -> None:
         """Forget, without closing, what the parent process has open."""
 
+    @property
+    def spool(self) -> Path | None:
+        """The directory where processes keep what they have not committed; None for memory."""
+
     # The Log
+
+    def watermark(self, file: str) -> int | None:
+        """Return how far a file of events was read; None if not at all."""
 
     def commit(self, commit: Commit, now: int) -> Committed:
         """Write *commit*; its entries are recorded at *now*, or later if the Log is later."""

@@ -30,6 +30,7 @@ from journeykit.store.protocol import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from journeykit.capture.tail import Watermark
     from journeykit.store.protocol import Lease, Position, StateKey
 
 #: Counts up with each change that older versions of journeykit cannot read.
@@ -95,6 +96,10 @@ CREATE TABLE parked (
 );
 CREATE UNIQUE INDEX parked_once ON parked (owner, id);
 CREATE INDEX parked_replay ON parked (replay, owner);
+CREATE TABLE watermark (
+    file TEXT PRIMARY KEY,
+    place INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE counter (
     name TEXT PRIMARY KEY,
     value INTEGER NOT NULL
@@ -182,7 +187,19 @@ class SQLiteStore:
         self._locks.reset_after_fork()
         self._ready = False
 
+    @property
+    def spool(self) -> Path:
+        """The directory beside the file where processes keep what they have not committed."""
+        return self._path.with_name(f"{self._path.name}-spool")
+
     # The Log
+
+    def watermark(self, file: str) -> int | None:
+        """Return how far a file of events was read; None if not at all."""
+        query = "SELECT place FROM watermark WHERE file = ?"
+        with self._read() as db:
+            row = db.execute(query, (file,)).fetchone()
+        return row[0] if row else None
 
     def commit(self, commit: Commit, now: int) -> Committed:
         """Write *commit*; its entries are recorded at *now*, or later if the Log is later."""
@@ -191,6 +208,7 @@ class SQLiteStore:
             _park(db, commit.parked, now)
             _count(db, {**commit.counts, "events": commit.counts.get("events", 0) + added})
             db.executemany("DELETE FROM parked WHERE number = ?", _rows(commit.unparked))
+            _mark(db, commit.watermarks)
         return Committed(added, len(commit.entries) - added)
 
     def read(self, after: Position, limit: int) -> list[Stored]:
@@ -481,6 +499,16 @@ def _park(db: sqlite3.Connection, parkings: Sequence[Parking], now: int) -> None
     db.executemany(
         _INSERT_PARKED, [(owner, reason, now, *_row(entry)) for owner, entry, reason in parkings]
     )
+
+
+def _mark(db: sqlite3.Connection, watermarks: Sequence[Watermark]) -> None:
+    db.executemany(
+        "INSERT INTO watermark (file, place) VALUES (?, ?) "
+        "ON CONFLICT (file) DO UPDATE SET place = max(place, excluded.place)",
+        [mark for mark in watermarks if mark[1] is not None],
+    )
+    gone = [(file,) for file, place in watermarks if place is None]
+    db.executemany("DELETE FROM watermark WHERE file = ?", gone)
 
 
 def _count(db: sqlite3.Connection, counts: Mapping[str, int]) -> None:

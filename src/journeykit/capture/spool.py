@@ -1,0 +1,511 @@
+"""
+The spool: a tail that survives the death of its process.
+
+Each process appends to segments of its own: files that are allocated before they are mapped, so
+that a full disk is an error and never a signal, and locked as long as their process lives.
+An append is a copy into mapped memory; the kernel keeps it whatever becomes of the process.
+Segments that nobody locks belong to dead processes, and any living one adopts them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import logging
+import mmap
+import os
+import secrets
+import struct
+import threading
+import time
+import zlib
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from journeykit.capture.tail import Taken
+from journeykit.exceptions import StoreError
+from journeykit.model.event import Entry, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from journeykit.capture.tail import Orphan, Watermark
+
+try:
+    import fcntl
+except ImportError:  # not on this platform; `Spool` says so
+    fcntl = None  # type: ignore[assignment]
+
+#: The size of a segment: an hour of a small shop, a fifth of a second of the largest burst.
+SEGMENT_BYTES: Final = 4 * 2**20
+
+#: The form of records; a process leaves segments of a newer form to newer processes.
+FORM: Final = 1
+
+#: After a disk refused a segment, the next try comes after this many seconds.
+_RETRY_SECONDS: Final = 1.0
+
+_SEGMENT: Final = ".seg"
+_UNFINISHED: Final = ".new"
+_DAMAGED: Final = ".damaged"
+_MAGIC: Final = b"JKSPOOL"
+_HEADER: Final = struct.Struct("<7sB8x")
+#: Before each record: its length and its checksum. A length of zero ends the segment.
+_FRAME: Final = struct.Struct("<II")
+_CHECKSUM: Final = struct.Struct("<I")
+_COLUMNS: Final = struct.Struct("<BBqIIIII")
+_KINDS: Final = tuple(Kind)
+_KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
+_NONE: Final = 0xFFFFFFFF
+
+#: What a file system answers that cannot allocate; then zeros are written instead.
+_CANNOT_ALLOCATE: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+
+#: Another process may take a file that is not yet locked for a dead one's; then another is made.
+_TRIES: Final = 5
+
+_log = logging.getLogger("journeykit")
+
+
+class Mark(NamedTuple):
+    """
+    How far `take` has read: into which segment, to which byte.
+
+    `released` and `freed` are the entries and bytes that the spool will have let go of by then.
+    `gone` are the deleted files that its watermarks tell the store to forget.
+    """
+
+    segment: str
+    place: int
+    released: int
+    freed: int
+    gone: tuple[str, ...]
+
+
+class Segment:
+    """A mapped file of records; `end` is where the next one goes, `read` where reading goes on."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self.end = self.read = _HEADER.size
+        self._descriptor = descriptor
+        self.map = mmap.mmap(descriptor, os.fstat(descriptor).st_size)
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.path.name
+
+    def fits(self, size: int) -> bool:
+        """Return whether a record of so many bytes, and the end behind it, have room."""
+        return self.end + size + _FRAME.size <= len(self.map)
+
+    def write(self, data: bytes) -> None:
+        """Write one record at `end`, which stays: its checksum comes last, and makes it valid."""
+        place, start = self.end, self.end + _FRAME.size
+        _FRAME.pack_into(self.map, place, len(data), 0)
+        self.map[start : start + len(data)] = data
+        _CHECKSUM.pack_into(self.map, start - _CHECKSUM.size, zlib.crc32(data))
+
+    def records(self, place: int, end: int | None = None) -> Iterator[tuple[int, Entry]]:
+        """
+        Yield each entry from *place* to *end*, with the place behind it.
+
+        Without *end*, to the last one that was written whole.
+
+        Raises:
+            Damaged: The bytes are not what was written.
+        """
+        while place != end:
+            start = place + _FRAME.size
+            if start > len(self.map):
+                raise Damaged(place)
+            length, checksum = _FRAME.unpack_from(self.map, place)
+            data = self.map[start : start + length]
+            if not data or len(data) < length or zlib.crc32(data) != checksum:
+                # Its process died while it wrote this one, or before.
+                if checksum == 0 and self.blank(start + length):
+                    return
+                raise Damaged(place)
+            place = start + length
+            yield place, unpack(data)
+
+    def blank(self, place: int) -> bool:
+        """Return whether nothing was ever written from *place* on."""
+        return not self.map[place:].strip(b"\0")
+
+    def let_go(self) -> None:
+        """Unmap and unlock; the file stays."""
+        self.map.close()
+        os.close(self._descriptor)
+
+    def remove(self) -> None:
+        """Delete the file, then let go of it."""
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+        self.let_go()
+
+
+class Damaged(Exception):
+    """A segment's bytes are not what was written; `place` says from where on."""
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+        super().__init__(f"damaged at byte {place}")
+
+
+class OrphanSegment:
+    """A dead process's segment, locked by this one; `damaged` is the first byte that is wrong."""
+
+    def __init__(self, segment: Segment, damaged: int | None = None) -> None:
+        self.segment = segment
+        self.name = segment.name
+        self.damaged = damaged
+        #: Its entries are in the Log, but its file could not be deleted.
+        self.stuck = False
+
+    def take(self, place: int | None, limit: int) -> tuple[list[Entry], int]:
+        """Return up to *limit* of its entries behind *place*, with the place behind them."""
+        entries: list[Entry] = []
+        behind = start = place or _HEADER.size
+        try:
+            for end, entry in itertools.islice(self.segment.records(start), limit):
+                entries.append(entry)
+                behind = end
+        except Damaged as damaged:
+            self.damaged = damaged.place if self.damaged is None else self.damaged
+        return entries, behind
+
+    def settle(self) -> None:
+        """Delete the file, or keep it beside the others as `.damaged`, for a person to look at."""
+        path = self.segment.path
+        if self.damaged is None:
+            path.unlink(missing_ok=True)
+        else:
+            aside = path.rename(path.with_suffix(_DAMAGED))
+            _log.error(
+                "journeykit.segment_damaged", extra={"file": str(aside), "byte": self.damaged}
+            )
+        self.segment.let_go()
+
+
+class Spool:
+    """
+    A tail in mapped files under *directory*.
+
+    Args:
+        limit_bytes: Beyond this many bytes of this process's new entries are refused as `full`.
+
+    Raises:
+        StoreError: This platform has no `flock`.
+    """
+
+    def __init__(self, directory: Path, limit_bytes: int) -> None:
+        if fcntl is None:
+            msg = f'spool {directory}: this platform has no flock; use store = "memory://"'
+            raise StoreError(msg)
+        self._directory = directory
+        self._limit = limit_bytes
+        self._begin()
+
+    def _begin(self) -> None:
+        # Held by every append: files are opened and deleted outside, except to make room.
+        self._lock = threading.Lock()
+        # Held while looking after the files of others.
+        self._adopting = threading.Lock()
+        self._not_before = 0.0
+        self._closed = False
+        self._forget()
+
+    def _forget(self) -> None:
+        self._segments: list[Segment] = []
+        self._next: Segment | None = None
+        self._adopted: dict[str, OrphanSegment] = {}
+        self._gone: list[str] = []
+        self._bytes = self._freed = 0
+        self.appended = self.released = 0
+
+    def append(self, entry: Entry) -> str | None:
+        """Keep *entry*; returns None, or `"full"`, or `"disk_full"` where the disk refused."""
+        data = pack(entry)
+        size = len(data) + _FRAME.size
+        with self._lock:
+            if self._bytes - self._freed + size > self._limit:
+                return "full"
+            segment = self._segments[-1] if self._segments else None
+            if segment is None or not segment.fits(size):
+                segment = self._turn(size)
+            if segment is None:
+                return "disk_full"
+            segment.write(data)
+            # No call between these: what a signal handler raises comes before all, or behind all.
+            segment.end += size
+            self._bytes += size
+            self.appended += 1
+        return None
+
+    def _turn(self, size: int) -> Segment | None:
+        """Begin the next segment, one with room for *size* bytes."""
+        if self._next is not None and self._next.fits(size):
+            self._segments.append(self._next)
+            self._next = None
+            return self._segments[-1]
+        segment = self._create(size)
+        if segment is not None:
+            self._segments.append(segment)
+        return segment
+
+    def take(self, limit: int) -> Taken:
+        """Return up to *limit* of the oldest entries, which stay."""
+        with self._lock:
+            spans = [(segment, segment.read, segment.end) for segment in self._segments]
+            released, freed, gone = self.released, self._freed, tuple(self._gone)
+        watermarks: list[Watermark] = [(name, None) for name in gone]
+        entries: list[Entry] = []
+        mark = None
+        for segment, start, end in spans:
+            wanted = limit - len(entries)
+            records = list(itertools.islice(segment.records(start, end), wanted))
+            if not records:
+                continue
+            entries += [entry for _, entry in records]
+            place = records[-1][0]
+            freed += place - start
+            mark = Mark(segment.name, place, released + len(entries), freed, gone)
+            watermarks.append((segment.name, place))
+        return Taken(entries, mark, tuple(watermarks))
+
+    def release(self, mark: Mark | None) -> None:
+        """Let go of everything up to *mark*, and of files that are read to their end."""
+        with self._lock:
+            names = [segment.name for segment in self._segments]
+            # A mark of before: of another process, or released by another thread meanwhile.
+            if mark is None or mark.segment not in names or mark.released <= self.released:
+                return
+            last = names.index(mark.segment)
+            self._segments[last].read = mark.place
+            self.released, self._freed = mark.released, mark.freed
+            done, self._segments = self._segments[:last], self._segments[last:]
+            self._gone = [name for name in self._gone if name not in mark.gone]
+            self._gone += [segment.name for segment in done]
+        for segment in done:
+            segment.remove()
+
+    def tend(self) -> None:
+        """Have the next segment ready before it is needed."""
+        with self._lock:
+            used = self._segments[-1].end if self._segments else 0
+            wanted = self._next is None and used > SEGMENT_BYTES // 4
+        segment = self._create() if wanted else None
+        if segment is not None:
+            with self._lock:
+                if self._next is None and not self._closed:
+                    self._next = segment
+                    return
+            segment.remove()
+
+    def orphaned(self) -> bool:
+        """Return whether a dead process has left something behind."""
+        return bool(self.orphans())
+
+    def orphans(self) -> Sequence[OrphanSegment]:
+        """Return the segments of dead processes, which stay locked until they are settled."""
+        with self._adopting:
+            if not self._closed:
+                self._look()
+            found = [self._adopted[name] for name in sorted(self._adopted)]
+        return [orphan for orphan in found if not orphan.stuck]
+
+    def _look(self) -> None:
+        try:
+            paths = list(self._directory.iterdir())
+        except OSError:
+            return
+        with self._lock:
+            own = {segment.name for segment in self._own()}
+        for path in paths:
+            # This process's own are locked too: skipping them only saves the attempt.
+            if path.name not in own and path.name not in self._adopted:
+                orphan = _adopt(path)
+                if orphan is not None:
+                    self._adopted[path.name] = orphan
+
+    def settle(self, orphan: Orphan) -> bool:
+        """Delete *orphan*, all of which is in the Log; returns whether it is gone."""
+        with self._adopting:
+            known = self._adopted.get(orphan.name)
+            if known is None:
+                return False
+            try:
+                known.settle()
+            except OSError as error:
+                # Stays locked, so that nobody tries again until this process ends.
+                known.stuck = True
+                _log.error("journeykit.segment_stays", extra={"error": type(error).__name__})
+                return False
+            del self._adopted[orphan.name]
+            return True
+
+    def close(self) -> None:
+        """Unlock what waits, for another process to adopt; delete what is read to its end."""
+        with self._adopting, self._lock:
+            self._closed = True
+            for segment in self._own():
+                if segment.read == segment.end:
+                    segment.remove()
+                else:
+                    segment.let_go()
+            for orphan in self._adopted.values():
+                orphan.segment.let_go()
+            self._forget()
+
+    def reset_after_fork(self) -> None:
+        """Unmap the parent's segments, which the parent goes on using."""
+        inherited = [*self._own(), *(orphan.segment for orphan in self._adopted.values())]
+        # Another thread of the parent may have held its locks.
+        self._begin()
+        for segment in inherited:
+            # Closing this process's copies of the descriptors leaves the parent its locks.
+            segment.let_go()
+
+    def __len__(self) -> int:
+        """Return how many entries wait."""
+        return self.appended - self.released
+
+    def _own(self) -> list[Segment]:
+        return [*self._segments, *([self._next] if self._next is not None else [])]
+
+    def _create(self, size: int = 0) -> Segment | None:
+        """Return a new segment, with room for *size* bytes; None if the disk refuses."""
+        if time.monotonic() < self._not_before:
+            return None
+        size = max(SEGMENT_BYTES, _HEADER.size + size + _FRAME.size)
+        for _ in range(_TRIES):
+            try:
+                return _new_segment(self._directory, size)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                _log.error("journeykit.spool_refused", extra={"error": type(error).__name__})
+                break
+        self._not_before = time.monotonic() + _RETRY_SECONDS
+        return None
+
+
+def _new_segment(directory: Path, size: int) -> Segment:
+    path = directory / f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(4)}{_UNFINISHED}"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        # Locked before it has the name of a segment: none is ever seen without its owner.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _allocate(descriptor, size)
+        segment = Segment(path.with_suffix(_SEGMENT), descriptor)
+        _HEADER.pack_into(segment.map, 0, _MAGIC, FORM)
+        path.rename(segment.path)
+    except OSError:
+        _clean(path, descriptor)
+        raise
+    return segment
+
+
+def _adopt(path: Path) -> OrphanSegment | None:
+    """Lock the segment at *path* if its process is dead; what was never one is deleted."""
+    descriptor = _lock(path) if path.suffix in (_SEGMENT, _UNFINISHED) else None
+    if descriptor is None:
+        return None
+    if path.suffix == _UNFINISHED or os.fstat(descriptor).st_size < _HEADER.size:
+        _clean(path, descriptor)
+        return None
+    try:
+        segment = Segment(path, descriptor)
+    except OSError:
+        os.close(descriptor)
+        return None
+    magic, form = _HEADER.unpack_from(segment.map)
+    if magic == _MAGIC and form > FORM:
+        segment.let_go()
+        return None
+    # A checksum guards each record, so those of a damaged header can be read as well.
+    wrong = (magic, form) != (_MAGIC, FORM) and not segment.blank(0)
+    return OrphanSegment(segment, damaged=0 if wrong else None)
+
+
+def _lock(path: Path) -> int | None:
+    """Open and lock *path*; None while its process lives, or if it is gone."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Its name may have gone, or changed, between opening and locking.
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            return descriptor
+    except OSError:
+        pass
+    os.close(descriptor)
+    return None
+
+
+def _clean(path: Path, descriptor: int | None) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+def pack(entry: Entry) -> bytes:
+    """Return *entry* as the bytes of a record."""
+    texts = [
+        None if text is None else text.encode()
+        for text in (entry.id, entry.name, entry.user_id, entry.anonymous_id, entry.session_id)
+    ]
+    lengths = [_NONE if text is None else len(text) for text in texts]
+    columns = _COLUMNS.pack(_KIND_NUMBERS[entry.kind], entry.flags, entry.occurred_at, *lengths)
+    return b"".join((columns, *(text for text in texts if text is not None), entry.body))
+
+
+def unpack(data: bytes) -> Entry:
+    """Return the entry of a record's bytes."""
+    kind, flags, occurred_at, *lengths = _COLUMNS.unpack_from(data)
+    place = _COLUMNS.size
+    texts: list[str | None] = []
+    for length in lengths:
+        if length == _NONE:
+            texts.append(None)
+        else:
+            texts.append(data[place : place + length].decode())
+            place += length
+    event_id, name, user_id, anonymous_id, session_id = texts
+    return Entry(
+        event_id or "",
+        _KINDS[kind],
+        name or "",
+        user_id,
+        anonymous_id,
+        session_id,
+        occurred_at,
+        flags,
+        data[place:],
+    )
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    """Give the file real blocks: a hole that cannot be filled would kill the process later."""
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except AttributeError:
+        _fill(descriptor, size)
+    except OSError as error:
+        if error.errno not in _CANNOT_ALLOCATE:
+            raise
+        _fill(descriptor, size)
+
+
+def _fill(descriptor: int, size: int) -> None:
+    block = bytes(2**16)
+    left = size
+    while left:
+        left -= os.write(descriptor, block[: min(left, len(block))])
