@@ -9,7 +9,6 @@ import os
 import threading
 import time
 import weakref
-from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
@@ -22,6 +21,7 @@ from journeykit.config import loader
 from journeykit.config.settings import StagesIn
 from journeykit.exceptions import EventRejected, StoreError
 from journeykit.insight import CustomerStage, Report, customers, report
+from journeykit.metrics import observe
 from journeykit.model.customer import Customer
 from journeykit.model.event import DELIVER, HISTORICAL, Kind
 from journeykit.model.receipt import Receipt
@@ -277,6 +277,7 @@ class JourneyKit:
                 parts = attrs.evolve(self._parts, folds=(), sinks=()) if leave else self._parts
                 self._pipeline = Pipeline(parts)
                 self._pipeline.start()
+                observe(self)
                 # Keeps the kit: what it has accepted is kept also where nobody holds it any more.
                 atexit.register(self._at_exit)
             return self._pipeline
@@ -397,6 +398,11 @@ class JourneyKit:
         }
 
     @property
+    def receipts(self) -> dict[str, int]:
+        """How many receipts this process gave: `accepted`, and each reason of a refusal."""
+        return dict(self._tracker.counts)
+
+    @property
     def waiting(self) -> int:
         """How many events this process has accepted and not yet committed."""
         return len(self._tail)
@@ -428,7 +434,6 @@ class JourneyKit:
         """Return what a person who runs the shop wants to know, as JSON values."""
         pipeline = self._pipeline
         relays = {relay.sink.name: relay for relay in pipeline.relays} if pipeline else {}
-        parked = Counter(item.owner for item in self.store.parked(limit=100_000))
         return {
             "store": self.store.name,
             "store_error": pipeline.store_error if pipeline else None,
@@ -436,9 +441,9 @@ class JourneyKit:
             "started": pipeline is not None,
             "leads": pipeline is not None and pipeline.leads,
             "waiting": len(self._tail),
-            "receipts": dict(self._tracker.counts),
+            "receipts": self.receipts,
             "counters": self.store.counters(),
-            "parked": dict(parked),
+            "parked": self.store.parked_counts(),
             "sinks": [
                 {
                     "name": sink.name,

@@ -163,11 +163,14 @@ class Pipeline:
         """Wait until *count* entries of this process are in the Log."""
         deadline = time.monotonic() + timeout
         self.committer.hurry = True
+        next_look = 0.0
         try:
             while self._parts.tail.released < count:
+                if time.monotonic() >= next_look:
+                    self.wake()
+                    next_look = time.monotonic() + _PATIENCE
                 if time.monotonic() >= deadline:
                     return False
-                self.wake()
                 time.sleep(_WAIT)
         finally:
             self.committer.hurry = False

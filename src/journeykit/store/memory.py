@@ -166,6 +166,11 @@ class MemoryStore:
             ]
         return found[:limit]
 
+    def parked_counts(self) -> dict[str, int]:
+        """Return how many events each owner has parked."""
+        with self._lock:
+            return dict(Counter(item.owner for item in self._parked.values()))
+
     def replay(self, owner: str | None = None) -> int:
         """Mark parked events for another try; returns how many."""
         with self._lock:

@@ -199,6 +199,9 @@ class Store(Protocol):
     ) -> list[Parked]:
         """Return parked events, oldest first; `replay` selects those that wait for a replay."""
 
+    def parked_counts(self) -> dict[str, int]:
+        """Return how many events each owner has parked."""
+
     def replay(self, owner: str | None = None) -> int:
         """Mark parked events for another try; returns how many."""
 

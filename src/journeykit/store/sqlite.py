@@ -317,6 +317,11 @@ class SQLiteStore:
         with self._read() as db:
             return [_parked(row) for row in db.execute(query, (owner, replay, limit))]
 
+    def parked_counts(self) -> dict[str, int]:
+        """Return how many events each owner has parked."""
+        with self._read() as db:
+            return dict(db.execute("SELECT owner, count(*) FROM parked GROUP BY owner"))
+
     def replay(self, owner: str | None = None) -> int:
         """Mark parked events for another try; returns how many."""
         query = "UPDATE parked SET replay = 1 WHERE replay = 0 AND (?1 IS NULL OR owner = ?1)"
