@@ -20,6 +20,10 @@ except ImportError:
     fcntl = None  # type: ignore[assignment]
 
 
+#: A fork waits no longer than this for a thread to leave, in seconds.
+_FORK_SECONDS = 1.0
+
+
 class LockDirectory:
     """
     Named locks as files in *path*.
@@ -87,6 +91,40 @@ class LockDirectory:
     def _open(self, role: str) -> int:
         path = self._path / quote(role, safe="")
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+class ForkGate:
+    """
+    Keeps the process from forking while a thread is inside a C library with locks of its own.
+
+    The child would inherit such a lock as held, by a thread that it does not have, and wait for
+    ever.
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._inside = 0
+
+    @contextlib.contextmanager
+    def passing(self) -> Iterator[None]:
+        """Hold off a fork until the block ends."""
+        with self._condition:
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._inside -= 1
+                self._condition.notify_all()
+
+    def shut(self) -> None:
+        """Let nobody in, and wait a moment for who is inside; the caller is about to fork."""
+        self._condition.acquire()
+        self._condition.wait_for(lambda: self._inside == 0, timeout=_FORK_SECONDS)
+
+    def open(self) -> None:
+        """Let threads in again; called where `shut` was."""
+        self._condition.release()
 
 
 class FileLease:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from journeykit.exceptions import StoreBusy, StoreError, Superseded
 from journeykit.model.event import Entry, Kind, Stored
-from journeykit.store.locks import LockDirectory
+from journeykit.store.locks import ForkGate, LockDirectory
 from journeykit.store.protocol import (
     PROJECTOR,
     Commit,
@@ -28,7 +28,7 @@ from journeykit.store.protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from journeykit.capture.tail import Watermark
     from journeykit.store.protocol import Lease, Position, StateKey
@@ -142,6 +142,8 @@ class SQLiteStore:
         self._local = threading.local()
         self._opening = threading.Lock()
         self._ready = False
+        self._gate = ForkGate()
+        _hold_forks(self)
 
     @property
     def name(self) -> str:
@@ -157,7 +159,7 @@ class SQLiteStore:
         Raises:
             StoreError: It cannot be written, or a newer journeykit made it.
         """
-        with self._opening, self._translate():
+        with self._opening, self._translate(), self._gate.passing():
             if self._ready:
                 return
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -185,6 +187,7 @@ class SQLiteStore:
         self._local = threading.local()
         self._opening = threading.Lock()
         self._locks.reset_after_fork()
+        self._gate = ForkGate()
         self._ready = False
 
     @property
@@ -352,7 +355,7 @@ class SQLiteStore:
     @contextlib.contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:
         self.open()
-        with self._translate(), self._connection().used() as db:
+        with self._translate(), self._gate.passing(), self._connection().used() as db:
             yield db
 
     @contextlib.contextmanager
@@ -361,6 +364,7 @@ class SQLiteStore:
         with (
             self._translate(),
             self._locks.hold("commit"),
+            self._gate.passing(),
             self._connection().used() as db,
         ):
             db.execute("BEGIN IMMEDIATE")
@@ -423,6 +427,25 @@ class SQLiteStore:
             hint = "make its directory writable for this user, or name another place"
             msg = f"store {self._path}: {error.strerror}; {hint}"
             raise StoreError(msg) from error
+
+
+def _hold_forks(store: SQLiteStore) -> None:
+    """Let the process fork only between the statements of *store*."""
+    reference = weakref.ref(store)
+
+    def each(act: Callable[[ForkGate], None]) -> Callable[[], None]:
+        def hook() -> None:
+            alive = reference()
+            if alive is not None:
+                act(alive._gate)  # noqa: SLF001 - our own
+
+        return hook
+
+    os.register_at_fork(
+        before=each(ForkGate.shut),
+        after_in_parent=each(ForkGate.open),
+        after_in_child=each(ForkGate.open),
+    )
 
 
 class _Connection:
