@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from journeykit import hookimpl
+from journeykit.journeys import stages
 from journeykit.journeys.figures import Figures
 from journeykit.model import Entry, Event, Goal, Instance, Journey, Kind, Rule, Stage
 
@@ -275,6 +276,22 @@ _EVENTS = [
     "Email Opened",
     "Order Refunded",
 ]
+
+
+def test_a_very_long_history_is_not_folded_again(
+    make_world: MakeWorld, make_entry: MakeEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A late event of a customer with too many events folds as it comes, and is counted."""
+    monkeypatch.setattr(stages, "REFOLDED_EVENTS", 3)
+    world = make_world(SHOP).add(*(make_entry("Page Viewed", at=at) for at in (4, 5, 6)))
+    world.add(make_entry("Product Viewed", at=1))
+
+    assert world.stage() == "consideration"
+    assert world.run().visits == (1, 1, 0, 0, 0)
+    assert world.store.counters()["late_overflow"] == 1
+    world.add(make_entry("Checkout Started", at=7))
+    assert world.stage() == "purchase"
+    assert world.run().observed == (True, True, True, False, False)
 
 
 @st.composite

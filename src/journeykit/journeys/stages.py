@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from journeykit.capture.tracker import ID_LENGTH
 from journeykit.journeys.derived import derive
 from journeykit.journeys.figures import FIGURES, Figures
-from journeykit.journeys.identity import members
+from journeykit.journeys.identity import CUSTOMERS, Presence, members
 from journeykit.journeys.plan import Plan, Route, matches
 from journeykit.journeys.run import NOWHERE, Moment, Run
 from journeykit.model import jsonbytes
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 INSTANCES: Final = "instance"
 
 _SEPARATOR: Final = "\x1f"
+
+#: A late event of a customer with more events than this folds in its order of arrival instead.
+REFOLDED_EVENTS: Final = 2_000
 
 #: Beyond this a value is a mistake: sums of such numbers would lose the cents of the others.
 _MOST_WORTH: Final = 1e12
@@ -85,13 +88,25 @@ class StageFold:
         moment = self._moment(step.stored, plan)
         if moment is None:
             return
-        if before is not None and before.newest is not None and moment.place < before.newest:
+        run = before or Run.empty(len(plan.keys))
+        is_late = run.newest is not None and moment.place < run.newest
+        if is_late and not self._has_long_history(view, step):
             yield from self._refold(view, step, plan, place)
             return
-        run = before or Run.empty(len(plan.keys))
         after = run.after(self._voted(moment, step.stored, plan, run, value), plan)
+        if is_late:
+            after = after._replace(newest=run.newest)
         self._keep(view, plan, place, before, after)
         yield from _conclusions(step.stored, plan, value, before, after)
+
+    @staticmethod
+    def _has_long_history(view: View, step: Step) -> bool:
+        """Return, and count, whether there is too much to fold again: it would hold up all others."""
+        presence = view.get(CUSTOMERS, step.customer, Presence.decode)
+        if presence is None or presence.events <= REFOLDED_EVENTS:
+            return False
+        view.counts["late_overflow"] += 1
+        return True
 
     def _join(self, view: View, step: Step, plan: Plan) -> Iterator[Entry]:
         """Move the runs of the joined customers to the one whom they turned out to be."""
