@@ -101,7 +101,7 @@ class StageFold:
 
     @staticmethod
     def _has_long_history(view: View, step: Step) -> bool:
-        """Return, and count, whether there is so much that folding it again would hold others up."""
+        """Return, and count, whether folding everything again would hold up all others."""
         presence = view.get(CUSTOMERS, step.customer, Presence.decode)
         if presence is None or presence.events <= REFOLDED_EVENTS:
             return False
