@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import sys
 import threading
@@ -22,7 +21,9 @@ PRODUCTS = 12
 _PAGE = """
 <title>{{ product.name }}</title>
 <h1>{{ product.name }}</h1><p>{{ "%.2f" | format(product.price) }} EUR</p>
-<ul>{% for other in others %}<li><a href="/products/{{ other.id }}">{{ other.name }}</a>{% endfor %}</ul>
+<ul>{% for other in others %}
+<li><a href="/products/{{ other.id }}">{{ other.name }}</a>
+{% endfor %}</ul>
 """
 
 
@@ -60,9 +61,10 @@ def create_app(directory: Path, kit: JourneyKit | None) -> flask.Flask:
 def footprint(directory: Path) -> dict[str, float]:
     """Return what this process holds; the disk's share is what lies in *directory*."""
     files = [path for path in directory.rglob("*") if path.is_file()]
+    descriptors = Path("/proc/self/fd")
     return {
         "threads": threading.active_count(),
-        "descriptors": len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0,
+        "descriptors": sum(1 for _ in descriptors.iterdir()) if descriptors.exists() else 0,
         "memory": memory.resident(),
         "disk": sum(path.stat().st_blocks for path in files) * 512 / 2**20,
     }

@@ -177,6 +177,7 @@ def _noise(raw: Raw) -> Iterator[str]:
     yield ""
     for figure in ("burst floor: cpu", "burst floor: p99", "commit raw: rate"):
         if raw.has(figure):
-            yield f"noise: {figure} varied by {measure.spread(raw.values(figure)):.0%} over the rounds"
+            varied = measure.spread(raw.values(figure))
+            yield f"noise: {figure} varied by {varied:.0%} over the rounds"
     for name in raw.names("import of"):
         yield f"{name}: {raw.median(name):,.1f}"
