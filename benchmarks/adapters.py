@@ -42,7 +42,7 @@ _STEPS: Final = (
     "Checkout Started",
     "Order Completed",
 )
-_CUSTOMERS: Final = 500
+CUSTOMERS: Final = 1000
 
 
 def properties(number: int) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class JourneyKitClient:
     """Ours: the crash-safe spool, a SQLite store, one HTTP sink."""
 
     def __init__(
-        self, url: str, directory: Path, *, journey: bool = False, sink: bool = True
+        self, url: str, directory: Path, *, journey: bool = False, sink: bool = True, group: str = ""
     ) -> None:
         from benchmarks.loopback import LoopbackSink
         from journeykit import Consent, Core, Journey, JourneyKit, Settings
@@ -102,14 +102,14 @@ class JourneyKitClient:
         track = self.kit.track
         self.track: Callable[[dict[str, Any]], object] = lambda given: track(NAME, given)
         if journey:
-            self._number = 0
+            self._number, self._group = 0, group
             self.track = self._walk
 
     def _walk(self, given: dict[str, Any]) -> object:
         """Track the next step of the next customer."""
-        turn, who = divmod(self._number, _CUSTOMERS)
+        turn, who = divmod(self._number, CUSTOMERS)
         self._number += 1
-        return self.kit.track(_STEPS[turn % len(_STEPS)], given, customer=f"u{who}")
+        return self.kit.track(_STEPS[turn % len(_STEPS)], given, customer=f"{self._group}u{who}")
 
     def flush(self) -> object:
         return self.kit.flush(60)

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 PROCESSES = 4
 GROUP = 500
-CUSTOMERS = 500
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS log (
@@ -88,7 +87,18 @@ def _folded(database: Path, subject: str) -> int:
 
 
 def ours(directory: Path, calls: int, number: int) -> Iterator[None]:
-    client = adapters.JourneyKitClient("http://127.0.0.1:9", directory, journey=True, sink=False)
+    return _ours(directory, calls, number, group=f"{number}-")
+
+
+def shared(directory: Path, calls: int, number: int) -> Iterator[None]:
+    """All processes meet the same customers at once, so that most events come out of order."""
+    return _ours(directory, calls, number, group="")
+
+
+def _ours(directory: Path, calls: int, number: int, *, group: str) -> Iterator[None]:
+    client = adapters.JourneyKitClient(
+        "http://127.0.0.1:9", directory, journey=True, sink=False, group=group
+    )
     yield
     for call in range(calls):
         receipt = client.track(adapters.properties(number * calls + call))
@@ -106,7 +116,7 @@ def raw(directory: Path, calls: int, number: int) -> Iterator[None]:
     fcntl.flock(lock, fcntl.LOCK_UN)
     yield
     for first in range(0, calls, GROUP):
-        events = [_event(call) for call in range(first, min(first + GROUP, calls))]
+        events = [_event(call, number) for call in range(first, min(first + GROUP, calls))]
         fcntl.flock(lock, fcntl.LOCK_EX)
         db.execute("BEGIN IMMEDIATE")
         db.executemany("INSERT INTO log (id, name, customer, body) VALUES (?, ?, ?, ?)", events)
@@ -115,12 +125,12 @@ def raw(directory: Path, calls: int, number: int) -> Iterator[None]:
         fcntl.flock(lock, fcntl.LOCK_UN)
 
 
-def _event(call: int) -> tuple[str, str, str, bytes]:
-    turn, who = divmod(call, CUSTOMERS)
+def _event(call: int, number: int) -> tuple[str, str, str, bytes]:
+    turn, who = divmod(call, adapters.CUSTOMERS)
     event = {
         "id": str(uuid.uuid4()),
         "name": f"step {turn % 5}",
-        "customer": f"u{who}",
+        "customer": f"{number}-u{who}",
         "at": time.time_ns() // 1000,
         "properties": adapters.properties(call),
     }
@@ -147,7 +157,7 @@ def _reduce(db: sqlite3.Connection, events: list[tuple[str, str, str, bytes]]) -
 
 def work(directory: Path, subject: str, calls: int, number: int) -> None:
     """One of the processes: get ready, wait for the word, do it."""
-    steps = {"journeykit": ours, "raw": raw}[subject](directory, calls, number)
+    steps = {"journeykit": ours, "journeykit-shared": shared, "raw": raw}[subject](directory, calls, number)
     next(steps)
     print("ready", flush=True)
     sys.stdin.readline()

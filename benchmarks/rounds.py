@@ -102,7 +102,7 @@ def drain(this: Round) -> None:
 
 
 def commit(this: Round) -> None:
-    for subject in ("raw", "journeykit"):
+    for subject in ("raw", "journeykit", "journeykit-shared"):
         found = measure.scenario("commit", subject, this.sizes.commit)
         this.raw.note_all(f"commit {subject}", found)
     this.raw.ratio("commit ÷ raw", "commit journeykit: rate", "commit raw: rate")
