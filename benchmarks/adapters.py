@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -83,7 +84,13 @@ class JourneyKitClient:
     """Ours: the crash-safe spool, a SQLite store, one HTTP sink."""
 
     def __init__(
-        self, url: str, directory: Path, *, journey: bool = False, sink: bool = True, group: str = ""
+        self,
+        url: str,
+        directory: Path,
+        *,
+        journey: bool = False,
+        sink: bool = True,
+        group: str = "",
     ) -> None:
         from benchmarks.loopback import LoopbackSink
         from journeykit import Consent, Core, Journey, JourneyKit, Settings
@@ -147,19 +154,25 @@ class Otel:
     """Log records, batched, by OTLP over HTTP."""
 
     def __init__(self, url: str, directory: Path) -> None:
-        from opentelemetry._logs import LogRecord
+        from opentelemetry._logs import LogRecord, SeverityNumber
         from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
         from opentelemetry.sdk._logs import LoggerProvider
         from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 
-        self._record = LogRecord
+        self._record, self._severity = LogRecord, SeverityNumber.INFO
         self._provider = LoggerProvider()
         exporter = OTLPLogExporter(endpoint=f"{url}/v1/logs")
         self._provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
         self._logger = self._provider.get_logger("bench")
 
     def track(self, given: dict[str, Any]) -> object:
-        record = self._record(event_name=NAME, body=USER, attributes=given)
+        record = self._record(
+            timestamp=time.time_ns(),
+            severity_number=self._severity,
+            event_name=NAME,
+            body=USER,
+            attributes=given,
+        )
         return self._logger.emit(record)
 
     def flush(self) -> object:

@@ -155,9 +155,12 @@ def _reduce(db: sqlite3.Connection, events: list[tuple[str, str, str, bytes]]) -
     )
 
 
+_SUBJECTS = {"journeykit": ours, "journeykit-shared": shared, "raw": raw}
+
+
 def work(directory: Path, subject: str, calls: int, number: int) -> None:
     """One of the processes: get ready, wait for the word, do it."""
-    steps = {"journeykit": ours, "journeykit-shared": shared, "raw": raw}[subject](directory, calls, number)
+    steps = _SUBJECTS[subject](directory, calls, number)
     next(steps)
     print("ready", flush=True)
     sys.stdin.readline()

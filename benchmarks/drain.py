@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 #: Calls between two flushes; below the smallest queue of the peers (2,048).
 GROUP = 1000
 
-#: How long to wait for what has not arrived, in seconds.
-_PATIENCE = 40
+#: After how many seconds without a request what has not arrived is lost.
+_PATIENCE = 12
 
 
 def drain(client: Client, sink: Sink, calls: int) -> dict[str, float]:

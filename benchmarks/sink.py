@@ -123,12 +123,14 @@ class Sink:
         return self._get("/count")
 
     def wait_for(self, events: int, timeout: float) -> dict[str, float]:
-        """Return the count as soon as there are so many events, or nothing comes any more."""
-        deadline = time.monotonic() + timeout
+        """Return the count as soon as there are so many events, or none came for *timeout* s."""
         counted = self.count()
+        deadline = time.monotonic() + timeout
         while counted["events"] < events and time.monotonic() < deadline:
             time.sleep(0.05)
-            counted = self.count()
+            before, counted = counted, self.count()
+            if counted["requests"] > before["requests"]:
+                deadline = time.monotonic() + timeout
         return counted
 
     def _get(self, path: str) -> dict[str, float]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks import measure
 
 #: Fresh interpreters for one figure.
-TIMES = 7
+TIMES = 5
 
 _TIMED = """
 import os, sys, time
