@@ -1,104 +1,107 @@
-"""`make bench`: prints the table of figures; `ARGS=--large` adds the import of a million rows."""
+"""
+`make bench`: prints the table; `ARGS="--rounds 1 --quick"` for a fast look.
+
+`--check` ends with 1 when a row misses by more than 15 %; `--large` adds the import of a million
+rows.
+"""
 
 from __future__ import annotations
 
 import argparse
-import gzip
-import json
 import os
 import platform
-import statistics
+import sqlite3
+import sys
 import tempfile
+import time
 from pathlib import Path
 
-from benchmarks import measure, track
+from benchmarks import adapters, imports, rounds, sink, table
+from benchmarks.raw import Raw
 from benchmarks.shop_file import write_shop_file
 
 ROWS = 31_106
 LARGE_ROWS = 1_000_000
 ROUNDS = 5
 
-_MAP = ("customer=user_id", "session=session_id", "name=event", "at=timestamp")
-_DECLARATION = Path(__file__).parent.parent / "examples" / "imported_shop" / "journeykit.toml"
+#: How far away the slow collector is, in seconds.
+AWAY = 0.05
 
 
-def main() -> None:
+def main() -> int:
+    arguments = _arguments()
+    versions = {peer: adapters.version(peer) for peer in adapters.PEERS}
+    for peer, version in versions.items():
+        if version is None:
+            print(f"peer missing: {peer} ({adapters.PEERS[peer]}); its rows are not measured")
+    raw = Raw()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="journeykit-bench-") as directory:
+        peers = tuple(peer for peer, version in versions.items() if version is not None)
+        _run(arguments, raw, peers, Path(directory))
+    about = {
+        "versions": versions,
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "load": os.getloadavg(),
+        "seconds": round(time.monotonic() - started),
+        "rounds": arguments.rounds,
+        "quick": arguments.quick,
+    }
+    raw.write(arguments.raw, about)
+    _print(raw, about)
+    print(f"\nraw figures: {arguments.raw}")
+    return _verdict(raw) if arguments.check else 0
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--file", type=Path, help="a real file of this shape, instead of ours")
+    parser.add_argument("--quick", action="store_true", help="less of everything, for a look")
+    parser.add_argument("--only", nargs="+", choices=rounds.SCENARIOS, help="these scenarios")
+    parser.add_argument("--check", action="store_true", help="end with 1 if a row misses")
+    parser.add_argument("--file", type=Path, help="a real file of events to import, not ours")
     parser.add_argument("--large", action="store_true", help="also import a million rows")
     parser.add_argument("--raw", type=Path, default=Path("build/bench.json"))
-    arguments = parser.parse_args()
-    raw: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory(prefix="journeykit-bench-") as directory:
-        bench(Path(directory), arguments, raw)
-    arguments.raw.parent.mkdir(parents=True, exist_ok=True)
-    arguments.raw.write_text(json.dumps(raw, indent=2))
-    print_table(raw)
-    print(f"\nraw figures: {arguments.raw}")
+    return parser.parse_args()
 
 
-def bench(directory: Path, arguments: argparse.Namespace, raw: dict[str, list[float]]) -> None:
-    file = arguments.file
-    if file is None:
-        file = directory / "shop.csv"
+def _run(arguments: argparse.Namespace, raw: Raw, peers: tuple[str, ...], directory: Path) -> None:
+    file = arguments.file or directory / "shop.csv"
+    if arguments.file is None:
         write_shop_file(file, ROWS)
-    rows = count_rows(file)
-    for number in range(arguments.rounds):
-        print(f"round {number + 1} of {arguments.rounds}", flush=True)
-        imported = import_file(file, directory / f"round{number}")
-        floor = measure.run(["-m", "benchmarks.floor", str(file), str(directory / "floor.jsonl")])
-        note(raw, "import: CPU s", imported.cpu)
-        note(raw, "import: events per CPU s", rows / imported.cpu)
-        note(raw, "import: peak MB", imported.peak)
-        note(raw, "read and write the same rows: CPU s", floor.cpu)
-        note(raw, "import ÷ read and write", imported.cpu / floor.cpu)
-        tracked, by_hand = track.measure()
-        note(raw, "track(): CPU µs", tracked)
-        note(raw, "the same by hand: CPU µs", by_hand)
-        note(raw, "track() ÷ by hand", tracked / by_hand)
-        ours = measure.run(["-c", "import journeykit"])
-        base = measure.run(["-c", "import sqlite3, json, attrs"])
-        note(raw, "import journeykit: CPU ms", ours.cpu * 1000)
-        note(raw, "import sqlite3, json, attrs: CPU ms", base.cpu * 1000)
+    sizes = rounds.QUICK if arguments.quick else rounds.Sizes()
+    with sink.running() as near, sink.running(AWAY) as slow:
+        for number in range(arguments.rounds):
+            this = rounds.Round(raw, sizes, peers, near, slow, directory, file, number)
+            for name in arguments.only or rounds.SCENARIOS:
+                print(f"round {number + 1} of {arguments.rounds}: {name}", flush=True)
+                rounds.SCENARIOS[name](this)
     if arguments.large:
         large = directory / "large.csv"
         write_shop_file(large, LARGE_ROWS)
-        cost = import_file(large, directory / "large")
-        note(raw, "import of 1,000,000 rows: events per CPU s", LARGE_ROWS / cost.cpu)
-        note(raw, "import of 1,000,000 rows: peak MB", cost.peak)
+        imports.note_large(raw, large, directory / "large")
 
 
-def count_rows(file: Path) -> int:
-    opened = gzip.open if file.suffix == ".gz" else open
-    with opened(file, "rb") as lines:
-        return sum(1 for _ in lines) - 1
+def _print(raw: Raw, about: dict[str, object]) -> None:
+    print(f"\nPython {about['python']}, SQLite {about['sqlite']}, {about['cores']} cores, ", end="")
+    print(f"{about['machine']}, load {os.getloadavg()[0]:.1f}, {about['seconds']} s")
+    versions = about["versions"]
+    assert isinstance(versions, dict)
+    print(", ".join(f"{peer} {version or 'missing'}" for peer, version in versions.items()))
+    print()
+    for line in (*table.lines(raw), *table.details(raw)):
+        print(line)
 
 
-def import_file(file: Path, directory: Path) -> measure.Cost:
-    directory.mkdir()
-    declaration = directory / "journeykit.toml"
-    declaration.write_text(_DECLARATION.read_text())
-    columns = [word for column in _MAP for word in ("--map", column)]
-    return measure.run(
-        ["-m", "journeykit", "import", str(file), "-c", str(declaration), "--deliver", *columns]
-    )
-
-
-def note(raw: dict[str, list[float]], name: str, value: float) -> None:
-    raw.setdefault(name, []).append(value)
-
-
-def print_table(raw: dict[str, list[float]]) -> None:
-    print(f"\nPython {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}")
-    print(f"{'':<44}{'median':>12}{'least':>12}{'most':>12}")
-    for name, values in raw.items():
-        middle = statistics.median(values)
-        print(f"{name:<44}{middle:>12,.2f}{min(values):>12,.2f}{max(values):>12,.2f}")
-    noise = raw["read and write the same rows: CPU s"]
-    spread = (max(noise) - min(noise)) / statistics.median(noise)
-    print(f"noise: the plain loop varied by {spread:.0%} over the rounds")
+def _verdict(raw: Raw) -> int:
+    missed = table.missed(raw, table.LEEWAY)
+    for row in missed:
+        print(f"misses by more than {table.LEEWAY:.0%}: {row.figure}", file=sys.stderr)
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -22,7 +22,7 @@ COMPILE = (
 
 
 def main(arguments: list[str]) -> None:
-    """Compile the tool list and the development list; stop at the first that cannot be solved."""
+    """Compile the lists of tools, development and benchmarks; stop at the first that cannot be."""
     compile_to("lock.txt", (ROOT / "requirements/lock.in").read_text("utf-8"), arguments)
 
     ours = [ROOT, *(path.parent for path in sorted(ROOT.glob("plugins/[!_]*/pyproject.toml")))]
@@ -34,6 +34,11 @@ def main(arguments: list[str]) -> None:
     # What is developed here is installed from here, so it is solved with the rest but not locked.
     unlocked = [option for name in names for option in ("--no-emit-package", name)]
     compile_to("dev.txt", sources.replace("./.", ".[dev]", 1), [*unlocked, *arguments])
+
+    # What both lists hold is measured in the version that is tested.
+    peers = (ROOT / "requirements/bench.in").read_text("utf-8")
+    source = f"-e .[cli,fast,flask]\n-c requirements/dev.txt\n{peers}"
+    compile_to("bench.txt", source, ["--no-emit-package", "journeykit", *arguments])
 
 
 def compile_to(name: str, source: str, arguments: list[str]) -> None:

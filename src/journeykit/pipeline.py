@@ -242,16 +242,25 @@ class Pipeline:
         return guarded
 
     def _settled(self, *, delivered: bool) -> bool:
-        store = self._parts.store
-        if len(self._parts.tail) or self._parts.tail.orphaned():
+        if len(self._parts.tail):
             return False
-        readers = [PROJECTOR] if self._parts.folds else []
-        readers += [relay.owner for relay in self.relays] if delivered else []
         try:
-            return not any(store.read(store.cursor(reader), 1) for reader in readers)
+            if not self._all_read(delivered=delivered):
+                return False
+            # After that, for it opens the files of all living processes.
+            if self._parts.tail.orphaned():
+                return False
+            # What was orphaned a moment ago may have come to the Log meanwhile.
+            return self._all_read(delivered=delivered)
         except StoreError as error:
             self.store_error = str(error)
             return False
+
+    def _all_read(self, *, delivered: bool) -> bool:
+        store = self._parts.store
+        readers = [PROJECTOR] if self._parts.folds else []
+        readers += [relay.owner for relay in self.relays] if delivered else []
+        return not any(store.read(store.cursor(reader), 1) for reader in readers)
 
     def _committed(self) -> None:
         if self._parts.folds:

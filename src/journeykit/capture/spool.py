@@ -459,13 +459,23 @@ def _clean(path: Path, descriptor: int | None) -> None:
 
 def pack(entry: Entry) -> bytes:
     """Return *entry* as the bytes of a record."""
-    texts = [
-        None if text is None else text.encode()
-        for text in (entry.id, entry.name, entry.user_id, entry.anonymous_id, entry.session_id)
-    ]
-    lengths = [_NONE if text is None else len(text) for text in texts]
-    columns = _COLUMNS.pack(_KIND_NUMBERS[entry.kind], entry.flags, entry.occurred_at, *lengths)
-    return b"".join((columns, *(text for text in texts if text is not None), entry.body))
+    # Written out, for each event pays for this in its caller.
+    event_id, kind, name, user_id, anonymous_id, session_id, occurred_at, flags, body = entry
+    id_text, name_text = event_id.encode(), name.encode()
+    user = b"" if user_id is None else user_id.encode()
+    anonymous = b"" if anonymous_id is None else anonymous_id.encode()
+    session = b"" if session_id is None else session_id.encode()
+    columns = _COLUMNS.pack(
+        _KIND_NUMBERS[kind],
+        flags,
+        occurred_at,
+        len(id_text),
+        len(name_text),
+        _NONE if user_id is None else len(user),
+        _NONE if anonymous_id is None else len(anonymous),
+        _NONE if session_id is None else len(session),
+    )
+    return b"".join((columns, id_text, name_text, user, anonymous, session, body))
 
 
 def unpack(data: bytes) -> Entry:

@@ -43,6 +43,11 @@ _REFUSALS: Final = {
 
 _NOBODY: Final = Bound(Customer())
 
+#: What an id is made of, or its absence.
+_TEXT: Final = (str, type(None))
+
+_KIND_BYTES: Final = {kind: kind.value.encode() for kind in Kind}
+
 
 def _now() -> int:
     return time.time_ns() // 1000
@@ -161,7 +166,7 @@ class Tracker:
         channel = self._channels.get(name) or bound.channel
         body = _BODY % (
             jsonbytes.dumps(event_id),
-            kind.value.encode(),
+            _KIND_BYTES[kind],
             encoded_name,
             *self._surroundings(bound, who, is_bound=customer is None),
             to_rfc3339(occurred_at).encode(),
@@ -257,9 +262,13 @@ def _is_id(value: str) -> bool:
 
 def _with_texts(who: Customer) -> Customer:
     """Return *who* with ids that are text: shops pass the numbers of their database."""
-    ids = (who.user_id, who.anonymous_id, who.session_id)
-    if all(value is None or type(value) is str for value in ids):
+    if (
+        type(who.user_id) in _TEXT
+        and type(who.anonymous_id) in _TEXT
+        and type(who.session_id) in _TEXT
+    ):
         return who
+    ids = (who.user_id, who.anonymous_id, who.session_id)
     return Customer(*(None if value is None else str(value) for value in ids))
 
 

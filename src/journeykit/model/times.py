@@ -7,6 +7,7 @@ Outside, it is an aware `datetime`, and on the wire RFC 3339 with a `Z`.
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -39,7 +40,14 @@ def to_datetime(micros: int) -> datetime:
 
 def to_rfc3339(micros: int) -> str:
     """Return *micros* as RFC 3339 with six decimals and a `Z`."""
-    return to_datetime(micros).isoformat(timespec="microseconds")[:-6] + "Z"
+    seconds, rest = divmod(micros, 1_000_000)
+    return f"{_second(seconds)}.{rest:06d}Z"
+
+
+@functools.lru_cache(maxsize=1024)
+def _second(seconds: int) -> str:
+    """Return the part up to the second, which many events share."""
+    return (EPOCH + timedelta(seconds=seconds)).isoformat()[:-6]
 
 
 def from_rfc3339(text: str) -> int:
