@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from journeykit.capture import spool
 from journeykit.capture.spool import Spool, pack
@@ -74,11 +74,10 @@ class TailMachine(RuleBasedStateMachine):
         assert self.tail.take(limit) == taken
         self.taken.append((taken, self.released + len(taken.entries)))
 
+    @precondition(lambda self: self.taken)
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
         """Release something taken, perhaps for the second time, perhaps out of order."""
-        if not self.taken:
-            return
         taken, count = data.draw(st.sampled_from(self.taken))
         for file, place in taken.watermarks:
             if place is None:
@@ -183,7 +182,7 @@ TestSpool = SpoolMachine.TestCase
 TestMemoryTail.__doc__ = TestSpool.__doc__ = (
     "Whatever is done to a tail, it stays within its bytes and loses nothing."
 )
-TestMemoryTail.settings = TestSpool.settings = settings(max_examples=40, stateful_step_count=40)
+TestMemoryTail.settings = TestSpool.settings = settings(max_examples=300, stateful_step_count=40)
 
 
 @pytest.fixture(params=["memory", "spool"])
