@@ -69,6 +69,7 @@ class TailMachine(RuleBasedStateMachine):
         self.tail.reset_after_fork()
         self.model.clear()
         self.taken.clear()
+        self.released = 0
 
     @invariant()
     def holds_the_model(self) -> None:
