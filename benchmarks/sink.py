@@ -17,12 +17,16 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmarks.marks import markers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+#: Where `benchmarks` is imported from.
+ROOT = Path(__file__).parent.parent
 
 #: What all SDKs take for success; amplitude wants the code in the body as well.
 _ANSWER = b'{"code":200}'
@@ -145,7 +149,7 @@ class Sink:
 def running(delay: float = 0.0) -> Iterator[Sink]:
     """Run a collector while the block lasts."""
     command = [sys.executable, "-m", "benchmarks.sink", "--delay", str(delay)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             yield Sink(int(process.stdout.readline()))
