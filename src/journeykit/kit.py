@@ -52,6 +52,9 @@ _DURABLE_SECONDS: Final = 5.0
 #: At exit, how long to wait for what is under way, in seconds.
 _EXIT_SECONDS: Final = 0.8
 
+#: How long threads have at least to end what they are doing, in seconds.
+_STOP_SECONDS: Final = 0.1
+
 
 def _now() -> int:
     return time.time_ns() // 1000
@@ -320,8 +323,9 @@ class JourneyKit:
             self._closed = True
         flushed = True
         if pipeline is not None:
+            deadline = time.monotonic() + timeout
             flushed = pipeline.flush(timeout)
-            pipeline.stop(timeout)
+            pipeline.stop(max(_STOP_SECONDS, deadline - time.monotonic()))
         self._tail.close()
         self.store.close()
         atexit.unregister(self._at_exit)

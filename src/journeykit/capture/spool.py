@@ -10,6 +10,8 @@ Segments that nobody locks belong to dead processes, and any living one adopts t
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import logging
 import mmap
 import os
@@ -46,28 +48,38 @@ _RETRY_SECONDS: Final = 1.0
 
 _SEGMENT: Final = ".seg"
 _UNFINISHED: Final = ".new"
+_DAMAGED: Final = ".damaged"
 _MAGIC: Final = b"JKSPOOL"
 _HEADER: Final = struct.Struct("<7sB8x")
+#: Before each record: its length and its checksum. A length of zero ends the segment.
 _FRAME: Final = struct.Struct("<II")
-_COLUMNS: Final = struct.Struct("<BBqHHHHH")
+_CHECKSUM: Final = struct.Struct("<I")
+_COLUMNS: Final = struct.Struct("<BBqIIIII")
 _KINDS: Final = tuple(Kind)
 _KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
-_NONE: Final = 0xFFFF
+_NONE: Final = 0xFFFFFFFF
+
+#: What a file system answers that cannot allocate; then zeros are written instead.
+_CANNOT_ALLOCATE: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+
+#: Another process may take a file that is not yet locked for a dead one's; then another is made.
+_TRIES: Final = 5
 
 _log = logging.getLogger("journeykit")
 
 
 class Mark(NamedTuple):
     """
-    How far `take` has read: into which segment, to which byte, over how much.
+    How far `take` has read: into which segment, to which byte.
 
+    `released` and `freed` are the entries and bytes that the spool will have let go of by then.
     `gone` are the deleted files that its watermarks tell the store to forget.
     """
 
     segment: str
     place: int
-    entries: int
-    size: int
+    released: int
+    freed: int
     gone: tuple[str, ...]
 
 
@@ -89,30 +101,39 @@ class Segment:
         """Return whether a record of so many bytes, and the end behind it, have room."""
         return self.end + size + _FRAME.size <= len(self.map)
 
-    def append(self, data: bytes) -> None:
-        """Write one record; its frame comes last, so that half a record is none."""
+    def write(self, data: bytes) -> None:
+        """Write one record at `end`, which stays: its checksum comes last, and makes it valid."""
         place, start = self.end, self.end + _FRAME.size
+        _FRAME.pack_into(self.map, place, len(data), 0)
         self.map[start : start + len(data)] = data
-        _FRAME.pack_into(self.map, place, len(data), zlib.crc32(data))
-        self.end = start + len(data)
+        _CHECKSUM.pack_into(self.map, start - _CHECKSUM.size, zlib.crc32(data))
 
-    def records(self, place: int, end: int) -> Iterator[tuple[int, Entry]]:
+    def records(self, place: int, end: int | None = None) -> Iterator[tuple[int, Entry]]:
         """
-        Yield each entry from *place* on, with the place behind it.
+        Yield each entry from *place* to *end*, with the place behind it.
+
+        Without *end*, to the last one that was written whole.
 
         Raises:
             Damaged: The bytes are not what was written.
         """
-        while place + _FRAME.size <= end:
-            length, checksum = _FRAME.unpack_from(self.map, place)
-            if length == 0:
-                return
+        while place != end:
             start = place + _FRAME.size
+            if start > len(self.map):
+                raise Damaged(place)
+            length, checksum = _FRAME.unpack_from(self.map, place)
             data = self.map[start : start + length]
-            if len(data) < length or zlib.crc32(data) != checksum:
+            if not data or len(data) < length or zlib.crc32(data) != checksum:
+                # Its process died while it wrote this one, or before.
+                if checksum == 0 and self.blank(start + length):
+                    return
                 raise Damaged(place)
             place = start + length
             yield place, unpack(data)
+
+    def blank(self, place: int) -> bool:
+        """Return whether nothing was ever written from *place* on."""
+        return not self.map[place:].strip(b"\0")
 
     def let_go(self) -> None:
         """Unmap and unlock; the file stays."""
@@ -135,34 +156,38 @@ class Damaged(Exception):
 
 
 class OrphanSegment:
-    """A dead process's segment, locked by this one."""
+    """A dead process's segment, locked by this one; `damaged` is the first byte that is wrong."""
 
-    def __init__(self, segment: Segment) -> None:
+    def __init__(self, segment: Segment, damaged: int | None = None) -> None:
         self.segment = segment
         self.name = segment.name
+        self.damaged = damaged
+        #: Its entries are in the Log, but its file could not be deleted.
+        self.stuck = False
 
-    def groups(self, place: int | None, limit: int) -> Iterator[tuple[list[Entry], int]]:
-        """
-        Yield its entries behind *place* in groups, each with the place behind it.
-
-        What is damaged ends it; then a copy stays beside the others, as `.damaged`.
-        """
-        group: list[Entry] = []
-        start = behind = place or _HEADER.size
+    def take(self, place: int | None, limit: int) -> tuple[list[Entry], int]:
+        """Return up to *limit* of its entries behind *place*, with the place behind them."""
+        entries: list[Entry] = []
+        behind = start = place or _HEADER.size
         try:
-            for behind, entry in self.segment.records(start, len(self.segment.map)):
-                group.append(entry)
-                if len(group) == limit:
-                    yield group, behind
-                    group = []
+            for end, entry in itertools.islice(self.segment.records(start), limit):
+                entries.append(entry)
+                behind = end
         except Damaged as damaged:
-            aside = self.segment.path.with_suffix(".damaged")
-            aside.write_bytes(self.segment.map)
+            self.damaged = damaged.place if self.damaged is None else self.damaged
+        return entries, behind
+
+    def settle(self) -> None:
+        """Delete the file, or keep it beside the others as `.damaged`, for a person to look at."""
+        path = self.segment.path
+        if self.damaged is None:
+            path.unlink(missing_ok=True)
+        else:
+            aside = path.rename(path.with_suffix(_DAMAGED))
             _log.error(
-                "journeykit.segment_damaged", extra={"file": str(aside), "byte": damaged.place}
+                "journeykit.segment_damaged", extra={"file": str(aside), "byte": self.damaged}
             )
-        if group:
-            yield group, behind
+        self.segment.let_go()
 
 
 class Spool:
@@ -185,13 +210,20 @@ class Spool:
         self._begin()
 
     def _begin(self) -> None:
+        # Held by every append: files are opened and deleted outside, except to make room.
         self._lock = threading.Lock()
+        # Held while looking after the files of others.
+        self._adopting = threading.Lock()
+        self._not_before = 0.0
+        self._closed = False
+        self._forget()
+
+    def _forget(self) -> None:
         self._segments: list[Segment] = []
         self._next: Segment | None = None
         self._adopted: dict[str, OrphanSegment] = {}
         self._gone: list[str] = []
-        self._not_before = 0.0
-        self._bytes = 0
+        self._bytes = self._freed = 0
         self.appended = self.released = 0
 
     def append(self, entry: Entry) -> str | None:
@@ -199,51 +231,61 @@ class Spool:
         data = pack(entry)
         size = len(data) + _FRAME.size
         with self._lock:
-            if self._bytes + size > self._limit:
+            if self._bytes - self._freed + size > self._limit:
                 return "full"
-            if not self._segments or not self._segments[-1].fits(size):
-                segment, self._next = self._next or self._create(), None
-                if segment is None:
-                    return "disk_full"
-                self._segments.append(segment)
-            self._segments[-1].append(data)
+            segment = self._segments[-1] if self._segments else None
+            if segment is None or not segment.fits(size):
+                segment = self._turn(size)
+            if segment is None:
+                return "disk_full"
+            segment.write(data)
+            # No call between these: what a signal handler raises comes before all, or behind all.
+            segment.end += size
             self._bytes += size
             self.appended += 1
         return None
+
+    def _turn(self, size: int) -> Segment | None:
+        """Begin the next segment, one with room for *size* bytes."""
+        if self._next is not None and self._next.fits(size):
+            self._segments.append(self._next)
+            self._next = None
+            return self._segments[-1]
+        segment = self._create(size)
+        if segment is not None:
+            self._segments.append(segment)
+        return segment
 
     def take(self, limit: int) -> Taken:
         """Return up to *limit* of the oldest entries, which stay."""
         with self._lock:
             spans = [(segment, segment.read, segment.end) for segment in self._segments]
-            gone = tuple(self._gone)
+            released, freed, gone = self.released, self._freed, tuple(self._gone)
         watermarks: list[Watermark] = [(name, None) for name in gone]
         entries: list[Entry] = []
-        size = 0
         mark = None
         for segment, start, end in spans:
-            place = start
-            for behind, entry in segment.records(start, end):
-                entries.append(entry)
-                place = behind
-                if len(entries) == limit:
-                    break
-            size += place - start
-            mark = Mark(segment.name, place, len(entries), size, gone)
+            wanted = limit - len(entries)
+            records = list(itertools.islice(segment.records(start, end), wanted))
+            if not records:
+                continue
+            entries += [entry for _, entry in records]
+            place = records[-1][0]
+            freed += place - start
+            mark = Mark(segment.name, place, released + len(entries), freed, gone)
             watermarks.append((segment.name, place))
-            if len(entries) == limit:
-                break
         return Taken(entries, mark, tuple(watermarks))
 
     def release(self, mark: Mark | None) -> None:
         """Let go of everything up to *mark*, and of files that are read to their end."""
         with self._lock:
             names = [segment.name for segment in self._segments]
-            last = names.index(mark.segment) if mark and mark.segment in names else None
-            if mark is None or last is None or mark.place <= self._segments[last].read:
+            # A mark of before: of another process, or released by another thread meanwhile.
+            if mark is None or mark.segment not in names or mark.released <= self.released:
                 return
+            last = names.index(mark.segment)
             self._segments[last].read = mark.place
-            self.released += mark.entries
-            self._bytes -= mark.size
+            self.released, self._freed = mark.released, mark.freed
             done, self._segments = self._segments[:last], self._segments[last:]
             self._gone = [name for name in self._gone if name not in mark.gone]
             self._gone += [segment.name for segment in done]
@@ -258,9 +300,10 @@ class Spool:
         segment = self._create() if wanted else None
         if segment is not None:
             with self._lock:
-                self._next, spare = (self._next or segment), self._next
-            if spare is not None:
-                segment.remove()
+                if self._next is None and not self._closed:
+                    self._next = segment
+                    return
+            segment.remove()
 
     def orphaned(self) -> bool:
         """Return whether a dead process has left something behind."""
@@ -268,30 +311,46 @@ class Spool:
 
     def orphans(self) -> Sequence[OrphanSegment]:
         """Return the segments of dead processes, which stay locked until they are settled."""
+        with self._adopting:
+            if not self._closed:
+                self._look()
+            found = [self._adopted[name] for name in sorted(self._adopted)]
+        return [orphan for orphan in found if not orphan.stuck]
+
+    def _look(self) -> None:
         try:
             paths = list(self._directory.iterdir())
-        except FileNotFoundError:
-            return ()
+        except OSError:
+            return
         with self._lock:
             own = {segment.name for segment in self._own()}
-            for path in paths:
-                if path.name not in own and path.name not in self._adopted:
-                    orphan = _adopt(path)
-                    if orphan is not None:
-                        self._adopted[path.name] = orphan
-            return [self._adopted[name] for name in sorted(self._adopted)]
+        for path in paths:
+            # This process's own are locked too: skipping them only saves the attempt.
+            if path.name not in own and path.name not in self._adopted:
+                orphan = _adopt(path)
+                if orphan is not None:
+                    self._adopted[path.name] = orphan
 
-    def settle(self, orphan: Orphan) -> None:
-        """Delete *orphan*, all of which is in the Log."""
-        with self._lock:
-            known = self._adopted.pop(orphan.name, None)
-            if known is not None:
-                known.segment.remove()
-                self._gone.append(known.name)
+    def settle(self, orphan: Orphan) -> bool:
+        """Delete *orphan*, all of which is in the Log; returns whether it is gone."""
+        with self._adopting:
+            known = self._adopted.get(orphan.name)
+            if known is None:
+                return False
+            try:
+                known.settle()
+            except OSError as error:
+                # Stays locked, so that nobody tries again until this process ends.
+                known.stuck = True
+                _log.error("journeykit.segment_stays", extra={"error": type(error).__name__})
+                return False
+            del self._adopted[orphan.name]
+            return True
 
     def close(self) -> None:
         """Unlock what waits, for another process to adopt; delete what is read to its end."""
-        with self._lock:
+        with self._adopting, self._lock:
+            self._closed = True
             for segment in self._own():
                 if segment.read == segment.end:
                     segment.remove()
@@ -299,11 +358,12 @@ class Spool:
                     segment.let_go()
             for orphan in self._adopted.values():
                 orphan.segment.let_go()
-        self._begin()
+            self._forget()
 
     def reset_after_fork(self) -> None:
         """Unmap the parent's segments, which the parent goes on using."""
         inherited = [*self._own(), *(orphan.segment for orphan in self._adopted.values())]
+        # Another thread of the parent may have held its locks.
         self._begin()
         for segment in inherited:
             # Closing this process's copies of the descriptors leaves the parent its locks.
@@ -316,26 +376,38 @@ class Spool:
     def _own(self) -> list[Segment]:
         return [*self._segments, *([self._next] if self._next is not None else [])]
 
-    def _create(self) -> Segment | None:
+    def _create(self, size: int = 0) -> Segment | None:
+        """Return a new segment, with room for *size* bytes; None if the disk refuses."""
         if time.monotonic() < self._not_before:
             return None
-        path = self._directory / f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(4)}.new"
-        descriptor = None
-        try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            # Locked before it has the name of a segment: none is ever seen without its owner.
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            _allocate(descriptor, SEGMENT_BYTES)
-            segment = Segment(path.with_suffix(_SEGMENT), descriptor)
-            _HEADER.pack_into(segment.map, 0, _MAGIC, FORM)
-            path.rename(segment.path)
-        except OSError as error:
-            self._not_before = time.monotonic() + _RETRY_SECONDS
-            _clean(path, descriptor)
-            _log.error("journeykit.spool_refused", extra={"error": type(error).__name__})
-            return None
-        return segment
+        size = max(SEGMENT_BYTES, _HEADER.size + size + _FRAME.size)
+        for _ in range(_TRIES):
+            try:
+                return _new_segment(self._directory, size)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                _log.error("journeykit.spool_refused", extra={"error": type(error).__name__})
+                break
+        self._not_before = time.monotonic() + _RETRY_SECONDS
+        return None
+
+
+def _new_segment(directory: Path, size: int) -> Segment:
+    path = directory / f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(4)}{_UNFINISHED}"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        # Locked before it has the name of a segment: none is ever seen without its owner.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _allocate(descriptor, size)
+        segment = Segment(path.with_suffix(_SEGMENT), descriptor)
+        _HEADER.pack_into(segment.map, 0, _MAGIC, FORM)
+        path.rename(segment.path)
+    except OSError:
+        _clean(path, descriptor)
+        raise
+    return segment
 
 
 def _adopt(path: Path) -> OrphanSegment | None:
@@ -346,12 +418,18 @@ def _adopt(path: Path) -> OrphanSegment | None:
     if path.suffix == _UNFINISHED or os.fstat(descriptor).st_size < _HEADER.size:
         _clean(path, descriptor)
         return None
-    segment = Segment(path, descriptor)
+    try:
+        segment = Segment(path, descriptor)
+    except OSError:
+        os.close(descriptor)
+        return None
     magic, form = _HEADER.unpack_from(segment.map)
-    if magic != _MAGIC or form > FORM:
+    if magic == _MAGIC and form > FORM:
         segment.let_go()
         return None
-    return OrphanSegment(segment)
+    # A checksum guards each record, so those of a damaged header can be read as well.
+    wrong = (magic, form) != (_MAGIC, FORM) and not segment.blank(0)
+    return OrphanSegment(segment, damaged=0 if wrong else None)
 
 
 def _lock(path: Path) -> int | None:
@@ -416,11 +494,18 @@ def unpack(data: bytes) -> Entry:
 
 def _allocate(descriptor: int, size: int) -> None:
     """Give the file real blocks: a hole that cannot be filled would kill the process later."""
-    if hasattr(os, "posix_fallocate"):
+    try:
         os.posix_fallocate(descriptor, 0, size)
-        return
+    except AttributeError:
+        _fill(descriptor, size)
+    except OSError as error:
+        if error.errno not in _CANNOT_ALLOCATE:
+            raise
+        _fill(descriptor, size)
+
+
+def _fill(descriptor: int, size: int) -> None:
     block = bytes(2**16)
-    for _ in range(0, size, len(block)):
-        view = memoryview(block)
-        while view:
-            view = view[os.write(descriptor, view) :]
+    left = size
+    while left:
+        left -= os.write(descriptor, block[: min(left, len(block))])

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from journeykit.model.event import Entry
 
@@ -42,8 +42,8 @@ class Orphan(Protocol):
 
     name: str
 
-    def groups(self, place: int | None, limit: int) -> Iterator[tuple[list[Entry], int]]:
-        """Yield its entries behind *place* in groups, each with the place behind it."""
+    def take(self, place: int | None, limit: int) -> tuple[Sequence[Entry], int]:
+        """Return up to *limit* of its entries behind *place*, with the place behind them."""
 
 
 class Tail(Protocol):
@@ -75,8 +75,8 @@ class Tail(Protocol):
     def orphans(self) -> Sequence[Orphan]:
         """Return what dead processes have left behind, now held by this one."""
 
-    def settle(self, orphan: Orphan) -> None:
-        """Delete *orphan*, all of which is in the Log."""
+    def settle(self, orphan: Orphan) -> bool:
+        """Delete *orphan*, all of which is in the Log; returns whether it is gone."""
 
     def close(self) -> None:
         """Leave what waits to another process, where that is possible."""
@@ -137,8 +137,9 @@ class MemoryTail:
         """Return nothing: memory goes with its process."""
         return ()
 
-    def settle(self, orphan: Orphan) -> None:
+    def settle(self, orphan: Orphan) -> bool:
         """Do nothing: there are no orphans."""
+        return False
 
     def close(self) -> None:
         """Do nothing: nobody else could have it."""

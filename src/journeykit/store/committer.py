@@ -81,12 +81,14 @@ class Committer:
         """Commit one group; returns the seconds until there may be another, None for unknown."""
         self._tail.tend()
         if self.hurry or time.monotonic() >= self._next_look:
-            self._adopt()
+            # An orphan that fails must not keep this process's own events waiting.
             self._next_look = time.monotonic() + LOOK_SECONDS
+            if self._adopt():
+                self._next_look = 0.0
         waiting = len(self._tail)
         if not waiting:
             self._gathering = None
-            return self._replay()
+            return self._replay() if self._next_look else 0.0
         if waiting < GROUP_EVENTS and not self.hurry:
             started = self._gathering = self._gathering or time.monotonic()
             left = started + GROUP_SECONDS - time.monotonic()
@@ -108,14 +110,21 @@ class Committer:
         self.withheld += sum(commit.counts.values())
         self._announce(commit.parked)
 
-    def _adopt(self) -> None:
-        """Commit what dead processes have left behind."""
-        for orphan in self._tail.orphans():
-            place = self._store.watermark(orphan.name)
-            for entries, behind in orphan.groups(place, GROUP_EVENTS):
-                self._commit(Taken(entries, None, ((orphan.name, behind),)))
-            with self.right():
-                self._tail.settle(orphan)
+    def _adopt(self) -> bool:
+        """Commit one group that a dead process has left behind; returns if there may be more."""
+        orphan = next(iter(self._tail.orphans()), None)
+        if orphan is None:
+            return False
+        # Asked again for each group: an abandoned thread may have committed some of it.
+        place = self._store.watermark(orphan.name)
+        entries, behind = orphan.take(place, GROUP_EVENTS)
+        if entries:
+            self._commit(Taken(entries, None, ((orphan.name, behind),)))
+            return True
+        with self.right():
+            if self._tail.settle(orphan) and place is not None:
+                self._store.commit(Commit(watermarks=((orphan.name, None),)), self._now())
+        return True
 
     def _replay(self) -> float | None:
         parked = [

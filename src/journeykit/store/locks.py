@@ -35,6 +35,7 @@ class LockDirectory:
         self._path = path
         self._threads = threading.Lock()
         self._descriptors: dict[str, int] = {}
+        self._leases: list[FileLease] = []
 
     def open(self) -> None:
         """Create the directory."""
@@ -59,11 +60,17 @@ class LockDirectory:
         except BlockingIOError:
             os.close(descriptor)
             return None
-        return FileLease(descriptor)
+        lease = FileLease(descriptor)
+        self._leases = [*(known for known in self._leases if known.held), lease]
+        return lease
 
     def reset_after_fork(self) -> None:
         """Close the parent's descriptors here; the parent goes on holding its locks."""
         self._threads = threading.Lock()
+        # A copy of the descriptor would keep the lock when the parent is dead.
+        for lease in self._leases:
+            lease.release()
+        self._leases = []
         self.close()
 
     def close(self) -> None:
@@ -87,7 +94,11 @@ class FileLease:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
-        self._process = os.getpid()
+
+    @property
+    def held(self) -> bool:
+        """Whether it was not released."""
+        return self._descriptor is not None
 
     def release(self) -> None:
         """Let another process lead; a second time does nothing."""

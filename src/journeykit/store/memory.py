@@ -39,7 +39,7 @@ class MemoryStore:
         self._cursors: dict[str, Position] = {}
         self._parked: dict[int, Parked] = {}
         self._parked_count = 0
-        self._watermarks: dict[str, int | None] = {}
+        self._watermarks: dict[str, int] = {}
         self._counters: Counter[str] = Counter()
         self._leaders: set[str] = set()
 
@@ -68,7 +68,10 @@ class MemoryStore:
             for number in commit.unparked:
                 self._parked.pop(number, None)
             for file, place in commit.watermarks:
-                self._watermarks[file] = place
+                if place is None:
+                    self._watermarks.pop(file, None)
+                else:
+                    self._watermarks[file] = max(place, self._watermarks.get(file, 0))
         return Committed(len(added), len(commit.entries) - len(added))
 
     def read(self, after: Position, limit: int) -> list[Stored]:

@@ -64,7 +64,7 @@ class Commit:
 
         unparked: Numbers of parked events that this commit settles.
 
-        watermarks: How far files of events were read for it.
+        watermarks: How far files of events were read for it; one never moves back.
     """
 
     entries: Sequence[Entry] = ()

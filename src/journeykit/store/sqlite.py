@@ -490,7 +490,7 @@ def _park(db: sqlite3.Connection, parkings: Sequence[Parking], now: int) -> None
 def _mark(db: sqlite3.Connection, watermarks: Sequence[Watermark]) -> None:
     db.executemany(
         "INSERT INTO watermark (file, place) VALUES (?, ?) "
-        "ON CONFLICT (file) DO UPDATE SET place = excluded.place",
+        "ON CONFLICT (file) DO UPDATE SET place = max(place, excluded.place)",
         [mark for mark in watermarks if mark[1] is not None],
     )
     gone = [(file,) for file, place in watermarks if place is None]
