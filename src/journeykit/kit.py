@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import hashlib
 import logging
 import os
 import socket
-import threading
 import time
 import weakref
 from collections import Counter
@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
 
+from journeykit import native
 from journeykit.capture import Bound, MemoryTail, Spool, Tail, Tracker
 from journeykit.capture import bind_customer as _bind_customer
 from journeykit.capture.context import current
 from journeykit.config import loader
 from journeykit.config.settings import ConsentMode, Settings
 from journeykit.delivery import builtin
+from journeykit.delivery.relay import NO_STATUS
 from journeykit.exceptions import ConfigError, EventRejected
 from journeykit.insight import CustomerStage, Report, customers, report
 from journeykit.journeys import FOLD_VERSION, Declared, declare, folds, plans
@@ -132,9 +134,10 @@ class JourneyKit:
             sinks=built,
             plugin_timeout=core.plugin_timeout.total_seconds(),
             now=now,
+            options={name: declared.options for name, declared in settings.sinks.items()},
         )
         self._pipeline: Pipeline | None = None
-        self._starting = threading.Lock()
+        self._starting = native.lock()
         self._closed = False
         self._at_exit = functools.partial(self.close, _EXIT_SECONDS)
         _after_fork(self)
@@ -338,11 +341,14 @@ class JourneyKit:
         self.close()
 
     def _reset_after_fork(self) -> None:
-        self._starting = threading.Lock()
+        self._starting = native.lock()
         self._pipeline = None
         self._tail.reset_after_fork()
-        self._tracker.reseed()
+        self._tracker.reset_after_fork()
         self.store.reset_after_fork()
+        for sink in self._parts.sinks:
+            with contextlib.suppress(Exception):
+                getattr(sink, "reset_after_fork", _nothing)()
 
     # What it adds up to
 
@@ -428,7 +434,7 @@ class JourneyKit:
     def status(self) -> dict[str, Any]:
         """Return what a person who runs the shop wants to know, as JSON values."""
         pipeline = self._pipeline
-        relays = {relay.sink.name: relay for relay in pipeline.relays} if pipeline else {}
+        sinks = pipeline.sink_status() if pipeline else {}
         parked = Counter(item.owner for item in self.store.parked(limit=100_000))
         return {
             "store": self.store.name,
@@ -443,8 +449,7 @@ class JourneyKit:
             "sinks": [
                 {
                     "name": sink.name,
-                    "failures": relays[sink.name].failures if sink.name in relays else 0,
-                    "last_error": relays[sink.name].last_error if sink.name in relays else None,
+                    **sinks.get(sink.name, NO_STATUS),
                     "behind": bool(self.store.read(self.store.cursor(f"sink:{sink.name}"), 1)),
                 }
                 for sink in self._parts.sinks
@@ -475,6 +480,10 @@ class JourneyKit:
         count = self.store.replay(owner)
         self.start().look()
         return count
+
+
+def _nothing() -> None:
+    pass
 
 
 def _customer_of(bound: Bound | None) -> Customer:
