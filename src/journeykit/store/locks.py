@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from journeykit import native
 from journeykit.exceptions import StoreError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class LockDirectory:
             msg = f"{path}: this platform has no flock, which keeps two processes apart; use memory://"
             raise StoreError(msg)
         self._path = path
-        self._threads = threading.Lock()
+        self._threads = native.lock()
         self._descriptors: dict[str, int] = {}
         self._leases: list[FileLease] = []
 
@@ -66,7 +66,7 @@ class LockDirectory:
 
     def reset_after_fork(self) -> None:
         """Close the parent's descriptors here; the parent goes on holding its locks."""
-        self._threads = threading.Lock()
+        self._threads = native.lock()
         # A copy of the descriptor would keep the lock when the parent is dead.
         for lease in self._leases:
             lease.release()

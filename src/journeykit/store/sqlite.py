@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from journeykit import native
 from journeykit.exceptions import StoreBusy, StoreError, Superseded
 from journeykit.model.event import Entry, Kind, Stored
 from journeykit.store.locks import LockDirectory
@@ -137,8 +137,8 @@ class SQLiteStore:
         self._locks = LockDirectory(self._path.with_name(f"{self._path.name}-locks"))
         self._connections: list[_Connection] = []
         self._inherited: list[object] = []
-        self._local = threading.local()
-        self._opening = threading.Lock()
+        self._local = native.local()
+        self._opening = native.lock()
         self._ready = False
 
     @property
@@ -172,7 +172,7 @@ class SQLiteStore:
             for connection in self._connections:
                 connection.close()
             self._connections.clear()
-            self._local = threading.local()
+            self._local = native.local()
             self._locks.close()
 
     def reset_after_fork(self) -> None:
@@ -180,8 +180,8 @@ class SQLiteStore:
         # Closing an inherited connection would clean up files that the parent still uses.
         self._inherited.append(self._connections)
         self._connections = []
-        self._local = threading.local()
-        self._opening = threading.Lock()
+        self._local = native.local()
+        self._opening = native.lock()
         self._locks.reset_after_fork()
         self._ready = False
 
@@ -428,7 +428,7 @@ class _Connection:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._lock = threading.Lock()
+        self._lock = native.lock()
         self._uses = 0
         self._closing = False
 
