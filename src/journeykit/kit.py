@@ -343,12 +343,11 @@ class JourneyKit:
     def _reset_after_fork(self) -> None:
         self._starting = native.lock()
         self._pipeline = None
-        self._tail.reset_after_fork()
-        self._tracker.reset_after_fork()
-        self.store.reset_after_fork()
-        for sink in self._parts.sinks:
+        parts = (self._tail, self._tracker, self.store, *self._parts.sinks)
+        for part in parts:
+            # What one of them cannot let go of must not leave the others with locked locks.
             with contextlib.suppress(Exception):
-                getattr(sink, "reset_after_fork", _nothing)()
+                getattr(part, "reset_after_fork", _nothing)()
 
     # What it adds up to
 

@@ -9,16 +9,21 @@ Where nobody has replaced anything, these are the standard library's; gevent is 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 #: How often `join` looks at a thread beside gevent's loop, which goes on meanwhile, in seconds.
 _LOOK = 0.005
+
+#: How long a fork waits at most for threads that are in the middle of something, in seconds.
+_FORK_SECONDS = 1.0
 
 
 def _original(module: str, name: str) -> Any:
@@ -54,6 +59,77 @@ def ident() -> int:
     """Return the number of this thread."""
     number: int = _original("_thread", "get_ident")()
     return number
+
+
+class _Gate:
+    """
+    Keeps a fork waiting while a thread is where its child could not go on from.
+
+    A child inherits locks as they are: one that belongs to a C library, SQLite's say, nobody could
+    ever free there; and a file that was opened and is not noted yet, nobody could close.
+    """
+
+    def __init__(self) -> None:
+        self._registered = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._epoch = object()
+        self._turn = lock()
+        self._counting = lock()
+        self._inside = 0
+        self._mine = local()
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        """Go in, having waited for a fork that is under way, and out."""
+        epoch, depth = self._epoch, self._depth()
+        # Who is in already may not wait for a fork that waits for them.
+        with contextlib.nullcontext() if depth[0] else self._turn, self._counting:
+            self._register()
+            self._inside += 1
+            depth[0] += 1
+        try:
+            yield
+        finally:
+            # A child that was forked in there has begun anew.
+            if epoch is self._epoch:
+                with self._counting:
+                    self._inside -= 1
+                    depth[0] -= 1
+
+    def _depth(self) -> list[int]:
+        """Return how often this thread is in, as something to change."""
+        if not hasattr(self._mine, "depth"):
+            self._mine.depth = [0]
+        depth: list[int] = self._mine.depth
+        return depth
+
+    def _register(self) -> None:
+        if not self._registered:
+            self._registered = True
+            os.register_at_fork(
+                before=self._close, after_in_parent=self._open, after_in_child=self._reset
+            )
+
+    def _close(self) -> None:
+        deadline = time.monotonic() + _FORK_SECONDS
+        self._held = self._turn.acquire(timeout=_FORK_SECONDS)
+        sleep = _original("time", "sleep")
+        while self._inside > self._depth()[0] and time.monotonic() < deadline:
+            sleep(0.0005)
+
+    def _open(self) -> None:
+        if self._held:
+            self._turn.release()
+
+
+_gate = _Gate()
+
+
+def unforked() -> AbstractContextManager[None]:
+    """Let other threads fork before or after what is done here, not meanwhile."""
+    return _gate.inside()
 
 
 class Signal:

@@ -167,7 +167,7 @@ class SQLiteStore:
 
     def close(self) -> None:
         """Close this process's connections."""
-        with self._opening:
+        with self._opening, native.unforked():
             self._ready = False
             for connection in self._connections:
                 connection.close()
@@ -298,7 +298,7 @@ class SQLiteStore:
     def lead(self, role: str) -> Lease | None:
         """Return the leadership of *role*, or None while another process has it."""
         self.open()
-        with self._translate():
+        with self._translate(), native.unforked():
             return self._locks.lease(f"lead-{role}")
 
     # Parked events and counters
@@ -345,7 +345,7 @@ class SQLiteStore:
     @contextlib.contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:
         self.open()
-        with self._translate(), self._connection().used() as db:
+        with self._translate(), native.unforked(), self._connection().used() as db:
             yield db
 
     @contextlib.contextmanager
@@ -354,6 +354,7 @@ class SQLiteStore:
         with (
             self._translate(),
             self._locks.hold("commit"),
+            native.unforked(),
             self._connection().used() as db,
         ):
             db.execute("BEGIN IMMEDIATE")
@@ -380,7 +381,7 @@ class SQLiteStore:
         return connection
 
     def _create(self) -> None:
-        with self._connection().used() as db:
+        with native.unforked(), self._connection().used() as db:
             version = self._check(db)
             db.execute("PRAGMA journal_mode = WAL")
             if version == 0:
