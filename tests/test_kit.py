@@ -184,8 +184,12 @@ def test_from_toml_to_figures(tmp_path: Path, store: str) -> None:
     assert (status["waiting"], status["behind"], status["store_error"]) == (0, False, None)
     assert status["sinks"][0] == {
         "name": "archive",
+        "breaker": "closed",
         "failures": 0,
         "last_error": None,
+        "next_try": None,
+        "calling_for": None,
+        "held_back": 0,
         "behind": False,
     }
     assert (tmp_path / "var/journeykit.db").exists() == store.startswith("sqlite")
@@ -397,7 +401,7 @@ def test_flush_tells_when_it_did_not_finish(make_kit: MakeKit, wait_until: WaitU
 
     assert not kit.flush(0.2)
     (told,) = kit.status()["sinks"]
-    assert (told["last_error"], told["behind"]) == ("down", True)
+    assert (told["breaker"], told["last_error"], told["behind"]) == ("open", "down", True)
     sink.fail = False
     wait_until(lambda: "stage.entered" in sink.names)
     assert kit.flush()

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
+import attrs
 import pytest
 
 from journeykit import Event, Journey, JourneyKit, Settings, hookimpl
-from journeykit.delivery import Batch
+from journeykit.config.settings import DeclaredSink
+from journeykit.delivery import Batch, Rejection
 from journeykit.exceptions import StoreBusy
+from journeykit.model.extension import SinkOptions, SinkType
 from journeykit.pipeline import Led
 from journeykit.store.memory import MemoryStore
 
@@ -18,6 +21,11 @@ MakeSettings = Callable[..., Settings]
 WaitUntil = Callable[..., None]
 
 SHOP = Journey(key="shop", version=1, extends="ecommerce")
+
+
+@attrs.frozen
+class Nothing:
+    """No settings."""
 
 
 class Quiet:
@@ -136,17 +144,93 @@ def test_hanging_sink_holds_up_nobody_but_itself(make_kit: MakeKit, wait_until: 
         def deliver(self, batch: Batch) -> None:
             release.wait(30)
 
-    other = Quiet("other")
-    kit = make_kit(sinks=[Hangs("hangs"), other])
+    store, hangs, other = MemoryStore(), Hangs("hangs"), Quiet("other")
+    kit = make_kit(sinks=[hangs, other], store=store)
     try:
         kit.track("Page Viewed", customer="ada")
         wait_until(lambda: "stage.entered" in other.taken)
         assert kit.report().journeys[0].instances == 1
+        wait_until(lambda: (kit.status()["sinks"][0]["calling_for"] or 0) > 0.01)
+        assert kit.status()["sinks"][1]["calling_for"] is None
         started = time.monotonic()
         assert not kit.close(0.2)
         assert time.monotonic() - started < 5
+        assert (hangs.closed, other.closed) == (False, True)
     finally:
         release.set()
+    # It comes back when the kit is closed: it lets go of its connections, and changes nothing.
+    wait_until(lambda: hangs.closed)
+    assert store.cursor("sink:hangs") is None
+
+
+def test_sink_that_hangs_while_closing_holds_up_nobody(make_kit: MakeKit) -> None:
+    """The end does not wait for a sink that cannot end."""
+    release = threading.Event()
+
+    class Hangs(Quiet):
+        def close(self) -> None:
+            release.wait(30)
+
+    kit = make_kit(sinks=[Hangs("hangs")])
+    kit.track("Page Viewed", customer="ada")
+    assert kit.flush()
+    started = time.monotonic()
+    assert kit.close(0.2)
+    assert time.monotonic() - started < 5
+    release.set()
+
+
+def test_a_sink_is_used_and_closed_in_one_thread(make_kit: MakeKit) -> None:
+    """Whatever a sink keeps open it can keep in a thread's own variables."""
+    threads = []
+
+    class Sink(Quiet):
+        def deliver(self, batch: Batch) -> None:
+            threads.append(threading.get_ident())
+
+        def close(self) -> None:
+            threads.append(threading.get_ident())
+
+    kit = make_kit(sinks=[Sink("one")])
+    kit.track("Page Viewed", customer="ada")
+    assert kit.close()
+    assert len(threads) >= 2
+    assert len(set(threads)) == 1
+    assert threads[0] != threading.get_ident()
+
+
+def test_who_does_not_deliver_knows_no_state(make_kit: MakeKit, wait_until: WaitUntil) -> None:
+    """Of two kits on one store the one that delivers tells how the sink is doing."""
+    store = MemoryStore()
+    one, two = (make_kit(store=store, sinks=[Quiet("archive")]) for _ in range(2))
+    assert one.status()["sinks"][0]["breaker"] is None
+    for kit in (one, two):
+        kit.track("Page Viewed", customer="ada")
+        assert kit.flush()
+
+    states = [kit.status()["sinks"][0]["breaker"] for kit in (one, two)]
+    assert states == ["closed", None]
+    one.close()
+    wait_until(lambda: two.status()["sinks"][0]["breaker"] == "closed")
+
+
+def test_declared_ordering_reaches_the_relay(make_settings: MakeSettings) -> None:
+    """`[sinks.NAME] ordering = "strict"` parks a customer's events behind one that was refused."""
+
+    class Picky(Quiet):
+        def deliver(self, batch: Batch) -> Any:
+            return [Rejection(event.id, "bad") for event in batch if event.name == "Cart Viewed"]
+
+    kind = SinkType("picky", Nothing, lambda name, _: Picky(name))
+    sinks = {
+        "strict": DeclaredSink(kind, Nothing(), SinkOptions(ordering="strict")),
+        "gaps": DeclaredSink(kind, Nothing()),
+    }
+    with JourneyKit(make_settings(sinks=sinks)) as kit:
+        kit.track("Cart Viewed", customer="ada")
+        kit.track("Page Viewed", customer="ada")
+        assert kit.flush()
+        assert kit.status()["parked"] == {"sink:strict": 2, "sink:gaps": 1}
 
 
 def test_trip_tells_from_where_on_a_plugin_is_not_asked(

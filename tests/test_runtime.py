@@ -246,6 +246,41 @@ def test_a_worker_does_not_wait_for_itself(team: Team) -> None:
     assert done.wait(5)
 
 
+def test_the_end_is_told_in_the_thread() -> None:
+    """When a worker has ended, whoever gave the step is told, in the thread that ran it."""
+    told: list[int] = []
+    worker = Worker("stage", lambda: None, ended=lambda: told.append(threading.get_ident()))
+    worker.start()
+    assert worker._thread is not None
+    number = worker._thread.ident
+    worker.stop()
+    worker.join(5)
+    assert told == [number]
+
+
+def test_a_thread_without_the_right_changes_nothing(team: Team, wait_until: Wait) -> None:
+    """Once its right is revoked, a step that comes back late commits nothing; others still may."""
+    release, refused = threading.Event(), threading.Event()
+
+    def step() -> None:
+        release.wait(10)
+        try:
+            with worker.right_to_commit():
+                pass
+        except Superseded:
+            refused.set()
+
+    worker = Worker("stage", step)
+    team.started.append(worker)
+    worker.start()
+    worker.stop()
+    worker.revoke()
+    release.set()
+    assert refused.wait(5)
+    with worker.right_to_commit():
+        pass
+
+
 # Hanging plugin calls.
 
 

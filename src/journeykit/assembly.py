@@ -72,6 +72,7 @@ def assemble(
         sinks=built,
         plugin_timeout=core.plugin_timeout.total_seconds(),
         now=now,
+        options={name: declared.options for name, declared in settings.sinks.items()},
     )
     tracker = Tracker(
         parts.tail,

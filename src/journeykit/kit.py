@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import logging
 import os
-import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
 
+from journeykit import native
 from journeykit.assembly import assemble, hooks_of, load_plugins
 from journeykit.capture import Bound
 from journeykit.capture import bind_customer as _bind_customer
 from journeykit.capture.context import current
 from journeykit.config import loader
 from journeykit.config.settings import StagesIn
+from journeykit.delivery.relay import NO_STATUS
 from journeykit.exceptions import EventRejected, StoreError
 from journeykit.insight import CustomerStage, Report, customers, report
 from journeykit.metrics import observe
@@ -107,7 +109,7 @@ class JourneyKit:
         self._tail = built.parts.tail
         self._tracker = built.tracker
         self._pipeline: Pipeline | None = None
-        self._starting = threading.Lock()
+        self._starting = native.lock()
         self._closed = False
         self._at_exit = functools.partial(self.close, _EXIT_SECONDS)
         _after_fork(self)
@@ -318,11 +320,13 @@ class JourneyKit:
         self.close()
 
     def _reset_after_fork(self) -> None:
-        self._starting = threading.Lock()
+        self._starting = native.lock()
         self._pipeline = None
-        self._tail.reset_after_fork()
-        self._tracker.reseed()
-        self.store.reset_after_fork()
+        parts = (self._tail, self._tracker, self.store, *self._parts.sinks)
+        for part in parts:
+            # What one of them cannot let go of must not leave the others with locked locks.
+            with contextlib.suppress(Exception):
+                getattr(part, "reset_after_fork", _nothing)()
 
     # What it adds up to
 
@@ -433,7 +437,7 @@ class JourneyKit:
     def status(self) -> dict[str, Any]:
         """Return what a person who runs the shop wants to know, as JSON values."""
         pipeline = self._pipeline
-        relays = {relay.sink.name: relay for relay in pipeline.relays} if pipeline else {}
+        sinks = pipeline.sink_status() if pipeline else {}
         return {
             "store": self.store.name,
             "store_error": pipeline.store_error if pipeline else None,
@@ -447,8 +451,7 @@ class JourneyKit:
             "sinks": [
                 {
                     "name": sink.name,
-                    "failures": relays[sink.name].failures if sink.name in relays else 0,
-                    "last_error": relays[sink.name].last_error if sink.name in relays else None,
+                    **sinks.get(sink.name, NO_STATUS),
                     "behind": bool(self.store.read(self.store.cursor(f"sink:{sink.name}"), 1)),
                 }
                 for sink in self._parts.sinks
@@ -486,6 +489,10 @@ class JourneyKit:
         self.store.settle(sorted(known), {})
         self.store.count({"dropped": len(known)})
         return len(known)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _customer_of(bound: Bound | None) -> Customer:

@@ -7,21 +7,23 @@ Projector and relays run in one process of a host at a time, the one that holds 
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from journeykit.delivery.relay import Relay
+from journeykit.delivery.relay import NO_STATUS, Relay
 from journeykit.exceptions import StoreError
+from journeykit.model.extension import SinkOptions
 from journeykit.runtime import Ticker, Worker
 from journeykit.store.committer import Committer
 from journeykit.store.projector import Projector
 from journeykit.store.protocol import PROJECTOR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from journeykit.capture.tail import Tail
     from journeykit.delivery.sink import Sink
@@ -53,6 +55,7 @@ class Parts:
     sinks: Sequence[Sink]
     plugin_timeout: float
     now: Callable[[], int]
+    options: Mapping[str, SinkOptions] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -101,6 +104,13 @@ class Led:
             self._began()
         return self._step()
 
+    def free(self) -> bool:
+        """Return whether nobody leads."""
+        lease = self._store.lead(self._role)
+        if lease is not None:
+            lease.release()
+        return lease is not None
+
     def release(self) -> None:
         """Let another process lead."""
         lease, self._lease = self._lease, None
@@ -128,16 +138,15 @@ class Pipeline:
             now=parts.now,
             projected=self._wake_relays,
         )
-        self.relays = [
-            Relay(parts.store, sink, parts.plugins, now=parts.now) for sink in parts.sinks
-        ]
+        self.relays = [self._relay(sink) for sink in parts.sinks]
         self._led: list[tuple[Led, Worker]] = []
         self._commit = Worker("committer", self._guarded(self.committer.step))
         self.committer.right = self._commit.right_to_commit
         if parts.folds:
-            self._project = self._lead(PROJECTOR, self.projector, self.projector.forget)
+            self._project = self._lead(PROJECTOR, self.projector, began=self.projector.forget)
         self._relay_workers = [
-            self._lead(relay.owner, relay, lambda: None) for relay in self.relays
+            self._lead(relay.owner, relay, ended=functools.partial(_close, relay.sink))
+            for relay in self.relays
         ]
         self._workers = (self._commit, *(worker for _, worker in self._led))
         self._ticker = Ticker(
@@ -209,19 +218,40 @@ class Pipeline:
         for worker in self._workers:
             worker.join(max(0.0, deadline - time.monotonic()))
         self._ticker.join(max(0.0, deadline - time.monotonic()))
+        for worker in self._workers:
+            worker.revoke()
         for led, _ in self._led:
             led.release()
-        for sink in self._parts.sinks:
-            _close(sink)
+
+    def sink_status(self) -> dict[str, dict[str, Any]]:
+        """Return how each sink is doing, as far as this process delivers to it."""
+        leads = {worker.name: led.leads for led, worker in self._led}
+        found = {}
+        for relay, worker in zip(self.relays, self._relay_workers, strict=True):
+            found[relay.sink.name] = relay.status() if leads[worker.name] else dict(NO_STATUS)
+        return found
 
     @property
     def leads(self) -> bool:
         """Whether this process runs the projector."""
         return bool(self._parts.folds) and self._led[0][0].leads
 
-    def _lead(self, role: str, stage: Projector | Relay, began: Callable[[], None]) -> Worker:
+    def _relay(self, sink: Sink) -> Relay:
+        parts = self._parts
+        options = parts.options.get(sink.name, SinkOptions())
+        return Relay(parts.store, sink, parts.plugins, now=parts.now, ordering=options.ordering)
+
+    def _lead(
+        self,
+        role: str,
+        stage: Projector | Relay,
+        *,
+        began: Callable[[], None] = lambda: None,
+        ended: Callable[[], None] = lambda: None,
+    ) -> Worker:
         led = Led(self._parts.store, role, stage.step, began)
-        worker = Worker(role.replace(":", "-"), self._guarded(led.step))
+        # Closed by the thread that has used it: one that hangs in the sink holds up nobody.
+        worker = Worker(role.replace(":", "-"), self._guarded(led.step), ended=ended)
         stage.right = worker.right_to_commit
         self._led.append((led, worker))
         return worker
@@ -281,7 +311,7 @@ class Pipeline:
         if changed or self._parts.tail.orphaned():
             self._commit.wake()
         for led, worker in self._led:
-            if changed or not led.leads:
+            if changed if led.leads else led.free():
                 worker.wake()
 
     def _tripped(self, plugin: str, hook: str, stage: str) -> None:

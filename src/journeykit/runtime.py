@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 import time
 from typing import TYPE_CHECKING
 
 import attrs
 
+from journeykit import native
 from journeykit.exceptions import JourneykitError, Superseded
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Watched:
     call: Call | None = None
 
 
-_thread = threading.local()
+_thread = native.local()
 
 
 def watched() -> Watched | None:
@@ -64,17 +64,27 @@ class Worker:
 
         step: Does a slice of work.
             Returns the seconds until it wants to be called again: 0 at once, None when woken.
+
+        ended: Called at the end, in the thread: what the step has used may be closed.
     """
 
-    def __init__(self, name: str, step: Callable[[], float | None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[], float | None],
+        *,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
         self.name = name
         self._step = step
-        self._right = threading.Lock()
+        self._ended = ended
+        self._right = native.lock()
         self._generation = 0
+        self._revoked = False
         self._watched = Watched()
-        self._wake = threading.Event()
+        self._wake = native.Signal()
         self._stopping = False
-        self._thread: threading.Thread | None = None
+        self._thread: native.Thread | None = None
 
     def start(self) -> None:
         """Start the thread; a second call does nothing."""
@@ -83,8 +93,7 @@ class Worker:
 
     def wake(self) -> None:
         """Make the thread look for work now."""
-        if not self._wake.is_set():
-            self._wake.set()
+        self._wake.set()
 
     def stop(self) -> None:
         """Ask the thread to end after its present step; does not wait."""
@@ -93,8 +102,11 @@ class Worker:
 
     def join(self, timeout: float) -> None:
         """Wait for the thread to end, for *timeout* seconds at most."""
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+        _join(self._thread, timeout)
+
+    def revoke(self) -> None:
+        """Take the right to commit away: a thread that comes back late changes nothing more."""
+        self._revoked = True
 
     @contextlib.contextmanager
     def right_to_commit(self) -> Iterator[None]:
@@ -102,11 +114,11 @@ class Worker:
         Hold the worker's right to commit.
 
         Raises:
-            Superseded: This thread was abandoned.
+            Superseded: This thread was abandoned, or its right was revoked.
         """
         with self._right:
-            mine = getattr(_thread, "generation", self._generation)
-            if mine != self._generation:
+            mine = getattr(_thread, "generation", None)
+            if mine is not None and (mine != self._generation or self._revoked):
                 msg = f"this thread of {self.name} was abandoned"
                 raise Superseded(msg)
             yield
@@ -127,13 +139,9 @@ class Worker:
 
     def _spawn(self) -> None:
         self._watched = Watched()
-        self._thread = threading.Thread(
-            target=self._run,
-            args=(self._generation, self._watched),
-            name=f"journeykit-{self.name}",
-            daemon=True,
+        self._thread = native.start(
+            f"journeykit-{self.name}", self._run, self._generation, self._watched
         )
-        self._thread.start()
 
     def _run(self, generation: int, watched: Watched) -> None:
         _thread.generation, _thread.watched = generation, watched
@@ -152,6 +160,8 @@ class Worker:
                 delay, pause = pause, min(pause * 2, LAST_PAUSE)
             if delay is None or delay > 0:
                 self._wake.wait(delay)
+        if generation == self._generation:
+            self._ended()
 
     def _report(self, error: BaseException, failures: int, retry: float) -> None:
         """Log the first failure in a row, the second, the fourth, and so on."""
@@ -197,12 +207,12 @@ class Ticker:
         self._timeout = timeout
         self._tripped = tripped
         self._tick = tick
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="journeykit-ticker", daemon=True)
+        self._stop = native.Signal()
+        self._thread: native.Thread | None = None
 
     def start(self) -> None:
         """Start looking."""
-        self._thread.start()
+        self._thread = native.start("journeykit-ticker", self._run)
 
     def stop(self) -> None:
         """Stop looking; does not wait."""
@@ -210,8 +220,7 @@ class Ticker:
 
     def join(self, timeout: float) -> None:
         """Wait for the last look to end, for *timeout* seconds at most."""
-        if self._thread.ident is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+        _join(self._thread, timeout)
 
     def _run(self) -> None:
         while not self._stop.wait(TICK):
@@ -227,3 +236,8 @@ class Ticker:
         if call is not None:
             self._tripped(call.plugin, call.hook, worker.name)
             worker.abandon(call)
+
+
+def _join(thread: native.Thread | None, timeout: float) -> None:
+    if thread is not None and thread.ident != native.ident():
+        thread.join(timeout)

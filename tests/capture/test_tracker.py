@@ -175,7 +175,7 @@ def test_ids_after_a_fork_differ() -> None:
     source.setstate(state)
     assert tracker.track("Paid", None, customer="u1").id == first
     source.setstate(state)
-    tracker.reseed()
+    tracker.reset_after_fork()
     assert tracker.track("Paid", None, customer="u1").id != first
 
 

@@ -298,6 +298,16 @@ MISTAKES = [
     ("sinks.crm = 7", "sinks.crm", "expected a table, got 7; write [sinks.crm]"),
     ("[sinks.crm]", "sinks.crm.type", 'is missing; expected one of "console", "crm", "file"'),
     ('[sinks.a]\ntype = "fax"', "sinks.a.type", "is 'fax', which no plugin provides"),
+    (
+        '[sinks.f]\ntype = "file"\npath = "x"\nordering = "loose"',
+        "sinks.f.ordering",
+        "expected one of",
+    ),
+    (
+        '[sinks.f]\ntype = "file"\npath = "x"\nordring = "strict"',
+        "sinks.f.ordring",
+        "is not known; the keys here are path, rotate_bytes, keep, ordering",
+    ),
     ("[sinks.a]\ntype = []", "sinks.a.type", "is [], which no plugin provides"),
     ('[sources.a]\ntype = "fax"', "sources.a.type", 'expected one of "feed"'),
     ('[sources.a]\ntype = "feed"\npath = 1', "sources.a.path", "expected text, got 1"),
@@ -458,6 +468,15 @@ def test_paths_are_relative_to_the_file(
     assert problems == []
     assert settings.sinks["a"].settings.path == tmp_path / "a.jsonl"
     assert settings.sinks["b"].settings.path == tmp_path / "home" / "b.jsonl"
+
+
+def test_every_sink_may_be_strict(load: Load) -> None:
+    """The ordering is read for a sink of any type, and is no key of its type."""
+    settings, problems = load(
+        '[sinks.a]\ntype = "console"\nordering = "strict"\n[sinks.b]\ntype = "console"'
+    )
+    assert problems == []
+    assert [sink.options.ordering for sink in settings.sinks.values()] == ["strict", "gaps"]
 
 
 def test_without_sink_types_none_is_expected(tmp_path: Path) -> None:

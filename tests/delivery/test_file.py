@@ -211,3 +211,25 @@ def test_senseless_settings_are_refused(path: Path, wrong: dict[str, int]) -> No
     """A size too small for one event, or a negative number of files, is a mistake."""
     with pytest.raises(ValueError, match="must be >="):
         FileSettings(path, **wrong)
+
+
+def test_forked_child_writes_behind_what_others_wrote(
+    path: Path, make_sink: MakeSink, batch: Callable[..., Batch]
+) -> None:
+    """A child that goes on where its parent and others wrote overwrites nothing of theirs."""
+    parents, others = make_sink(), make_sink()
+    parents.deliver(batch("a"))
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.read(reading, 1)
+        parents.reset_after_fork()
+        parents.deliver(batch("c"))
+        os._exit(0)
+    others.deliver(batch("b"))
+    os.write(writing, b"x")
+    os.close(writing)
+    os.close(reading)
+
+    assert os.waitpid(pid, 0)[1] == 0
+    assert ids(path) == ["a", "b", "c"]

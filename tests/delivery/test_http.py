@@ -196,8 +196,9 @@ def _date(seconds: float) -> str:
         ((429, {"Retry-After": _date(90)}), "HTTP 429", 90),
         ((429, {"Retry-After": _date(-90)}), "HTTP 429", 0),
         ((429, {"Retry-After": "soon"}), "HTTP 429", 0),
-        (401, "HTTP 401", 0),
         (408, "HTTP 408", 0),
+        *[(status, f"HTTP {status}", 0) for status in (401, 403, 404, 405, 407, 410)],
+        *[((status, {"Location": "/elsewhere"}), f"HTTP {status}", 0) for status in (301, 308)],
         ("hang", "ReadTimeout", 0),
         ("drop", "RemoteProtocolError", 0),
     ],
@@ -255,12 +256,57 @@ def test_poison_is_parked_alone(receiver: Receiver, hook: Hook, make_entry: Make
     assert bench.waits == []
 
 
-@pytest.mark.parametrize("status", [301, 302, 307, 404, 410, 413, 422])
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 407, 410, 301, 302, 307])
+def test_wrong_address_parks_nothing(
+    receiver: Receiver, hook: Hook, make_entry: MakeEntry, status: int
+) -> None:
+    """What would refuse every event alike parks none, and goes on where somebody puts it right."""
+    receiver.script = [(status, {"Location": "/elsewhere"})] * 20
+    bench = Bench(hook, *make(make_entry, "abcdefgh")).run()
+
+    assert bench.parked == []
+    assert len(bench.waits) == 20
+    assert receiver.taken == list("abcdefgh")
+
+
+def test_subclass_says_what_refuses_all(receiver: Receiver, make_entry: MakeEntry) -> None:
+    """A sink whose addresses name single records parks the event that has none."""
+
+    class Records(Hook):
+        def refuses_all(self, response: httpx.Response) -> bool:
+            return response.status_code != 404 and super().refuses_all(response)
+
+    receiver.script = [404]
+    records = Records(receiver.url)
+    bench = Bench(records, *make(make_entry, "a")).run()
+    records.close()
+
+    assert [event for event, _ in bench.parked] == ["a"]
+    assert bench.waits == []
+
+
+def test_forked_child_leaves_the_connection_alone(
+    receiver: Receiver, hook: Hook, make_entry: MakeEntry
+) -> None:
+    """After a fork the child connects anew, and its parent goes on over the old connection."""
+    hook.deliver(Batch([]))
+    parents = hook._client
+    hook.reset_after_fork()
+    hook.deliver(Batch([]))
+
+    assert receiver.connections == 2
+    assert hook._client is not parents
+    assert parents is not None
+    assert not parents.is_closed
+    parents.close()
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
 def test_refusals_for_good(
     receiver: Receiver, hook: Hook, make_entry: MakeEntry, status: int
 ) -> None:
-    """What no waiting changes, a redirect among it, is no success and is not tried again."""
-    receiver.script = [(status, {"Location": "/elsewhere"})]
+    """An event that no waiting makes acceptable is parked and not tried again."""
+    receiver.script = [status]
     bench = Bench(hook, *make(make_entry, "a")).run()
 
     assert [event for event, _ in bench.parked] == ["a"]

@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from journeykit import hookimpl
 from journeykit.delivery import Backoff, Batch, Rejection, Relay
 from journeykit.delivery import relay as module
+from journeykit.delivery.replay import BEHIND
 from journeykit.exceptions import DeliveryError, StoreBusy, Superseded
 from journeykit.model import Entry, Event
 from journeykit.model.event import DELIVER, HISTORICAL
+from journeykit.model.extension import Ordering
+from journeykit.model.times import to_rfc3339
 from journeykit.plugins import Plugins
 from journeykit.store.memory import MemoryStore
 from journeykit.store.protocol import Commit, Store
@@ -185,6 +188,77 @@ def test_retry_after_is_kept(store: Store, make_entry: MakeEntry) -> None:
     assert bench.waits == [90]
 
 
+def test_the_first_try_after_a_failure_is_small(store: Store, make_entry: MakeEntry) -> None:
+    """An outage is probed with a few events, so that few come twice where only answers got lost."""
+
+    def lost(batch: Batch) -> None:
+        raise DeliveryError("ReadTimeout")
+
+    bench = Bench(store, Scripted(None, *[lost] * 5))
+    bench.add(make_entry()).run()
+    bench.add(*(make_entry() for _ in range(1200))).run()
+
+    sizes = [len(batch) for batch in bench.sink.batches]
+    assert sizes == [1, 500, 10, 10, 10, 10, 10, 20, 40, 80, 160, 320, 500, 70]
+    assert len(bench.sink.taken) == 1201
+    assert bench.sink.batches[2] == bench.sink.batches[6] == bench.sink.batches[1][:10]
+
+
+def test_the_breaker_opens_and_closes(store: Store, make_entry: MakeEntry) -> None:
+    """A sink that fails is left alone, then probed, and said to work when it has worked."""
+    seen: list[Any] = []
+
+    def look(batch: Batch) -> None:
+        seen.append(bench.relay.breaker)
+
+    bench = Bench(store, Scripted(DeliveryError("down"), look)).add(*make(make_entry, "a"))
+    assert bench.relay.status() == {
+        "breaker": "closed",
+        "failures": 0,
+        "last_error": None,
+        "next_try": None,
+        "calling_for": None,
+        "held_back": 0,
+    }
+    wait = bench.relay.step()
+    assert wait is not None
+    status = bench.relay.status()
+    assert (status["breaker"], status["failures"], status["last_error"]) == ("open", 1, "down")
+    assert status["next_try"] == to_rfc3339(7 + int(wait * 1e6))
+    bench.time += wait
+    bench.run()
+
+    assert seen == ["half_open"]
+    assert bench.relay.status()["breaker"] == "closed"
+
+
+def test_a_call_that_lasts_is_shown(store: Store, make_entry: MakeEntry) -> None:
+    """While the sink has a batch the status says for how long, and afterwards not."""
+    seen: list[Any] = []
+
+    def slow(batch: Batch) -> None:
+        bench.time += 42
+        seen.append(bench.relay.status()["calling_for"])
+
+    bench = Bench(store, Scripted(slow)).add(*make(make_entry, "a"))
+    bench.run()
+
+    assert seen == [42]
+    assert bench.relay.status()["calling_for"] is None
+
+
+def test_outages_are_logged_ever_more_rarely(
+    store: Store, make_entry: MakeEntry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log has a constant message, and a line for the first, second, fourth, … failure."""
+    bench = Bench(store, Scripted(*[DeliveryError("ada@example.com is down")] * 20))
+    bench.add(*make(make_entry, "a")).run()
+
+    assert {record.message for record in caplog.records} == {"journeykit.delivery_failed"}
+    assert [record.failures for record in caplog.records] == [1, 2, 4, 8, 16]
+    assert {record.error for record in caplog.records} == {"… is down"}
+
+
 def test_new_events_do_not_shorten_a_wait(store: Store, make_entry: MakeEntry) -> None:
     """During an outage new events wait behind the old ones."""
     bench = Bench(store, Scripted(DeliveryError("down"))).add(*make(make_entry, "a"))
@@ -245,22 +319,97 @@ def test_rejected_events_are_parked(store: Store, make_entry: MakeEntry) -> None
     assert bench.delivered == 3
 
 
-def test_retryable_rejections_are_tried_again(store: Store, make_entry: MakeEntry) -> None:
-    """Events that may be taken later come again alone, and everything behind them waits."""
-    sink = Scripted(
-        [Rejection("b", "locked", retryable=True), Rejection("c", "bad")],
-        [Rejection("b", "locked", retryable=True)],
-    )
-    bench = Bench(store, sink).add(*make(make_entry, "abc"))
+def later(*ids: str) -> list[Rejection]:
+    """Return an answer that takes all but *ids* now."""
+    return [Rejection(event, "locked", retryable=True) for event in ids]
 
-    assert (bench.relay.step() or 0) > 0
-    assert bench.sink.batches == [("a", "b", "c"), ("b",)]
-    assert bench.relay.last_error == "locked"
-    assert bench.delivered == 0
-    sink.script = [[Rejection("c", "bad")]]
-    bench.run()
-    assert set(bench.sink.taken) == {"a", "b"}
+
+def test_retryable_rejections_come_again_alone(store: Store, make_entry: MakeEntry) -> None:
+    """What may be taken later comes again alone, after a while; nothing else comes twice."""
+    sink = Scripted([*later("b"), Rejection("c", "bad")], later("b"))
+    bench = Bench(store, sink).add(*make(make_entry, "abc")).run()
+
+    assert sink.batches == [("a", "b", "c"), ("b",), ("b",)]
+    assert len(bench.waits) == 2
     assert bench.parked == [("c", "bad")]
+    assert bench.delivered == 3
+    assert (bench.relay.failures, bench.relay.breaker) == (0, "closed")
+
+
+def test_other_customers_do_not_wait_for_one(store: Store, make_entry: MakeEntry) -> None:
+    """While an event is held back, only later events of its customer wait, however they are named."""
+    sink = Scripted(later("a"))
+    bench = Bench(store, sink).add(make_entry(id="a", user_id=None, anonymous_id="anon"))
+    assert bench.relay.step() == 0.0
+    bench.add(
+        make_entry(id="b", user_id="ada", anonymous_id="anon"),
+        make_entry(id="c", user_id="ada"),
+        make_entry(id="d", user_id="bob"),
+    )
+    assert bench.relay.step() == 0.0
+    assert sink.taken == ["d"]
+    assert bench.relay.status()["held_back"] == 1
+    assert bench.delivered == 0
+
+    bench.run()
+    assert sink.batches == [("a",), ("d",), ("a", "b", "c")]
+    assert bench.delivered == 4
+
+
+def test_an_event_that_is_never_taken_is_parked(
+    monkeypatch: pytest.MonkeyPatch, store: Store, make_entry: MakeEntry
+) -> None:
+    """An event that the sink puts off while it takes others is parked after so many tries."""
+    monkeypatch.setattr(module, "MOST_TRIES", 3)
+
+    def put_off(batch: Batch) -> list[Rejection]:
+        return later(*{"x"}.intersection(batch.ids))
+
+    sink = Scripted(*[put_off] * 99)
+    bench = Bench(store, sink).add(*make(make_entry, "x"))
+    for number in range(30):
+        bench.relay.step()
+        bench.time += 1000
+        if number >= 20:
+            bench.add(make_entry(user_id=f"other{number}"))
+    bench.run()
+
+    assert bench.parked == [("x", "after 3 tries: locked")]
+    assert sink.batches.count(("x",)) >= 10
+    assert len(sink.taken) == len(set(sink.taken)) == 10
+
+
+def test_where_nothing_is_taken_nothing_is_parked(
+    monkeypatch: pytest.MonkeyPatch, store: Store, make_entry: MakeEntry
+) -> None:
+    """A sink that puts off everything it is handed has an outage, however long."""
+    monkeypatch.setattr(module, "MOST_TRIES", 3)
+    sink = Scripted(*[lambda batch: later(*batch.ids)] * 40)
+    bench = Bench(store, sink).add(*make(make_entry, "abcdefghijklmno"))
+    while sink.script:
+        bench.time += bench.relay.step() or 0
+
+    assert bench.relay.failures == 40
+    assert bench.relay.last_error == "locked"
+    bench.run()
+    assert sink.taken == list("abcdefghijklmno")
+    assert bench.parked == []
+
+
+def test_reading_on_has_an_end(
+    monkeypatch: pytest.MonkeyPatch, store: Store, make_entry: MakeEntry
+) -> None:
+    """Behind an event that is held back, no more than so many others are kept in memory."""
+    monkeypatch.setattr(module, "AHEAD_EVENTS", 5)
+    bench = Bench(store, Scripted(later("a"))).add(*make(make_entry, "a"))
+    bench.relay.step()
+    bench.add(*(make_entry(id=event, user_id=event) for event in "bcdefgh"))
+    while bench.relay.step() == 0.0:
+        pass
+
+    assert bench.sink.taken == list("bcde")
+    bench.run()
+    assert bench.sink.taken == list("bcdeafgh")
 
 
 def test_retry_of_an_unknown_event_is_ignored(store: Store, make_entry: MakeEntry) -> None:
@@ -300,6 +449,104 @@ def test_replay_delivers_what_was_parked(store: Store, make_entry: MakeEntry) ->
     assert bench.sink.taken == ["c", "b"]
     assert bench.parked == [("a", "new")]
     assert bench.relay.step() is None
+
+
+def test_replay_finds_what_is_refused(store: Store, make_entry: MakeEntry) -> None:
+    """Among replayed events, too, the one at fault is found by halving."""
+    ids = "abcdefgh"
+    bench = Bench(store, Scripted([Rejection(event, "old") for event in ids]))
+    bench.add(*make(make_entry, ids)).run()
+
+    def refuse(batch: Batch) -> None:
+        if "d" in batch.ids:
+            raise DeliveryError("HTTP 400", retryable=False)
+
+    bench.sink.script = [refuse] * 50
+    store.replay("sink:crm")
+    bench.run()
+    assert bench.parked == [("d", "HTTP 400")]
+    assert bench.sink.taken == list("abcefgh")
+
+
+# Strict ordering.
+
+
+def strict(store: Any, sink: Any) -> Bench:
+    """Return a bench whose sink wants a customer's events without gaps."""
+    return Bench(store, sink, ordering=Ordering.STRICT)
+
+
+def test_strict_parks_the_customer(store: Store, make_entry: MakeEntry) -> None:
+    """Behind a parked event later ones of its customer are parked; others go on."""
+    entries = [
+        make_entry(id=event, user_id=who) for event, who in zip("abcde", "xxyxx", strict=True)
+    ]
+    sink = Scripted(lambda batch: [Rejection("a", "bad")])
+    bench = strict(store, sink).add(*entries).run()
+
+    assert sink.taken == ["c"]
+    assert bench.parked == [("a", "bad"), *((event, BEHIND) for event in "bde")]
+    bench.add(make_entry(id="f", user_id="x"), make_entry(id="g", user_id="y")).run()
+    assert sink.taken == ["c", "g"]
+    assert bench.parked[-1] == ("f", BEHIND)
+
+
+def test_strict_replay_goes_on_in_order(store: Store, make_entry: MakeEntry) -> None:
+    """Once the first of a customer's parked events is taken the others follow, in their order."""
+    bench = strict(store, Scripted([Rejection("a", "bad")])).add(*make(make_entry, "abc")).run()
+    bench.sink.script = [[Rejection("a", "still bad")]]
+    store.replay()
+    bench.run()
+    assert bench.parked == [("a", "still bad"), ("b", BEHIND), ("c", BEHIND)]
+    assert store.parked(replay=True) == []
+    assert bench.sink.taken == []
+
+    store.replay()
+    bench.run()
+    assert bench.sink.taken == ["a", "b", "c"]
+    assert bench.parked == []
+
+
+def test_strict_goes_on_behind_a_dropped_event(store: Store, make_entry: MakeEntry) -> None:
+    """Where somebody drops the event at fault, what waited behind it is delivered by itself."""
+    bench = strict(store, Scripted([Rejection("a", "bad")])).add(*make(make_entry, "abc")).run()
+    store.settle([store.parked("sink:crm")[0].number], {})
+    bench.run()
+
+    assert bench.sink.taken == ["b", "c"]
+    assert bench.parked == []
+
+
+@given(
+    customers=st.lists(st.sampled_from("xyz"), min_size=1, max_size=14),
+    poison=st.sets(st.integers(0, 13), max_size=3),
+    by_answer=st.booleans(),
+)
+def test_strict_leaves_no_gap(
+    make_entry: MakeEntry, customers: list[str], poison: set[int], by_answer: bool
+) -> None:
+    """Whatever is refused and how, of each customer exactly what came before it was delivered."""
+    entries = [make_entry(id=str(n), user_id=who) for n, who in enumerate(customers)]
+    bad = {str(n) for n in poison}
+
+    def refuse(batch: Batch) -> list[Rejection]:
+        refused = bad.intersection(batch.ids)
+        if refused and not by_answer:
+            raise DeliveryError("HTTP 400", retryable=False)
+        return [Rejection(event, "bad") for event in refused]
+
+    bench = strict(MemoryStore(), Scripted(*[refuse] * 200)).add(*entries).run()
+    for who in set(customers):
+        ids = [str(n) for n, owner in enumerate(customers) if owner == who]
+        ends = next((index for index, event in enumerate(ids) if event in bad), len(ids))
+        assert [event for event in bench.sink.taken if event in ids] == ids[:ends]
+        assert [event for event, _ in bench.parked if event in ids] == ids[ends:]
+    bad.clear()
+    bench.store.replay()
+    bench.run()
+    for who in set(customers):
+        ids = [str(n) for n, owner in enumerate(customers) if owner == who]
+        assert [event for event in bench.sink.taken if event in ids] == ids
 
 
 def test_replay_leaves_other_owners_alone(store: Store, make_entry: MakeEntry) -> None:
@@ -384,9 +631,10 @@ def test_nothing_is_lost_whatever_happens(
             return super().deliver(batch)
 
     sink = Sink(*data.draw(st.lists(_steps(ids), max_size=8)))
-    bench = Bench(Flaky(MemoryStore(), busy), sink, backoff=Backoff(most=5))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BATCH_EVENTS", size)
+        patch.setattr(module, "PROBE_EVENTS", 2)
+        bench = Bench(Flaky(MemoryStore(), busy), sink, backoff=Backoff(most=5))
         for entry in entries:
             bench.add(entry)
         while True:

@@ -57,3 +57,11 @@ def test_methods_are_a_list(methods: Any) -> None:
     """A single text is not taken for a list of its letters."""
     with pytest.raises(TypeError):
         Endpoint("hook", methods, build)
+
+
+@pytest.mark.parametrize("name", ["type", "ordering"])
+def test_a_sink_cannot_take_a_key_that_all_have(name: str) -> None:
+    """Settings with a key that every sink has are refused: nobody would know whose it is."""
+    settings = attrs.make_class("Settings", [name])
+    with pytest.raises(ValueError, match=f"may not be called {name}"):
+        SinkType("crm", settings, build)

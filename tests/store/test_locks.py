@@ -10,7 +10,7 @@ import pytest
 
 from journeykit.exceptions import StoreError
 from journeykit.store import locks as module
-from journeykit.store.locks import ForkGate, LockDirectory
+from journeykit.store.locks import LockDirectory
 
 
 @pytest.fixture
@@ -97,44 +97,6 @@ def test_platform_without_flock_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
     with pytest.raises(StoreError, match="no flock"):
         LockDirectory(tmp_path)
-
-
-def test_a_fork_waits_for_who_is_inside() -> None:
-    """While a thread is inside, nobody forks; while somebody forks, no thread gets in."""
-    gate = ForkGate()
-    course: list[str] = []
-    inside, leave = threading.Event(), threading.Event()
-
-    def work() -> None:
-        with gate.passing():
-            inside.set()
-            leave.wait(5)
-            course.append("left")
-
-    def fork() -> None:
-        gate.shut()
-        course.append("forked")
-        gate.open()
-
-    threads = [threading.Thread(target=work), threading.Thread(target=fork)]
-    threads[0].start()
-    assert inside.wait(5)
-    threads[1].start()
-    leave.set()
-    for thread in threads:
-        thread.join(5)
-    assert course == ["left", "forked"]
-
-
-def test_a_fork_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread that stays inside holds a fork off for a moment only."""
-    monkeypatch.setattr(module, "_FORK_SECONDS", 0.01)
-    gate = ForkGate()
-    with gate.passing():
-        gate.shut()
-        gate.open()
-    with gate.passing():
-        pass
 
 
 def test_forked_child_gives_the_lease_back(locks: LockDirectory, tmp_path: Path) -> None:

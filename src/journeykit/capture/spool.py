@@ -17,11 +17,11 @@ import mmap
 import os
 import secrets
 import struct
-import threading
 import time
 import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from journeykit import native
 from journeykit.capture.tail import Taken
 from journeykit.exceptions import StoreError
 from journeykit.model.event import Entry, Kind
@@ -211,9 +211,9 @@ class Spool:
 
     def _begin(self) -> None:
         # Held by every append: files are opened and deleted outside, except to make room.
-        self._lock = threading.Lock()
+        self._lock = native.lock()
         # Held while looking after the files of others.
-        self._adopting = threading.Lock()
+        self._adopting = native.lock()
         self._not_before = 0.0
         self._closed = False
         self._forget()

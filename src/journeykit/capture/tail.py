@@ -7,9 +7,10 @@ The tail: what this process has accepted and the store has not yet.
 from __future__ import annotations
 
 import itertools
-import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from journeykit import native
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,7 +148,7 @@ class MemoryTail:
     def reset_after_fork(self) -> None:
         """Forget the parent process's entries, which are the parent's to commit."""
         # Another thread of the parent may have held the lock.
-        self._lock = threading.Lock()
+        self._lock = native.lock()
         self._entries: deque[Entry] = deque()
         self._bytes = 0
         self.appended = self.released = 0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 import sys
-import threading
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from journeykit import native
 from journeykit.capture import encode as encoding
 from journeykit.capture.context import ANALYTICS, Bound, current
 from journeykit.capture.ids import random_id
@@ -92,13 +92,15 @@ class Tracker:
         self._now = now
         self._random = randomness or random.Random()
         self._names: dict[str, bytes] = {}
-        self._count_lock = threading.Lock()
+        self._count_lock = native.lock()
         #: Refused events by reason, and the accepted ones.
         self.counts: Counter[str] = Counter()
 
-    def reseed(self) -> None:
-        """Draw other ids than the process that this one was forked from."""
+    def reset_after_fork(self) -> None:
+        """Draw other ids than the parent process, whose threads may have held the lock."""
         self._random.seed()
+        self._count_lock = native.lock()
+        self.counts = Counter()
 
     def track(
         self,

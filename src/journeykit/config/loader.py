@@ -21,6 +21,7 @@ from journeykit.config.settings import (
     Settings,
 )
 from journeykit.exceptions import ConfigError
+from journeykit.model.extension import SinkOptions
 from journeykit.model.journey import Journey, Touchpoint
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def structure(
         journeys=_many(read, raw, "journeys", Journey),
         touchpoints=_many(read, raw, "touchpoints", Touchpoint),
         names=read.one(tables["names"], dict[str, str], "names") or {},
-        sinks=_declared(read, tables["sinks"], "sinks", sink_types, DeclaredSink),
+        sinks=_declared(read, tables["sinks"], "sinks", sink_types, DeclaredSink, SinkOptions),
         sources=_declared(read, tables["sources"], "sources", source_types, DeclaredSource),
         plugins=read.one(tables["plugins"], PluginSettings, "plugins") or PluginSettings(),
         base=document.path.parent,
@@ -152,9 +153,11 @@ def _declared(
     tables: Mapping[str, Any],
     where: str,
     types: Mapping[str, Any],
-    declare: Callable[[Any, Any], Any],
+    declare: Callable[..., Any],
+    options: type | None = None,
 ) -> dict[str, Any]:
     declared = {}
+    common = tuple(attrs.fields_dict(options)) if options else ()
     for name, table in tables.items():
         path = f"{where}.{name}"
         if not isinstance(table, dict):
@@ -166,8 +169,11 @@ def _declared(
             known = ", ".join(f'"{name}"' for name in sorted(types)) or "none"
             read.problem(f"{path}.type", f"{got}; expected one of {known}")
             continue
-        rest = {key: value for key, value in table.items() if key != "type"}
-        settings = read.one(rest, types[kind].settings, path)
-        if settings is not None:
-            declared[name] = declare(types[kind], settings)
+        rest = {key: value for key, value in table.items() if key not in ("type", *common)}
+        parts = [read.one(rest, types[kind].settings, path, beside=common)]
+        if options:
+            shared = {key: value for key, value in table.items() if key in common}
+            parts.append(read.one(shared, options, path))
+        if None not in parts:
+            declared[name] = declare(types[kind], *parts)
     return declared

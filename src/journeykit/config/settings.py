@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from journeykit.model.extension import SinkType, SourceType
+from journeykit.model.extension import SinkOptions, SinkType, SourceType
 from journeykit.model.journey import Journey, Touchpoint, to_tuple
 
 
@@ -95,10 +95,11 @@ class PluginSettings:
 
 @attrs.frozen
 class DeclaredSink:
-    """A sink of the configuration: its kind and its settings."""
+    """A sink of the configuration: its kind, its settings, and what every sink understands."""
 
     type: SinkType
     settings: Any
+    options: SinkOptions = attrs.field(factory=SinkOptions)
 
 
 @attrs.frozen

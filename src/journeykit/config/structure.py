@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
@@ -35,14 +35,21 @@ class Structurer:
 
     def __init__(self, base: Path) -> None:
         self.problems: list[str] = []
+        self._beside: dict[str, Sequence[str]] = {}
         self._converter = _make_converter(base)
 
     def problem(self, where: str, what: str) -> None:
         """Note that *what* is wrong at the key path *where*."""
         self.problems.append(f"{where}: {what}")
 
-    def one(self, value: object, kind: Any, where: str) -> Any:
-        """Return *value* as a *kind*, or None with its problems noted."""
+    def one(self, value: object, kind: Any, where: str, *, beside: Sequence[str] = ()) -> Any:
+        """
+        Return *value* as a *kind*, or None with its problems noted.
+
+        Args:
+            beside: Keys that are understood here, and read by somebody else.
+        """
+        self._beside = {where: beside}
         try:
             return self._converter.structure(value, kind)
         except Exception as error:  # noqa: BLE001 - whatever a plugin's validator raises
@@ -57,7 +64,8 @@ class Structurer:
                 index = f"[{place.index}]" if isinstance(place.index, int) else f".{place.index}"
                 self._note(inner, f"{where}{index}")
         elif isinstance(error, ForbiddenExtraKeysError):
-            known = ", ".join(field.name for field in attrs.fields(error.cl) if field.init)
+            fields = (field.name for field in attrs.fields(error.cl) if field.init)
+            known = ", ".join((*fields, *self._beside.get(where, ())))
             for name in sorted(error.extra_fields):
                 self.problem(
                     f"{where}.{name}", f"is not known; the keys here are {known or 'none'}"

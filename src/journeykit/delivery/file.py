@@ -63,6 +63,10 @@ class FileSink:
             msg = f"{self._settings.path}: {error.strerror}"
             raise DeliveryError(msg) from error
 
+    def reset_after_fork(self) -> None:
+        """Close this process's copy of the file, whose place is shared with the parent's."""
+        self.close()
+
     def close(self) -> None:
         """Close the file; the next batch opens it again."""
         descriptor, self._descriptor = self._descriptor, None

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
     from journeykit.delivery.sink import Batch, Rejection
 
-#: Statuses besides 5xx that no other event would change: credentials, a timeout, a lock, too many.
-_NOT_NOW: Final = frozenset({401, 407, 408, 423, 425, 429})
+#: Statuses that pass by themselves, besides 5xx: a timeout, a lock, too early, too many.
+_NOT_NOW: Final = frozenset({408, 423, 425, 429})
+
+#: Statuses of an address or of credentials, which refuse every event alike.
+_ALL_ALIKE: Final = frozenset({401, 403, 404, 405, 407, 410})
 
 
 @attrs.frozen(kw_only=True)
@@ -41,7 +44,15 @@ class HttpSink(ABC):
     Delivers by HTTP requests over connections that stay open.
 
     A subclass turns a batch into requests and, if it likes, reads the answers.
-    Redirects are failures: a receiver that has moved must be configured anew.
+    What becomes of the events depends on the answer:
+
+    - 2xx: they were taken, but for what `read_response` says.
+    - No answer, 5xx, 408, 423, 425, 429: an outage, which is waited out however long it lasts.
+    - 401, 403, 404, 405, 407, 410 and redirects (none is followed): every event would be refused
+      alike, since the address or the credentials are wrong; parking them one by one would empty the
+      Log into the parked events. An outage too: nothing is lost until somebody has put it right.
+      A subclass whose addresses name single records says otherwise in `refuses_all`.
+    - Any other 4xx: the batch is halved until the event at fault is found, and that one is parked.
 
     Args:
         name: The sink's name.
@@ -65,6 +76,7 @@ class HttpSink(ABC):
         self._timeouts = timeouts or HttpTimeouts()
         self._given = client
         self._client: httpx.Client | None = client
+        self._inherited: list[httpx.Client] = []
         self._now = now
 
     @abstractmethod
@@ -104,9 +116,19 @@ class HttpSink(ABC):
             return response
         status = response.status_code
         msg = f"{request.method} {_place(request)}: HTTP {status}"
-        retryable = status >= 500 or status in _NOT_NOW
+        retryable = status >= 500 or status in _NOT_NOW or self.refuses_all(response)
         wait = retry_after(response.headers.get("retry-after"), self._now())
         raise DeliveryError(msg, retryable=retryable, retry_after=wait)
+
+    def refuses_all(self, response: httpx.Response) -> bool:
+        """Return whether *response*, which is no success, would be the same for any event."""
+        return not response.is_error or response.status_code in _ALL_ALIKE
+
+    def reset_after_fork(self) -> None:
+        """Forget, without closing, connections that the parent process goes on using."""
+        if self._client is not None and self._client is not self._given:
+            self._inherited.append(self._client)
+            self._client = None
 
     def close(self) -> None:
         """Close the connections, unless the client was given."""

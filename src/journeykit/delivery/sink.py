@@ -76,6 +76,9 @@ class Sink(Protocol):
 
     The relay calls it from one thread, one batch at a time, and moves on when it returns.
     After a crash the same events may come again: `event.id` tells.
+
+    A sink that keeps connections or files open may have `reset_after_fork()`: a forked child calls
+    it to forget, without closing, what its parent goes on using.
     """
 
     name: str

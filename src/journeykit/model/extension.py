@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Any
 
 import attrs
@@ -11,10 +12,40 @@ import attrs
 from journeykit.model.journey import to_tuple
 
 
+class Ordering(StrEnum):
+    """What becomes of a customer's events behind one that a sink has refused for good."""
+
+    #: They go out; the refused one is missing.
+    GAPS = "gaps"
+    #: They are parked behind it, and go out when it has.
+    STRICT = "strict"
+
+
+@attrs.frozen(kw_only=True)
+class SinkOptions:
+    """
+    What every `[sinks.NAME]` understands besides the settings of its type.
+
+    Args:
+        ordering: `"gaps"`: an event that is refused for good is parked alone.
+            `"strict"`: with it the customer's later events.
+    """
+
+    ordering: Ordering = attrs.field(default=Ordering.GAPS, converter=Ordering)
+
+
 def _check_settings(_: object, __: object, value: type) -> None:
     if not inspect.isclass(value) or not attrs.has(value):
         msg = f"settings must be an attrs class, got {value!r}"
         raise TypeError(msg)
+
+
+def _check_sink_settings(of: object, attribute: object, value: type) -> None:
+    _check_settings(of, attribute, value)
+    taken = {"type", *attrs.fields_dict(SinkOptions)} & attrs.fields_dict(value).keys()
+    if taken:
+        msg = f"settings may not be called {', '.join(sorted(taken))}: every sink has that"
+        raise ValueError(msg)
 
 
 @attrs.frozen
@@ -26,13 +57,14 @@ class SinkType:
         name: What the configuration calls it.
 
         settings: The attrs class of its settings; `journeykit.toml` is read into it strictly.
+            It has no field of the name `type` or `ordering`, which every sink has.
 
         build: Called with the sink's name and its settings; returns the sink.
             It must not connect: the first `deliver` does.
     """
 
     name: str = attrs.field(validator=attrs.validators.instance_of(str))
-    settings: type = attrs.field(validator=_check_settings)
+    settings: type = attrs.field(validator=_check_sink_settings)
     build: Callable[[str, Any], Any] = attrs.field(validator=attrs.validators.is_callable())
 
 

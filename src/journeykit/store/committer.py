@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from journeykit import native
 from journeykit.capture.encode import Unencodable, encode
 from journeykit.capture.tail import Taken
 from journeykit.capture.tracker import EVENT_BYTES
@@ -79,7 +80,8 @@ class Committer:
 
     def step(self) -> float | None:
         """Commit one group; returns the seconds until there may be another, None for unknown."""
-        self._tail.tend()
+        with native.unforked():
+            self._tail.tend()
         if self.hurry or time.monotonic() >= self._next_look:
             # An orphan that fails must not keep this process's own events waiting.
             self._next_look = time.monotonic() + LOOK_SECONDS
@@ -112,7 +114,8 @@ class Committer:
 
     def _adopt(self) -> bool:
         """Commit one group that a dead process has left behind; returns if there may be more."""
-        orphan = next(iter(self._tail.orphans()), None)
+        with native.unforked():
+            orphan = next(iter(self._tail.orphans()), None)
         if orphan is None:
             return False
         # Asked again for each group: an abandoned thread may have committed some of it.
@@ -121,7 +124,7 @@ class Committer:
         if entries:
             self._commit(Taken(entries, None, ((orphan.name, behind),)))
             return True
-        with self.right():
+        with self.right(), native.unforked():
             if self._tail.settle(orphan) and place is not None:
                 self._store.commit(Commit(watermarks=((orphan.name, None),)), self._now())
         return True

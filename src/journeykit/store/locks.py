@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from journeykit import native
 from journeykit.exceptions import StoreError
 
 if TYPE_CHECKING:
@@ -18,10 +18,6 @@ try:
     import fcntl
 except ImportError:
     fcntl = None  # type: ignore[assignment]
-
-
-#: A fork waits no longer than this for a thread to leave, in seconds.
-_FORK_SECONDS = 1.0
 
 
 class LockDirectory:
@@ -37,7 +33,7 @@ class LockDirectory:
             msg = f"{path}: this platform has no flock, which keeps two processes apart; use memory://"
             raise StoreError(msg)
         self._path = path
-        self._threads = threading.Lock()
+        self._threads = native.lock()
         self._descriptors: dict[str, int] = {}
         self._leases: list[FileLease] = []
 
@@ -70,7 +66,7 @@ class LockDirectory:
 
     def reset_after_fork(self) -> None:
         """Close the parent's descriptors here; the parent goes on holding its locks."""
-        self._threads = threading.Lock()
+        self._threads = native.lock()
         # A copy of the descriptor would keep the lock when the parent is dead.
         for lease in self._leases:
             lease.release()
@@ -91,40 +87,6 @@ class LockDirectory:
     def _open(self, role: str) -> int:
         path = self._path / quote(role, safe="")
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-class ForkGate:
-    """
-    Keeps the process from forking while a thread is inside a C library with locks of its own.
-
-    The child would inherit such a lock as held, by a thread that it does not have, and wait for
-    ever.
-    """
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._inside = 0
-
-    @contextlib.contextmanager
-    def passing(self) -> Iterator[None]:
-        """Hold off a fork until the block ends."""
-        with self._condition:
-            self._inside += 1
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._inside -= 1
-                self._condition.notify_all()
-
-    def shut(self) -> None:
-        """Let nobody in, and wait a moment for who is inside; the caller is about to fork."""
-        self._condition.acquire()
-        self._condition.wait_for(lambda: self._inside == 0, timeout=_FORK_SECONDS)
-
-    def open(self) -> None:
-        """Let threads in again; called where `shut` was."""
-        self._condition.release()
 
 
 class FileLease:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from journeykit import native
 from journeykit.exceptions import Superseded
 from journeykit.model.event import Entry, Stored
 from journeykit.store.protocol import (
@@ -31,7 +31,7 @@ class MemoryStore:
     spool = None
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = native.rlock()
         self._log: list[Stored] = []
         self._ids: set[str] = set()
         self._state: dict[str, dict[str, bytes]] = {}
@@ -51,7 +51,7 @@ class MemoryStore:
 
     def reset_after_fork(self) -> None:
         """Start anew: the parent's thread may have held the lock."""
-        self._lock = threading.RLock()
+        self._lock = native.rlock()
         self._leaders.clear()
 
     def watermark(self, file: str) -> int | None:

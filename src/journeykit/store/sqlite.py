@@ -10,14 +10,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import threading
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from journeykit import native
 from journeykit.exceptions import StoreBusy, StoreError, Superseded
 from journeykit.model.event import Entry, Kind, Stored
-from journeykit.store.locks import ForkGate, LockDirectory
+from journeykit.store.locks import LockDirectory
 from journeykit.store.protocol import (
     PROJECTOR,
     Commit,
@@ -28,7 +28,7 @@ from journeykit.store.protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from journeykit.capture.tail import Watermark
     from journeykit.store.protocol import Lease, Position, StateKey
@@ -139,11 +139,9 @@ class SQLiteStore:
         #: A thread holds its own connection, and closes it by ending.
         self._connections: weakref.WeakSet[_Connection] = weakref.WeakSet()
         self._inherited: list[object] = []
-        self._local = threading.local()
-        self._opening = threading.Lock()
+        self._local = native.local()
+        self._opening = native.lock()
         self._ready = False
-        self._gate = ForkGate()
-        _hold_forks(self)
 
     @property
     def name(self) -> str:
@@ -159,7 +157,7 @@ class SQLiteStore:
         Raises:
             StoreError: It cannot be written, or a newer journeykit made it.
         """
-        with self._opening, self._translate(), self._gate.passing():
+        with self._opening, self._translate():
             if self._ready:
                 return
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -171,12 +169,12 @@ class SQLiteStore:
 
     def close(self) -> None:
         """Close this process's connections."""
-        with self._opening:
+        with self._opening, native.unforked():
             self._ready = False
             for connection in list(self._connections):
                 connection.close()
             self._connections.clear()
-            self._local = threading.local()
+            self._local = native.local()
             self._locks.close()
 
     def reset_after_fork(self) -> None:
@@ -184,10 +182,9 @@ class SQLiteStore:
         # Closing an inherited connection would clean up files that the parent still uses.
         self._inherited.extend(self._connections)
         self._connections = weakref.WeakSet()
-        self._local = threading.local()
-        self._opening = threading.Lock()
+        self._local = native.local()
+        self._opening = native.lock()
         self._locks.reset_after_fork()
-        self._gate = ForkGate()
         self._ready = False
 
     @property
@@ -303,7 +300,7 @@ class SQLiteStore:
     def lead(self, role: str) -> Lease | None:
         """Return the leadership of *role*, or None while another process has it."""
         self.open()
-        with self._translate():
+        with self._translate(), native.unforked():
             return self._locks.lease(f"lead-{role}")
 
     # Parked events and counters
@@ -355,7 +352,7 @@ class SQLiteStore:
     @contextlib.contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:
         self.open()
-        with self._translate(), self._gate.passing(), self._connection().used() as db:
+        with self._translate(), native.unforked(), self._connection().used() as db:
             yield db
 
     @contextlib.contextmanager
@@ -364,7 +361,7 @@ class SQLiteStore:
         with (
             self._translate(),
             self._locks.hold("commit"),
-            self._gate.passing(),
+            native.unforked(),
             self._connection().used() as db,
         ):
             db.execute("BEGIN IMMEDIATE")
@@ -391,7 +388,7 @@ class SQLiteStore:
         return connection
 
     def _create(self) -> None:
-        with self._connection().used() as db:
+        with native.unforked(), self._connection().used() as db:
             version = self._check(db)
             db.execute("PRAGMA journal_mode = WAL")
             if version == 0:
@@ -429,25 +426,6 @@ class SQLiteStore:
             raise StoreError(msg) from error
 
 
-def _hold_forks(store: SQLiteStore) -> None:
-    """Let the process fork only between the statements of *store*."""
-    reference = weakref.ref(store)
-
-    def each(act: Callable[[ForkGate], None]) -> Callable[[], None]:
-        def hook() -> None:
-            alive = reference()
-            if alive is not None:
-                act(alive._gate)  # noqa: SLF001 - our own
-
-        return hook
-
-    os.register_at_fork(
-        before=each(ForkGate.shut),
-        after_in_parent=each(ForkGate.open),
-        after_in_child=each(ForkGate.open),
-    )
-
-
 class _Connection:
     """
     One thread's connection, which another thread may ask to close.
@@ -462,7 +440,7 @@ class _Connection:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._process = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = native.lock()
         self._uses = 0
         self._closing = False
 

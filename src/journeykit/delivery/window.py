@@ -1,0 +1,170 @@
+"""The part of the Log that a relay is working on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from journeykit.model.event import Entry, Stored
+    from journeykit.store.protocol import Position
+
+#: Where a window stands before it has begun: no position equals it.
+_NOWHERE: Final = object()
+
+#: A customer's ids, each with its kind.
+Ids = set[tuple[str, str]]
+
+
+def ids_of(entry: Entry) -> Ids:
+    """Return what tells that two events are of one customer."""
+    found = {("user", entry.user_id), ("anonymous", entry.anonymous_id)}
+    return {(kind, value) for kind, value in found if value is not None}
+
+
+@attrs.define(eq=False)
+class Item:
+    """
+    An event on its way to the sink.
+
+    Args:
+        done: It was taken, parked, or is not for the sink.
+
+        answers: How often the sink has said "later"; if it has, the event is held back.
+
+        tries: How many of these answers came while the sink took others.
+
+        successes: How often the sink had taken something by the last of these tries.
+
+        not_before: When it may be tried again.
+    """
+
+    stored: Stored
+    done: bool = False
+    answers: int = 0
+    tries: int = 0
+    successes: int = 0
+    not_before: float = 0.0
+
+
+class Window:
+    """
+    Events behind the cursor, in Log order, up to where the relay has read.
+
+    It is longer than a batch only while some of its first events are held back.
+
+    Args:
+        strict: Whether an event of a customer waits until the one before it is settled.
+    """
+
+    def __init__(self, *, strict: bool) -> None:
+        self._strict = strict
+        self.begin(_NOWHERE)
+
+    def begin(self, position: Position) -> None:
+        """Begin anew behind *position*."""
+        self._items: list[Item] = []
+        self._halves: list[list[Item]] = []
+        self._cursor = self.reached = position
+
+    def stands_at(self, position: Position) -> bool:
+        """Return whether the window begins behind *position*."""
+        return bool(self._cursor == position)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def held(self) -> int:
+        """How many events the sink wants to have later."""
+        return sum(1 for item in self._items if item.answers and not item.done)
+
+    @property
+    def ready(self) -> int:
+        """How many events are neither settled nor held back."""
+        return sum(1 for item in self._items if not item.done and not item.answers)
+
+    def add(self, stored: Stored, *, wanted: bool) -> None:
+        """Append an event; what is not *wanted* is settled at once."""
+        self._items.append(Item(stored, done=not wanted))
+        self.reached = stored.position
+
+    def behind(self, parked: Iterable[Entry]) -> list[Item]:
+        """Return the events of customers of whom an earlier one is among *parked*."""
+        customers = Ids().union(*(ids_of(entry) for entry in parked))
+        found = []
+        for item in self._items if customers else ():
+            ids = ids_of(item.stored.entry)
+            if not item.done and not customers.isdisjoint(ids):
+                customers |= ids
+                found.append(item)
+        return found
+
+    def choose(self, most: int, now: float) -> list[Item]:
+        """
+        Return up to *most* events to deliver at *now*.
+
+        A customer's events wait behind one that is held back.
+        """
+        chosen = self._pick(most, now)
+        while not chosen and self._halves:
+            self._halves.pop()
+            chosen = self._pick(most, now)
+        return chosen
+
+    def _pick(self, most: int, now: float) -> list[Item]:
+        half = set(map(id, self._halves[-1])) if self._halves else None
+        chosen: list[Item] = []
+        waiting: Ids = set()
+        for item in self._items:
+            if item.done:
+                continue
+            free = item.not_before <= now and (half is None or id(item) in half)
+            if free and not waiting and not self._strict:
+                chosen.append(item)
+            else:
+                ids = ids_of(item.stored.entry)
+                free = free and waiting.isdisjoint(ids)
+                if free:
+                    chosen.append(item)
+                if self._strict or not free:
+                    waiting |= ids
+            if len(chosen) == most:
+                break
+        return chosen
+
+    def halve(self, items: Sequence[Item]) -> None:
+        """Deliver the halves of *items* apart, to find what is refused."""
+        middle = len(items) // 2
+        if self._halves:
+            self._halves.pop()
+        self._halves += [list(items[middle:]), list(items[:middle])]
+
+    def forget_halves(self) -> None:
+        """Search no more."""
+        self._halves.clear()
+
+    def settled(self) -> Position:
+        """Return the position of the last event before which all is settled."""
+        position = self._cursor
+        for item in self._items:
+            if not item.done:
+                break
+            position = item.stored.position
+        return position
+
+    def forget(self, position: Position) -> None:
+        """Let go of what is settled, up to *position*."""
+        for count, item in enumerate(self._items, 1):
+            if item.stored.position == position:
+                del self._items[:count]
+                break
+        self._cursor = position
+
+    def wait(self, now: float) -> float | None:
+        """Return the seconds until an event that is held back may be tried; None without any."""
+        times = [item.not_before for item in self._items if item.answers and not item.done]
+        return max(0.001, min(times) - now) if times else None
