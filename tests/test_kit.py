@@ -755,6 +755,35 @@ assert kit.report().events == 3
     assert log_of(tmp_path, make_settings) == (["w0", "w1", "w2"], 3)
 
 
+def test_fork_that_python_does_not_hear_of(tmp_path: Path, make_settings: MakeSettings) -> None:
+    """A process forked by C code, whose hooks for forks never run, leaves its parent's spool alone."""
+    done = run(
+        tmp_path,
+        """
+import ctypes
+for number in range(5):
+    assert kit.track("Product Viewed", customer="p", id=f"before{number}")
+assert kit.flush()
+child = ctypes.PyDLL(None).fork()
+if not child:
+    for number in range(5):
+        assert kit.track("Product Viewed", customer="c", id=f"child{number}")
+    assert kit.close(20)
+    os._exit(0)
+for number in range(5):
+    assert kit.track("Product Viewed", customer="p", id=f"parent{number}")
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert kit.close(20)
+""",
+    )
+    assert done.returncode == 0, done.stderr
+    ids, instances = log_of(tmp_path, make_settings)
+    assert sorted(ids) == sorted(
+        f"{when}{number}" for when in ("before", "child", "parent") for number in range(5)
+    )
+    assert instances == 2
+
+
 @pytest.mark.parametrize("ending", ["", "sys.exit(0)", "raise SystemExit", "del kit"])
 def test_exit_without_close_keeps_events(
     tmp_path: Path, make_settings: MakeSettings, ending: str

@@ -111,6 +111,7 @@ class JourneyKit:
         self._pipeline: Pipeline | None = None
         self._starting = native.lock()
         self._closed = False
+        self._process = os.getpid()
         self._at_exit = functools.partial(self.close, _EXIT_SECONDS)
         _after_fork(self)
 
@@ -248,6 +249,9 @@ class JourneyKit:
         return _bind_customer(customer, channel=channel, context=context, purposes=purposes)
 
     def _record(self, name: str, properties: Mapping[str, Any] | None, **more: Any) -> Receipt:
+        if os.getpid() != self._process:
+            # A fork that Python was not told of, as servers written in C do.
+            self._reset_after_fork()
         if self._closed:
             if self.settings.core.strict:
                 raise EventRejected(name, "closed: this kit was closed")
@@ -320,6 +324,7 @@ class JourneyKit:
         self.close()
 
     def _reset_after_fork(self) -> None:
+        self._process = os.getpid()
         self._starting = native.lock()
         self._pipeline = None
         parts = (self._tail, self._tracker, self.store, *self._parts.sinks)
