@@ -6,6 +6,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+SECONDS ?= 60
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -13,7 +14,7 @@ STAMP := $(VENV)/.installed
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/[!_]*/pyproject.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types imports docs bench format lock clean venv
+.PHONY: help demo test torture check lint types imports docs bench format lock clean venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,6 +24,9 @@ demo: $(STAMP) ## run the example shop and walk a few customers through it
 
 test: $(STAMP) ## run every test: tests/, examples/, and the code in docs/ and README.md
 	@$(BIN)/python -m pytest $(ARGS)
+
+torture: $(STAMP) ## kill processes for a minute (SECONDS=60) and count what is lost
+	@$(BIN)/python tools/torture.py --seconds $(SECONDS) $(ARGS)
 
 check: lint types imports docs ## run every other check: style, types, import directions, docs
 

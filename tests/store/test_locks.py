@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import stat
 import threading
 from collections.abc import Iterator
@@ -96,3 +97,29 @@ def test_platform_without_flock_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
     with pytest.raises(StoreError, match="no flock"):
         LockDirectory(tmp_path)
+
+
+def test_forked_child_gives_the_lease_back(locks: LockDirectory, tmp_path: Path) -> None:
+    """A child has no copy of its parent's lease: the lock is free when the parent lets go."""
+    lease = locks.lease("lead")
+    assert lease is not None
+    assert lease.held
+    ready, done = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        locks.reset_after_fork()
+        os.write(ready[1], b"x")
+        os.read(done[0], 1)
+        os._exit(0)
+    os.read(ready[0], 1)
+    other = LockDirectory(tmp_path / "locks")
+    assert other.lease("lead") is None
+    lease.release()
+    assert not lease.held
+    theirs = other.lease("lead")
+    assert theirs is not None
+    theirs.release()
+    os.write(done[1], b"x")
+    os.waitpid(child, 0)
+    for end in (*ready, *done):
+        os.close(end)

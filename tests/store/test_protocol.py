@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import threading
@@ -361,6 +362,31 @@ class StoreContract:
         assert ids(store.read(None, 10)) == ["a"]
         assert len(store.parked()) == 1
         assert store.counters() == {"events": 1}
+
+    # Watermarks
+
+    def test_watermark_tells_how_far_a_file_was_read(
+        self, store: Store, make_entry: MakeEntry
+    ) -> None:
+        """A watermark is kept for each file, never moves back, and is forgotten with the file."""
+        assert store.watermark("a") is None
+        store.commit(Commit([make_entry(id="x")], watermarks=[("a", 30), ("b", 7)]), 1)
+        store.commit(Commit(watermarks=[("a", 20)]), 1)
+        assert (store.watermark("a"), store.watermark("b")) == (30, 7)
+        store.commit(Commit(watermarks=[("a", 40), ("b", None), ("c", None)]), 1)
+        store.close()
+
+        assert (store.watermark("a"), store.watermark("b")) == (40, None)
+        assert ids(store.read(None, 10)) == ["x"]
+
+    def test_watermark_moves_with_its_events(self, store: Store, make_entry: MakeEntry) -> None:
+        """A commit that fails moves no watermark, so that its events are read again."""
+        store.commit(Commit([make_entry(id="x")], watermarks=[("a", 30)]), 1)
+        broken = make_entry(id="y")._replace(kind="no kind")
+        with contextlib.suppress(Exception):
+            store.commit(Commit([broken], counts={"n": object()}, watermarks=[("a", 60)]), 1)  # type: ignore[dict-item]
+
+        assert store.watermark("a") == 30
 
     def test_opening_and_closing_twice_is_harmless(
         self, store: Store, make_entry: MakeEntry

@@ -247,14 +247,15 @@ class Spool:
 
     def _turn(self, size: int) -> Segment | None:
         """Begin the next segment, one with room for *size* bytes."""
-        if self._next is not None and self._next.fits(size):
+        if self._next is not None:
             self._segments.append(self._next)
             self._next = None
-            return self._segments[-1]
-        segment = self._create(size)
-        if segment is not None:
+        if not self._segments or not self._segments[-1].fits(size):
+            segment = self._create(size)
+            if segment is None:
+                return None
             self._segments.append(segment)
-        return segment
+        return self._segments[-1]
 
     def take(self, limit: int) -> Taken:
         """Return up to *limit* of the oldest entries, which stay."""
