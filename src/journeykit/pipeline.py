@@ -8,6 +8,7 @@ Projector and relays run in one process of a host at a time, the one that holds 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 #: How often a durable `track` looks whether it is committed, in seconds.
 _WAIT: Final = 0.001
 
-#: How often `flush` looks whether all is done, in seconds.
+#: How often `flush` looks whether all is done, besides after each step of this process, in seconds.
 _LOOK: Final = 0.005
 
 _log = logging.getLogger("journeykit")
@@ -115,6 +116,7 @@ class Pipeline:
         self.store_error: str | None = None
         self._signal: object = None
         self._failure: BaseException | None = None
+        self._moved = threading.Event()
         self.committer = Committer(
             parts.store, parts.tail, parts.plugins, now=parts.now, committed=self._committed
         )
@@ -126,7 +128,8 @@ class Pipeline:
             projected=self._wake_relays,
         )
         self.relays = [
-            Relay(parts.store, sink, parts.plugins, now=parts.now) for sink in parts.sinks
+            Relay(parts.store, sink, parts.plugins, now=parts.now, delivered=self._moved.set)
+            for sink in parts.sinks
         ]
         self._led: list[tuple[Led, Worker]] = []
         self._commit = Worker("committer", self._guarded(self.committer.step))
@@ -185,7 +188,8 @@ class Pipeline:
                     raise failure
                 if time.monotonic() >= deadline:
                     return False
-                time.sleep(_LOOK)
+                self._moved.wait(_LOOK)
+                self._moved.clear()
         finally:
             self.committer.hurry = False
         return True
@@ -260,6 +264,7 @@ class Pipeline:
         self._wake_relays()
 
     def _wake_relays(self) -> None:
+        self._moved.set()
         for worker in self._relay_workers:
             worker.wake()
 
