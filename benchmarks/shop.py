@@ -36,6 +36,7 @@ def create_app(directory: Path, kit: JourneyKit | None) -> flask.Flask:
         db.executemany("INSERT INTO product VALUES (?, ?, ?)", rows)
     db.close()
     local = threading.local()
+    page = app.jinja_env.from_string(_PAGE)
 
     def products() -> list[sqlite3.Row]:
         if not hasattr(local, "db"):
@@ -49,7 +50,7 @@ def create_app(directory: Path, kit: JourneyKit | None) -> flask.Flask:
         one = found[number % PRODUCTS]
         if kit is not None:
             kit.track("Product Viewed", adapters.properties(number))
-        return flask.render_template_string(_PAGE, product=one, others=found)
+        return page.render(product=one, others=found)
 
     @app.get("/about")
     def about() -> dict[str, float]:

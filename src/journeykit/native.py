@@ -155,6 +155,14 @@ class Signal:
         return self._lock.acquire(timeout=-1 if timeout is None else timeout)
 
 
+def pause(signal: Signal, seconds: float) -> None:
+    """Wait for *signal*, for *seconds* at most; beside gevent's loop, which goes on, all of them."""
+    if _replaced():
+        time.sleep(seconds)
+    else:
+        signal.wait(seconds)
+
+
 class Thread(Protocol):
     """A thread that keeps no process alive."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from journeykit import native
 from journeykit.delivery.relay import NO_STATUS, Relay
 from journeykit.exceptions import StoreError
 from journeykit.model.extension import SinkOptions
@@ -37,7 +38,7 @@ _PATIENCE: Final = 0.25
 #: How often a durable `track` looks whether it is committed, in seconds.
 _WAIT: Final = 0.001
 
-#: How often `flush` looks whether all is done, in seconds.
+#: How often `flush` looks whether all is done, besides after each step of this process, in seconds.
 _LOOK: Final = 0.005
 
 _log = logging.getLogger("journeykit")
@@ -128,6 +129,7 @@ class Pipeline:
         self.store_error: str | None = None
         self._signal: object = None
         self._failure: BaseException | None = None
+        self._moved = native.Signal()
         self.committer = Committer(
             parts.store, parts.tail, parts.plugins, now=parts.now, committed=self._committed
         )
@@ -204,7 +206,7 @@ class Pipeline:
                     raise failure
                 if time.monotonic() >= deadline:
                     return False
-                time.sleep(_LOOK)
+                native.pause(self._moved, _LOOK)
         finally:
             self.committer.hurry = False
         return True
@@ -239,7 +241,14 @@ class Pipeline:
     def _relay(self, sink: Sink) -> Relay:
         parts = self._parts
         options = parts.options.get(sink.name, SinkOptions())
-        return Relay(parts.store, sink, parts.plugins, now=parts.now, ordering=options.ordering)
+        return Relay(
+            parts.store,
+            sink,
+            parts.plugins,
+            now=parts.now,
+            ordering=options.ordering,
+            delivered=self._moved.set,
+        )
 
     def _lead(
         self,
@@ -298,6 +307,7 @@ class Pipeline:
         self._wake_relays()
 
     def _wake_relays(self) -> None:
+        self._moved.set()
         for worker in self._relay_workers:
             worker.wake()
 
