@@ -156,7 +156,7 @@ class Signal:
 
 
 def pause(signal: Signal, seconds: float) -> None:
-    """Wait for *signal*, for *seconds* at most; beside gevent's loop, which goes on, all of them."""
+    """Wait for *signal*, for *seconds* at most; beside gevent's loop, let that go on meanwhile."""
     if _replaced():
         time.sleep(seconds)
     else:

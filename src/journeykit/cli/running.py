@@ -13,6 +13,10 @@ from journeykit.cli.app import FAILED, Session, common, pass_session
 from journeykit.cli.output import print_json
 
 
+#: What a worker takes at most to finish what is under way when it is told to end.
+_LAST_SECONDS = 1.0
+
+
 @click.command()
 @common
 @click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds to wait.")
@@ -83,6 +87,7 @@ def worker(session: Session, config: str, as_json: bool) -> None:
             if not as_json:
                 click.echo(f"working on {kit.store.name}; Ctrl-C ends it")
             ended.wait()
+            kit.flush(_LAST_SECONDS)
             status = kit.status()
     finally:
         for number, handler in before.items():
