@@ -12,7 +12,6 @@ import click
 from journeykit.cli.app import FAILED, Session, common, pass_session
 from journeykit.cli.output import print_json
 
-
 #: What a worker takes at most to finish what is under way when it is told to end.
 _LAST_SECONDS = 1.0
 
