@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from journeykit import JourneyKit, Settings, hookimpl
 from journeykit.capture import Spool
 from journeykit.capture import spool as module
-from journeykit.capture.spool import OrphanSegment, pack, unpack
+from journeykit.capture.records import pack, unpack
+from journeykit.capture.spool import OrphanSegment
 from journeykit.exceptions import StoreError
 from journeykit.model import Entry, Kind
 from journeykit.plugins import Plugins

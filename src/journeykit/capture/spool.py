@@ -22,9 +22,10 @@ import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journeykit import native
+from journeykit.capture.records import pack, unpack
 from journeykit.capture.tail import Taken
 from journeykit.exceptions import StoreError
-from journeykit.model.event import Entry, Kind
+from journeykit.model.event import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,10 +55,6 @@ _HEADER: Final = struct.Struct("<7sB8x")
 #: Before each record: its length and its checksum. A length of zero ends the segment.
 _FRAME: Final = struct.Struct("<II")
 _CHECKSUM: Final = struct.Struct("<I")
-_COLUMNS: Final = struct.Struct("<BBqIIIII")
-_KINDS: Final = tuple(Kind)
-_KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
-_NONE: Final = 0xFFFFFFFF
 
 #: What a file system answers that cannot allocate; then zeros are written instead.
 _CANNOT_ALLOCATE: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
@@ -455,52 +452,6 @@ def _clean(path: Path, descriptor: int | None) -> None:
         path.unlink(missing_ok=True)
     if descriptor is not None:
         os.close(descriptor)
-
-
-def pack(entry: Entry) -> bytes:
-    """Return *entry* as the bytes of a record."""
-    # Written out, for each event pays for this in its caller.
-    event_id, kind, name, user_id, anonymous_id, session_id, occurred_at, flags, body = entry
-    id_text, name_text = event_id.encode(), name.encode()
-    user = b"" if user_id is None else user_id.encode()
-    anonymous = b"" if anonymous_id is None else anonymous_id.encode()
-    session = b"" if session_id is None else session_id.encode()
-    columns = _COLUMNS.pack(
-        _KIND_NUMBERS[kind],
-        flags,
-        occurred_at,
-        len(id_text),
-        len(name_text),
-        _NONE if user_id is None else len(user),
-        _NONE if anonymous_id is None else len(anonymous),
-        _NONE if session_id is None else len(session),
-    )
-    return b"".join((columns, id_text, name_text, user, anonymous, session, body))
-
-
-def unpack(data: bytes) -> Entry:
-    """Return the entry of a record's bytes."""
-    kind, flags, occurred_at, *lengths = _COLUMNS.unpack_from(data)
-    place = _COLUMNS.size
-    texts: list[str | None] = []
-    for length in lengths:
-        if length == _NONE:
-            texts.append(None)
-        else:
-            texts.append(data[place : place + length].decode())
-            place += length
-    event_id, name, user_id, anonymous_id, session_id = texts
-    return Entry(
-        event_id or "",
-        _KINDS[kind],
-        name or "",
-        user_id,
-        anonymous_id,
-        session_id,
-        occurred_at,
-        flags,
-        data[place:],
-    )
 
 
 def _allocate(descriptor: int, size: int) -> None:

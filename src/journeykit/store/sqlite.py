@@ -12,11 +12,12 @@ import os
 import sqlite3
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from journeykit import native
-from journeykit.exceptions import StoreBusy, StoreError, Superseded
+from journeykit.exceptions import StoreError, Superseded
 from journeykit.model.event import Entry, Kind, Stored
+from journeykit.store.connection import Connection, explained
 from journeykit.store.locks import LockDirectory
 from journeykit.store.protocol import (
     PROJECTOR,
@@ -137,7 +138,7 @@ class SQLiteStore:
         self._path = Path(path).absolute()
         self._locks = LockDirectory(self._path.with_name(f"{self._path.name}-locks"))
         #: A thread holds its own connection, and closes it by ending.
-        self._connections: weakref.WeakSet[_Connection] = weakref.WeakSet()
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._inherited: list[object] = []
         self._local = native.local()
         self._opening = native.lock()
@@ -373,10 +374,10 @@ class SQLiteStore:
                     db.execute("ROLLBACK")
                 raise
 
-    def _connection(self) -> _Connection:
-        connection: _Connection | None = getattr(self._local, "connection", None)
+    def _connection(self) -> Connection:
+        connection: Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = _Connection(self._connect())
+            connection = self._local.connection = Connection(self._connect())
             self._connections.add(connection)
         return connection
 
@@ -419,76 +420,11 @@ class SQLiteStore:
         try:
             yield
         except sqlite3.Error as error:
-            raise _explained(error, self._path) from error
+            raise explained(error, self._path) from error
         except OSError as error:
             hint = "make its directory writable for this user, or name another place"
             msg = f"store {self._path}: {error.strerror}; {hint}"
             raise StoreError(msg) from error
-
-
-class _Connection:
-    """
-    One thread's connection, which another thread may ask to close.
-
-    To close it in the middle of a statement would end the process, so it is closed by whoever is
-    last: the closing thread, or its own when it is done.
-    """
-
-    #: Connections that came with a fork, kept so that nobody closes them.
-    _inherited: ClassVar[list[sqlite3.Connection]] = []
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._process = os.getpid()
-        self._lock = native.lock()
-        self._uses = 0
-        self._closing = False
-
-    @contextlib.contextmanager
-    def used(self) -> Iterator[sqlite3.Connection]:
-        """Keep the connection open."""
-        with self._lock:
-            self._uses += 1
-        try:
-            yield self._connection
-        finally:
-            with self._lock:
-                self._uses -= 1
-                self._close_unused()
-
-    def close(self) -> None:
-        """Close the connection, now or when it is no longer used."""
-        with self._lock:
-            self._closing = True
-            self._close_unused()
-
-    def __del__(self) -> None:
-        if os.getpid() == self._process:
-            self._connection.close()
-        else:
-            # A forked child has only its own thread; to close the others' connections here would
-            # clean up files that the parent still uses.
-            self._inherited.append(self._connection)
-
-    def _close_unused(self) -> None:
-        if self._closing and not self._uses:
-            self._connection.close()
-
-
-def _explained(error: sqlite3.Error, path: Path) -> StoreError:
-    code = getattr(error, "sqlite_errorname", "") or type(error).__name__
-    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return StoreBusy(f"store {path}: another process has locked it; end that, or try again")
-    if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        return StoreError(
-            f"store {path}: it cannot be written; make the file and its directory writable for "
-            f"this user, or name another place"
-        )
-    if code.startswith("SQLITE_FULL"):
-        return StoreError(f"store {path}: the disk is full; make room")
-    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return StoreError(f"store {path}: it is damaged or no SQLite file; move it away ({error})")
-    return StoreError(f"store {path}: {error} ({code})")
 
 
 def _append(db: sqlite3.Connection, entries: Sequence[Entry], now: int) -> int:

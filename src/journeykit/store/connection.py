@@ -1,0 +1,81 @@
+"""A thread's connection to SQLite, and what its errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from typing import TYPE_CHECKING, ClassVar
+
+from journeykit import native
+from journeykit.exceptions import StoreBusy, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Connection:
+    """
+    One thread's connection, which another thread may ask to close.
+
+    To close it in the middle of a statement would end the process, so it is closed by whoever is
+    last: the closing thread, or its own when it is done.
+    """
+
+    #: Connections that came with a fork, kept so that nobody closes them.
+    _inherited: ClassVar[list[sqlite3.Connection]] = []
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._process = os.getpid()
+        self._lock = native.lock()
+        self._uses = 0
+        self._closing = False
+
+    @contextlib.contextmanager
+    def used(self) -> Iterator[sqlite3.Connection]:
+        """Keep the connection open."""
+        with self._lock:
+            self._uses += 1
+        try:
+            yield self._connection
+        finally:
+            with self._lock:
+                self._uses -= 1
+                self._close_unused()
+
+    def close(self) -> None:
+        """Close the connection, now or when it is no longer used."""
+        with self._lock:
+            self._closing = True
+            self._close_unused()
+
+    def __del__(self) -> None:
+        if os.getpid() == self._process:
+            self._connection.close()
+        else:
+            # A forked child has only its own thread; to close the others' connections here would
+            # clean up files that the parent still uses.
+            self._inherited.append(self._connection)
+
+    def _close_unused(self) -> None:
+        if self._closing and not self._uses:
+            self._connection.close()
+
+
+def explained(error: sqlite3.Error, path: Path) -> StoreError:
+    """Return *error* as one of ours: what is wrong with the store at *path*, and what to do."""
+    code = getattr(error, "sqlite_errorname", "") or type(error).__name__
+    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return StoreBusy(f"store {path}: another process has locked it; end that, or try again")
+    if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        return StoreError(
+            f"store {path}: it cannot be written; make the file and its directory writable for "
+            f"this user, or name another place"
+        )
+    if code.startswith("SQLITE_FULL"):
+        return StoreError(f"store {path}: the disk is full; make room")
+    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return StoreError(f"store {path}: it is damaged or no SQLite file; move it away ({error})")
+    return StoreError(f"store {path}: {error} ({code})")
