@@ -312,11 +312,14 @@ class SQLiteStore:
         """Return parked events, oldest first."""
         query = (
             f"SELECT number, owner, reason, parked_at, replay, {_ENTRY_COLUMNS} FROM parked "
-            "WHERE (?1 IS NULL OR owner = ?1) AND (?2 IS NULL OR replay = ?2) "
-            "ORDER BY number LIMIT ?3"
+            "WHERE (:owner IS NULL OR owner = :owner) AND (:replay IS NULL OR replay = :replay) "
+            "ORDER BY number LIMIT :limit"
         )
         with self._read() as db:
-            return [_parked(row) for row in db.execute(query, (owner, replay, limit))]
+            return [
+                _parked(row)
+                for row in db.execute(query, {"owner": owner, "replay": replay, "limit": limit})
+            ]
 
     def parked_counts(self) -> dict[str, int]:
         """Return how many events each owner has parked."""
@@ -325,9 +328,11 @@ class SQLiteStore:
 
     def replay(self, owner: str | None = None) -> int:
         """Mark parked events for another try; returns how many."""
-        query = "UPDATE parked SET replay = 1 WHERE replay = 0 AND (?1 IS NULL OR owner = ?1)"
+        query = (
+            "UPDATE parked SET replay = 1 WHERE replay = 0 AND (:owner IS NULL OR owner = :owner)"
+        )
         with self._write() as db:
-            return db.execute(query, (owner,)).rowcount
+            return db.execute(query, {"owner": owner}).rowcount
 
     def settle(self, numbers: Sequence[int], failed: Mapping[int, str]) -> None:
         """Remove replayed events; those in *failed* stay parked, with a new reason."""
@@ -385,7 +390,11 @@ class SQLiteStore:
         connection = sqlite3.connect(
             self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
         )
-        connection.execute("PRAGMA synchronous = FULL")
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _create(self) -> None:
