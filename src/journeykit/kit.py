@@ -17,7 +17,7 @@ from journeykit import native
 from journeykit.assembly import assemble, hooks_of, load_plugins
 from journeykit.capture import Bound
 from journeykit.capture import bind_customer as _bind_customer
-from journeykit.capture.context import current
+from journeykit.capture.context import current, current_customer
 from journeykit.config import loader
 from journeykit.config.settings import StagesIn
 from journeykit.delivery.relay import NO_STATUS
@@ -224,7 +224,7 @@ class JourneyKit:
                 "customer.identified", "bad_customer", "there is no user id"
             )
         bound = current()
-        person = attrs.evolve(_customer_of(bound), user_id=str(user_id))
+        person = attrs.evolve(current_customer(), user_id=str(user_id))
         receipt = self._record(
             "customer.identified",
             None,
@@ -498,13 +498,6 @@ class JourneyKit:
 
 def _nothing() -> None:
     pass
-
-
-def _customer_of(bound: Bound | None) -> Customer:
-    try:
-        return bound.customer if bound is not None else Customer()
-    except Exception:  # noqa: BLE001 - the app's own function; its page goes on
-        return Customer()
 
 
 def _after_fork(kit: JourneyKit) -> None:

@@ -73,6 +73,15 @@ def current() -> Bound | None:
     return _bound.get()
 
 
+def current_customer() -> Customer:
+    """Return whom it concerns here; nobody where nothing is bound, or the app cannot tell."""
+    bound = current()
+    try:
+        return bound.customer if bound is not None else Customer()
+    except Exception:  # noqa: BLE001 - the app's own function; its page goes on
+        return Customer()
+
+
 def bind(bound: Bound | None) -> Token[Bound | None]:
     """Bind *bound* from here on; give the token to `unbind`."""
     return _bound.set(bound)
