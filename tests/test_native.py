@@ -127,3 +127,18 @@ def test_who_is_left_in_another_thread_is_out() -> None:
     thread.join()
     inside.__exit__(None, None, None)
     assert fork() < 0.2
+
+
+@pytest.mark.parametrize("kernel_wipes", [True, False])
+def test_a_life_mark_tells_a_child_from_its_parent(
+    monkeypatch: pytest.MonkeyPatch, *, kernel_wipes: bool
+) -> None:
+    """A forked process sees that the mark is not its own, whether or not the kernel helps."""
+    if not kernel_wipes:
+        monkeypatch.setattr(native, "_WIPE_ON_FORK", 10**6)
+    mark = native.life_mark()
+    child = os.fork()
+    if not child:
+        os._exit(mark[0])
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert mark[0] == 1

@@ -118,6 +118,38 @@ def test_being_woken_during_a_step_is_not_lost(team: Team, wait_until: Wait) -> 
     wait_until(lambda: len(calls) == 2)
 
 
+def test_a_nudge_wakes_who_waits_for_work(team: Team, wait_until: Wait) -> None:
+    """A nudge is enough for a worker that sleeps until there is work, also in its last moment."""
+    calls: list[int] = []
+
+    def step() -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            worker.nudge()
+
+    worker = Worker("stage", step)
+    team.started.append(worker)
+    worker.start()
+    wait_until(lambda: len(calls) == 1 and worker._idle)
+    worker.nudge()
+    wait_until(lambda: len(calls) == 3)
+
+
+def test_a_nudge_disturbs_nobody_who_waits_for_a_time(team: Team, wait_until: Wait) -> None:
+    """A worker that wants to be called after some time is not called earlier for a nudge."""
+    calls: list[float] = []
+
+    def step() -> float:
+        calls.append(time.monotonic())
+        return 0.2
+
+    worker = team.worker(step)
+    wait_until(lambda: len(calls) == 1)
+    worker.nudge()
+    wait_until(lambda: len(calls) == 2)
+    assert calls[1] - calls[0] >= 0.2
+
+
 def test_starting_twice_starts_one_thread(team: Team) -> None:
     """A second start does nothing."""
     worker = team.worker(lambda: None, "only")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from journeykit.capture import MemoryTail, Spool, Tail, Tracker
-from journeykit.config.settings import ConsentMode, Settings
+from journeykit.config.settings import ConsentMode, Core, Settings, WhenFull
 from journeykit.delivery import builtin
 from journeykit.exceptions import ConfigError
 from journeykit.journeys import FOLD_VERSION, Declared, Plan, declare, folds, plans
@@ -65,7 +65,7 @@ def assemble(
     core, compiled = settings.core, plans(declared)
     parts = Parts(
         store=store,
-        tail=_tail(store, core.buffer_bytes),
+        tail=_tail(store, core),
         plugins=plugins,
         folds=folds(compiled, plugins),
         declaration=_fingerprint(declared, settings, plugins),
@@ -80,6 +80,7 @@ def assemble(
         channels=declared.channels,
         opt_in=settings.consent.mode is ConsentMode.OPT_IN,
         strict=core.strict,
+        patience=core.block_for.total_seconds() if core.when_full is WhenFull.BLOCK else 0.0,
         now=now,
     )
     return Assembly(parts, tracker, compiled, plugins.register_endpoints(settings))
@@ -107,8 +108,11 @@ def _store(settings: Settings, store: Store | None) -> tuple[Store | None, list[
         return None, list(error.problems)
 
 
-def _tail(store: Store, limit_bytes: int) -> Tail:
-    return MemoryTail(limit_bytes) if store.spool is None else Spool(store.spool, limit_bytes)
+def _tail(store: Store, core: Core) -> Tail:
+    limit, drop_old = core.buffer_bytes, core.when_full is WhenFull.DROP_OLD
+    if store.spool is None:
+        return MemoryTail(limit, drop_old=drop_old)
+    return Spool(store.spool, limit, drop_old=drop_old)
 
 
 def _sinks(settings: Settings, given: Iterable[Sink]) -> tuple[list[Sink], list[str]]:

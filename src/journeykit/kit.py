@@ -111,7 +111,7 @@ class JourneyKit:
         self._pipeline: Pipeline | None = None
         self._starting = native.lock()
         self._closed = False
-        self._process = os.getpid()
+        self._mark = native.life_mark()
         self._at_exit = functools.partial(self.close, _EXIT_SECONDS)
         _after_fork(self)
 
@@ -186,7 +186,7 @@ class JourneyKit:
         Raises:
             EventRejected: Only if the kit is strict.
         """
-        receipt = self._record(name, properties, customer=customer, at=at, id=id)
+        receipt = self._record(name, properties, customer, at, id)
         if durable and receipt:
             count = self._tail.appended
             if not self.start().wait_committed(count, _DURABLE_SECONDS):
@@ -248,16 +248,24 @@ class JourneyKit:
         """Let every `track()` in a `with` block be about *customer*; see `bind_customer`."""
         return _bind_customer(customer, channel=channel, context=context, purposes=purposes)
 
-    def _record(self, name: str, properties: Mapping[str, Any] | None, **more: Any) -> Receipt:
-        if os.getpid() != self._process:
+    def _record(
+        self,
+        name: str,
+        properties: Mapping[str, Any] | None,
+        customer: Customer | str | None = None,
+        at: datetime | None = None,
+        id: str | None = None,
+        **more: Any,
+    ) -> Receipt:
+        if not self._mark[0]:
             # A fork that Python was not told of, as servers written in C do.
             self._reset_after_fork()
         if self._closed:
             if self.settings.core.strict:
                 raise EventRejected(name, "closed: this kit was closed")
             return Receipt(None, "closed", "this kit was closed")
-        receipt = self._tracker.track(name, properties, **more)
-        if receipt:
+        receipt = self._tracker.track(name, properties, customer, at, id, **more)
+        if receipt.id is not None:
             self._wake()
         return receipt
 
@@ -324,7 +332,7 @@ class JourneyKit:
         self.close()
 
     def _reset_after_fork(self) -> None:
-        self._process = os.getpid()
+        self._mark = native.life_mark()
         self._starting = native.lock()
         self._pipeline = None
         parts = (self._tail, self._tracker, self.store, *self._parts.sinks)
@@ -417,6 +425,11 @@ class JourneyKit:
         return len(self._tail)
 
     @property
+    def dropped(self) -> int:
+        """How many accepted events went for newer ones, where `when_full` is `"drop_old"`."""
+        return self._tail.dropped.count
+
+    @property
     def store_error(self) -> str | None:
         """What the store said last, while it does not work."""
         return self._pipeline.store_error if self._pipeline else None
@@ -450,6 +463,7 @@ class JourneyKit:
             "started": pipeline is not None,
             "leads": pipeline is not None and pipeline.leads,
             "waiting": len(self._tail),
+            "dropped": self._tail.dropped.count,
             "receipts": self.receipts,
             "counters": self.store.counters(),
             "parked": self.store.parked_counts(),

@@ -47,6 +47,12 @@ def observe(kit: JourneyKit) -> bool:
         unit="{event}",
         description="Events that this process has accepted and not yet committed.",
     )
+    meter.create_observable_counter(
+        "journeykit.dropped",
+        callbacks=reading(_dropped),
+        unit="{event}",
+        description="Accepted events that went for newer ones, the store not having kept up.",
+    )
     meter.create_observable_gauge(
         "journeykit.parked",
         callbacks=reading(_parked),
@@ -74,6 +80,10 @@ def _events(kit: JourneyKit) -> _Readings:
 
 def _waiting(kit: JourneyKit) -> _Readings:
     return [(kit.waiting, {})]
+
+
+def _dropped(kit: JourneyKit) -> _Readings:
+    return [(kit.dropped, {})]
 
 
 def _parked(kit: JourneyKit) -> _Readings:

@@ -163,7 +163,7 @@ class Pipeline:
 
     def wake(self) -> None:
         """Tell the committer that the tail has something."""
-        self._commit.wake()
+        self._commit.nudge()
 
     def look(self) -> None:
         """Let every stage look for work now."""
@@ -178,7 +178,7 @@ class Pipeline:
         try:
             while self._parts.tail.released < count:
                 if time.monotonic() >= next_look:
-                    self.wake()
+                    self._commit.wake()
                     next_look = time.monotonic() + _PATIENCE
                 if time.monotonic() >= deadline:
                     return False

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 TICK = 0.5
 
 #: After an unexpected error a step is tried again after this many seconds, doubled up to the last.
-FIRST_PAUSE, LAST_PAUSE = 0.1, 30.0
+FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
 
 _log = logging.getLogger("journeykit")
 
@@ -83,6 +83,7 @@ class Worker:
         self._revoked = False
         self._watched = Watched()
         self._wake = native.Signal()
+        self._idle = self._nudged = False
         self._stopping = False
         self._thread: native.Thread | None = None
 
@@ -94,6 +95,13 @@ class Worker:
     def wake(self) -> None:
         """Make the thread look for work now."""
         self._wake.set()
+
+    def nudge(self) -> None:
+        """Say that there is work: wakes the thread only if it waits for nothing else."""
+        # In this order, and in the other one in the thread, so that one of the two sees it.
+        self._nudged = True
+        if self._idle:
+            self._wake.set()
 
     def stop(self) -> None:
         """Ask the thread to end after its present step; does not wait."""
@@ -148,6 +156,7 @@ class Worker:
         pause, failures = FIRST_PAUSE, 0
         while not self._stopping and generation == self._generation:
             self._wake.clear()
+            self._nudged = False
             try:
                 delay = self._step()
                 pause, failures = FIRST_PAUSE, 0
@@ -158,7 +167,12 @@ class Worker:
                 failures += 1
                 self._report(error, failures, pause)
                 delay, pause = pause, min(pause * 2, LAST_PAUSE)
-            if delay is None or delay > 0:
+            if delay is None:
+                self._idle = True
+                if not self._nudged:
+                    self._wake.wait()
+                self._idle = False
+            elif delay > 0:
                 self._wake.wait(delay)
         if generation == self._generation:
             self._ended()

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from journeykit.capture.context import Bound, bind, bind_customer, current, unbind
+from journeykit.capture.context import Bound, Form, bind, bind_customer, current, unbind
 from journeykit.model import Customer
 
 
@@ -133,7 +133,7 @@ def test_a_customer_is_found_once_and_when_needed() -> None:
 def test_signing_in_goes_on_as_that_person() -> None:
     """`rebind` changes the customer of a request, and forgets what was encoded of the first."""
     bound = Bound(lambda: Customer(anonymous_id="a1"))
-    bound.encoded = b"customer", b"context"
+    bound.forms["Viewed", None] = Form(b"columns", b"", b"", b"")
     bound.rebind(Customer("u1", "a1"))
     assert bound.customer == Customer("u1", "a1")
-    assert bound.encoded is None
+    assert bound.forms == {}

@@ -218,7 +218,14 @@ def test_both_encoders_agree(value: Any) -> None:
 
 
 plain_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=6) | st.dates() | st.uuids(),
+    st.none()
+    | st.floats(-1e15, 1e15)
+    | st.floats(-1e-3, 1e-3)
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=6)
+    | st.dates()
+    | st.uuids(),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(st.text(max_size=4), inner, max_size=3)
@@ -230,8 +237,21 @@ plain_values = st.recursive(
 
 @given(plain_values)
 def test_both_encoders_write_the_same_bytes(value: Any) -> None:
-    """Without floats, whose digits each encoder writes in its own way, the bytes are the same."""
+    """Every value has the same bytes with and without orjson, floats included."""
     assert encode(value) == STDLIB.encode(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ([1e-5, -1.5e-5, 9.9e-5], b"[0.00001,-0.000015,0.000099]"),
+        ([1e-6, -2.5e-9, 1e-10], b"[1e-6,-2.5e-9,1e-10]"),
+        ({"1e-05": "a 1e-05 b", "x": '"1e-07'}, b'{"1e-05":"a 1e-05 b","x":"\\"1e-07"}'),
+    ],
+)
+def test_small_numbers(value: Any, expected: bytes) -> None:
+    """Small numbers are written in one way by both encoders, and texts that look so stay."""
+    assert encode(value) == STDLIB.encode(value) == expected
 
 
 @given(st.floats())

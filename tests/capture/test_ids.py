@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journeykit.capture.ids import hashed_id, id_behind, random_id
+from journeykit.capture.ids import RandomIds, hashed_id, id_behind
 
 #: From 1970 to the year 9999, where 48 bits of milliseconds do not end.
 instants = st.integers(0, 253_402_300_799_999_999)
@@ -17,7 +17,7 @@ parts = st.lists(st.text(max_size=6) | st.integers() | st.none(), max_size=4)
 @given(instants, st.integers())
 def test_random_ids_are_uuids_of_version_7(micros: int, seed: int) -> None:
     """A random id is a UUID version 7 whose first 48 bits are the milliseconds."""
-    text = random_id(micros, random.Random(seed))
+    text = RandomIds(random.Random(seed)).new(micros)
     parsed = UUID(text)
     assert str(parsed) == text
     assert (parsed.version, parsed.variant) == (7, RFC_4122)
@@ -37,19 +37,19 @@ def test_hashed_ids_are_uuids_of_version_8(micros: int, of: list[object]) -> Non
 @given(instants, instants, st.integers())
 def test_ids_sort_by_time(one: int, other: int, seed: int) -> None:
     """The texts of ids from different milliseconds are in the order of time, whatever the kind."""
-    source = random.Random(seed)
+    source = RandomIds(random.Random(seed))
     early, late = sorted((one, other))
     if early // 1000 == late // 1000:
         return
-    assert random_id(early, source) < random_id(late, source)
-    assert hashed_id(early, "z") < random_id(late, source)
-    assert random_id(early, source) < hashed_id(late, "a")
+    assert source.new(early) < source.new(late)
+    assert hashed_id(early, "z") < source.new(late)
+    assert source.new(early) < hashed_id(late, "a")
 
 
 def test_random_ids_differ() -> None:
     """Ids of one instant differ, in all of their 74 random bits."""
-    source = random.Random(7)
-    ids = [UUID(random_id(0, source)).int for _ in range(2_000)]
+    source = RandomIds(random.Random(7))
+    ids = [UUID(source.new(0)).int for _ in range(2_000)]
     assert len(set(ids)) == len(ids)
     ever, always = 0, (1 << 128) - 1
     for number in ids:
@@ -83,7 +83,7 @@ def test_other_parts_give_another_id(one: tuple[str, ...], other: tuple[str, ...
 @given(instants, st.integers())
 def test_an_id_stands_behind_its_cause(micros: int, seed: int) -> None:
     """A derived id begins with the time of its cause, so that both stay together."""
-    for cause in (random_id(micros, random.Random(seed)), hashed_id(micros, seed)):
+    for cause in (RandomIds(random.Random(seed)).new(micros), hashed_id(micros, seed)):
         derived = id_behind(cause, 0, "stage.entered")
         assert derived[:13] == cause[:13]
         assert derived == id_behind(cause, 99, "stage.entered")
@@ -106,4 +106,4 @@ def test_a_cause_without_time_takes_the_fallback(cause: str) -> None:
 
 def test_before_1970_is_1970() -> None:
     """An id has no sign: an instant before the epoch counts as the epoch."""
-    assert UUID(random_id(-5_000_000, random.Random(1))).int >> 80 == 0
+    assert UUID(RandomIds(random.Random(1)).new(-5_000_000)).int >> 80 == 0

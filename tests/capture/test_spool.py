@@ -85,6 +85,7 @@ _CHILD = """
 import os, sys, time
 from pathlib import Path
 from journeykit.capture import Spool
+from journeykit.capture.records import pack
 from journeykit.capture import spool as module
 from journeykit.model import Entry, Kind
 
@@ -155,7 +156,7 @@ def test_an_entry_may_be_larger_than_a_segment(
     spool = make_spool()
     sizes = [100, 20_000, 1, 190, 250, 3]
     for number, size in enumerate(sizes):
-        assert spool.append(entry(number, size)) is None
+        assert spool.append(pack(entry(number, size))) is None
         spool.tend()
     assert [len(found.body) for found in spool.take(100).entries] == sizes
     spool.close()
@@ -205,7 +206,7 @@ def test_what_was_written_before_the_damage_is_kept(
         spool = Spool(directory, LIMIT)
         ends = []
         for number in range(COUNT):
-            assert spool.append(entry(number, 10 * number)) is None
+            assert spool.append(pack(entry(number, 10 * number))) is None
             ends.append(spool._segments[-1].end)
         spool.close()
         checksum = range(ends[-2] + 4, ends[-2] + 8)
@@ -241,7 +242,7 @@ def test_damage_is_told(
     """A damaged segment is logged with its file, once, and is not looked at again."""
     spool = make_spool()
     for number in range(3):
-        spool.append(entry(number))
+        spool.append(pack(entry(number)))
     end = spool._segments[-1].end
     spool.close()
     (path,) = directory.iterdir()
@@ -262,7 +263,7 @@ def test_half_a_record_is_none(make_spool: MakeSpool, directory: Path) -> None:
     data = pack(entry(1))
     for written in range(len(data) + 1):
         spool = make_spool()
-        spool.append(entry(0))
+        spool.append(pack(entry(0)))
         segment = spool._segments[-1]
         start = segment.end + 8
         segment.write(data)
@@ -280,7 +281,7 @@ def test_half_a_record_is_none(make_spool: MakeSpool, directory: Path) -> None:
 def test_what_is_no_dead_segment_is_left_alone(make_spool: MakeSpool, directory: Path) -> None:
     """A segment of a newer form, and files that are none, stay; what was never one goes."""
     spool = make_spool()
-    spool.append(entry(1))
+    spool.append(pack(entry(1)))
     spool.close()
     (path,) = directory.iterdir()
     newer = bytearray(path.read_bytes())
@@ -305,7 +306,7 @@ def test_a_living_process_keeps_its_segments(
     """Nothing of a living process is touched; when it is killed, all of it is adopted."""
     script = """
 for number in range(100):
-    assert spool.append(entry(str(number))) is None
+    assert spool.append(pack(entry(str(number)))) is None
 print("ready", flush=True)
 time.sleep(60)
 """
@@ -331,7 +332,7 @@ def test_adoption_does_not_disturb_processes_that_start(
     script = """
 module.SEGMENT_BYTES = 4096
 for number in range(400):
-    refused = spool.append(entry(f"{os.getpid()}-{number}", 3000))
+    refused = spool.append(pack(entry(f"{os.getpid()}-{number}", 3000)))
     assert refused is None, refused
 print(os.getpid(), flush=True)
 sys.stdin.readline()
@@ -376,7 +377,7 @@ def test_a_new_file_that_was_taken_is_made_again(
         flock(descriptor, how)
 
     monkeypatch.setattr(module.fcntl, "flock", late)
-    assert make_spool().append(entry(1)) is None
+    assert make_spool().append(pack(entry(1))) is None
     assert len(taken) == 2
 
 
@@ -389,7 +390,7 @@ def test_a_file_that_cannot_be_deleted_is_settled_once(
         raise PermissionError
 
     dead, spool = make_spool(), make_spool()
-    dead.append(make_entry(id="a"))
+    dead.append(pack(make_entry(id="a")))
     dead.close()
     monkeypatch.setattr(OrphanSegment, "settle", fails)
     store = MemoryStore()
@@ -410,7 +411,7 @@ def test_a_file_that_cannot_be_deleted_is_settled_once(
 def test_a_forked_child_leaves_its_parent_alone(make_spool: MakeSpool, directory: Path) -> None:
     """A child has none of its parent's entries, and the parent's locks survive its end."""
     spool = make_spool()
-    spool.append(entry(1))
+    spool.append(pack(entry(1)))
     child = os.fork()
     if not child:
         code = 1
@@ -418,7 +419,7 @@ def test_a_forked_child_leaves_its_parent_alone(make_spool: MakeSpool, directory
             spool.reset_after_fork()
             assert len(spool) == 0
             assert not spool.orphaned()
-            assert spool.append(entry(2)) is None
+            assert spool.append(pack(entry(2))) is None
             assert [found.id for found in spool.take(9).entries] == ["2"]
             code = 0
         finally:
@@ -426,7 +427,7 @@ def test_a_forked_child_leaves_its_parent_alone(make_spool: MakeSpool, directory
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
     assert adopted(make_spool()) == ["2"]
-    assert spool.append(entry(3)) is None
+    assert spool.append(pack(entry(3))) is None
     assert [found.id for found in spool.take(9).entries] == ["1", "3"]
 
 
@@ -435,14 +436,14 @@ def test_a_killed_parent_is_adopted_while_its_child_lives(
 ) -> None:
     """A child keeps no lock of its parent: what the parent left is adopted at once."""
     script = """
-spool.append(entry("parent"))
+spool.append(pack(entry("parent")))
 dead = Spool(Path(sys.argv[1]), 2**26)
-dead.append(entry("adopted by the parent"))
+dead.append(pack(entry("adopted by the parent")))
 dead.close()
 assert spool.orphaned()
 if not os.fork():
     spool.reset_after_fork()
-    spool.append(entry("child"))
+    spool.append(pack(entry("child")))
     print(os.getpid(), flush=True)
     time.sleep(60)
     os._exit(0)
@@ -472,7 +473,7 @@ def test_closing_leaves_what_waits(
     monkeypatch.setattr(module, "SEGMENT_BYTES", 1_000)
     spool = make_spool()
     for number in range(30):
-        spool.append(entry(number))
+        spool.append(pack(entry(number)))
         spool.tend()
     assert len(list(directory.iterdir())) > 2
     marks = spool.take(29)
@@ -494,7 +495,7 @@ def test_closing_leaves_what_waits(
 
 def test_files_are_private(make_spool: MakeSpool, directory: Path) -> None:
     """Nobody but the owner may read what waits."""
-    make_spool().append(entry(1))
+    make_spool().append(pack(entry(1)))
     (path,) = directory.iterdir()
     assert directory.stat().st_mode & 0o777 == 0o700
     assert path.stat().st_mode & 0o777 == 0o600
@@ -511,15 +512,15 @@ def test_deleted_files_are_forgotten_by_the_store(
     monkeypatch.setattr(module, "SEGMENT_BYTES", 4_096)
     dead, spool = make_spool(), make_spool()
     for _ in range(30):
-        dead.append(make_entry())
-        spool.append(make_entry())
+        dead.append(pack(make_entry()))
+        spool.append(pack(make_entry()))
     dead.close()
     store = SQLiteStore(tmp_path / "store.db")
     committer = Committer(store, spool, Plugins(installed=False), now=lambda: 1)
     committer.hurry = True
     while committer.step() is not None:
         pass
-    spool.append(make_entry())
+    spool.append(pack(make_entry()))
     while committer.step() is not None:
         pass
     with store._read() as db:
@@ -550,11 +551,11 @@ def test_an_orphan_that_fails_keeps_nobody_waiting(
 ) -> None:
     """Where adoption fails, this process's own events are committed all the same."""
     dead, spool = make_spool(), make_spool()
-    dead.append(make_entry(id="dead"))
+    dead.append(pack(make_entry(id="dead")))
     dead.close()
     store: Any = Failing()
     committer = Committer(store, spool, Plugins(installed=False), now=lambda: 1)
-    spool.append(make_entry(id="own"))
+    spool.append(pack(make_entry(id="own")))
     with pytest.raises(StoreError):
         committer.step()
     while committer.step() != 0.0:
@@ -569,13 +570,13 @@ def test_own_events_do_not_wait_behind_a_backlog(
     monkeypatch.setattr("journeykit.store.committer.GROUP_EVENTS", 2)
     dead, spool = make_spool(), make_spool()
     for number in range(10):
-        dead.append(make_entry(id=f"dead{number}"))
+        dead.append(pack(make_entry(id=f"dead{number}")))
     dead.close()
     store = MemoryStore()
     committer = Committer(store, spool, Plugins(installed=False), now=lambda: 1)
     committer.hurry = True
     for number in range(4):
-        spool.append(make_entry(id=f"own{number}"))
+        spool.append(pack(make_entry(id=f"own{number}")))
     while committer.step() is not None:
         pass
     ids = [item.entry.id for item in store.read(None, 100)]
@@ -608,7 +609,7 @@ def test_a_plugin_that_hangs_during_adoption_costs_nothing(
     assert isinstance(kit._tail, Spool)
     dead = Spool(tmp_path / "store.db-spool", LIMIT)
     for number in range(1_200):
-        dead.append(make_entry(id=str(number)))
+        dead.append(pack(make_entry(id=str(number))))
     dead.close()
     try:
         kit.start().look()
@@ -631,7 +632,7 @@ def test_appending_does_not_wait_for_adoption(make_spool: MakeSpool) -> None:
     """While this process looks through the directory, its requests go on."""
     spool = make_spool()
     with spool._adopting:
-        appending = threading.Thread(target=spool.append, args=(entry(1),), daemon=True)
+        appending = threading.Thread(target=spool.append, args=(pack(entry(1)),), daemon=True)
         appending.start()
         appending.join(10)
         assert len(spool) == 1
@@ -640,10 +641,10 @@ def test_appending_does_not_wait_for_adoption(make_spool: MakeSpool) -> None:
 def test_a_mark_of_before_the_fork_releases_nothing(make_spool: MakeSpool) -> None:
     """What was taken before a fork or an end does not count in what came afterwards."""
     spool = make_spool()
-    spool.append(entry(1))
+    spool.append(pack(entry(1)))
     mark = spool.take(9).mark
     spool.reset_after_fork()
-    spool.append(entry(2))
+    spool.append(pack(entry(2)))
     spool.release(mark)
     assert [found.id for found in spool.take(9).entries] == ["2"]
 
@@ -715,7 +716,7 @@ def test_directory_that_cannot_be_written_refuses(
     """Where the directory cannot be made, events are refused, with one line in the log."""
     (tmp_path / "file").write_text("not a directory")
     spool = Spool(tmp_path / "file" / "spool", LIMIT)
-    assert [spool.append(entry(number)) for number in range(50)] == ["disk_full"] * 50
+    assert [spool.append(pack(entry(number))) for number in range(50)] == ["disk_full"] * 50
     spool.tend()
     assert not spool.orphaned()
     assert len(spool) == 0
@@ -728,11 +729,11 @@ def test_read_only_disk_refuses(tmp_path: Path) -> None:
     """On a disk that was mounted read-only, events are refused and nothing is raised."""
     with mounted(tmp_path / "disk", "size=6m") as disk:
         dead = Spool(disk / "spool", LIMIT)
-        dead.append(entry(1))
+        dead.append(pack(entry(1)))
         dead.close()
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True, capture_output=True)
         spool = Spool(disk / "spool", LIMIT)
-        assert spool.append(entry(2)) == "disk_full"
+        assert spool.append(pack(entry(2))) == "disk_full"
         # Opening for writing is refused too: what waits there waits on.
         assert not spool.orphaned()
         spool.close()
@@ -752,7 +753,7 @@ def test_without_posix_fallocate_zeros_are_written(
     else:
         monkeypatch.setattr(os, "posix_fallocate", _cannot, raising=False)
     spool = make_spool()
-    assert spool.append(entry(1)) is None
+    assert spool.append(pack(entry(1))) is None
     (path,) = directory.iterdir()
     assert path.stat().st_size == module.SEGMENT_BYTES
     assert path.stat().st_blocks * 512 >= module.SEGMENT_BYTES
@@ -771,7 +772,7 @@ def test_without_posix_fallocate_a_full_disk_is_no_signal(
         monkeypatch.setattr(os, "posix_fallocate", _cannot, raising=False)
     with mounted(tmp_path / "disk", "size=2m") as disk:
         spool = Spool(disk, LIMIT)
-        assert spool.append(entry(1)) == "disk_full"
+        assert spool.append(pack(entry(1))) == "disk_full"
         assert list(disk.iterdir()) == []
         spool.close()
 

@@ -4,6 +4,7 @@ import json
 import random
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
@@ -23,6 +24,7 @@ from journeykit.capture.tracker import EVENT_BYTES
 from journeykit.model import Entry, Event, Kind, Receipt
 from journeykit.model.event import HISTORICAL
 from journeykit.model.times import from_rfc3339
+from journeykit.runtime import Worker
 
 REASONS = {
     "no_customer",
@@ -552,3 +554,115 @@ def test_times_are_those_of_the_clock() -> None:
     assert second.occurred_at - first.occurred_at == 1_000_000
     assert UUID(second.id).int >> 80 == now[0] // 1000
     assert first.event().occurred_at == datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+# Waiting for room.
+
+
+class Full:
+    """A tail that is full for some time."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+        self.appended = 0
+
+    def append(self, record: bytes) -> str | None:
+        """Refuse, until it has often enough."""
+        self.refusals -= 1
+        if self.refusals >= 0:
+            return "full"
+        self.appended += 1
+        return None
+
+
+def waiting(tail: Full, patience: float) -> Tracker:
+    """Return a tracker whose calls wait for room."""
+    more: Any = {"source": {}, "channels": {}, "opt_in": False, "patience": patience}
+    return Tracker(tail, **more)  # type: ignore[arg-type]
+
+
+def test_a_patient_call_waits_for_room() -> None:
+    """Where a full tail lets calls wait, the event is accepted once there is room."""
+    tail = Full(refusals=5)
+    assert waiting(tail, 10.0).track("Paid", None, customer="u1")
+    assert tail.appended == 1
+
+
+def test_patience_ends() -> None:
+    """A call that has waited long enough is refused, and an impatient one at once."""
+    tail = Full(refusals=10**9)
+    assert waiting(tail, 0.05).track("Paid", None, customer="u1").reason == "full"
+    assert 10**9 - tail.refusals > 2
+    tail = Full(refusals=1)
+    assert waiting(tail, 0.0).track("Paid", None, customer="u1").reason == "full"
+
+
+def test_a_plugin_does_not_wait_for_itself() -> None:
+    """In the threads that make room nobody waits for room."""
+    tail, found = Full(refusals=10**9), []
+
+    def step() -> None:
+        found.append(waiting(tail, 60.0).track("Paid", None, customer="u1").reason)
+
+    worker = Worker("committer", step)
+    worker.start()
+    deadline = time.monotonic() + 20
+    while not found and time.monotonic() < deadline:
+        time.sleep(0.001)
+    worker.stop()
+    worker.join(20)
+    assert found[0] == "full"
+
+
+# What is kept from one event to the next.
+
+
+def test_events_of_one_request_differ_in_what_differs() -> None:
+    """Kept parts of earlier events bring nothing of these into later ones."""
+    tracker, tail = make(now=iter(range(10**12, 10**13, 700_000)).__next__)
+    with bind_customer(Customer("u1", "a1"), channel="web", context={"page": "/"}):
+        for name, given in [("Viewed", {"n": 1}), ("Letter Sent", None), ("Viewed", {"n": 2})]:
+            assert tracker.track(name, given)
+        assert tracker.track("Viewed", None, customer="u2")
+        assert tracker.track("Viewed", {"n": 3}, flags=HISTORICAL)
+    found = [(each, json.loads(each.body)) for each in tail.take(10).entries]
+    shown = [
+        (each.name, wire["customer"]["user_id"], wire["channel"], wire["properties"], each.flags)
+        for each, wire in found
+    ]
+    assert shown == [
+        ("Viewed", "u1", "web", {"n": 1}, 0),
+        ("Letter Sent", "u1", "post", {}, 0),
+        ("Viewed", "u1", "web", {"n": 2}, 0),
+        ("Viewed", "u2", "web", {}, 0),
+        ("Viewed", "u1", "web", {"n": 3}, HISTORICAL),
+    ]
+    assert all(
+        (each.id, each.name, each.user_id, each.occurred_at)
+        == (
+            wire["id"],
+            wire["name"],
+            wire["customer"]["user_id"],
+            from_rfc3339(wire["occurred_at"]),
+        )
+        for each, wire in found
+    )
+
+
+def test_many_names_in_one_request_are_not_all_kept() -> None:
+    """What is kept for a request stays small, however many names it uses."""
+    tracker, tail = make()
+    with bind_customer("u1") as bound:
+        for number in range(1_000):
+            assert tracker.track(f"Name {number}", None)
+        assert len(bound.forms) < 100
+    assert [each.name for each in tail.take(2_000).entries] == [f"Name {n}" for n in range(1_000)]
+
+
+@pytest.mark.parametrize("event_id", ['a"b', "a\\b", "ä", "</script>"])
+def test_an_id_of_the_shops_own_is_the_same_everywhere(event_id: str) -> None:
+    """An id is escaped in the body, and itself in the column and the receipt."""
+    tracker, tail = make()
+    receipt = tracker.track("Paid", None, customer="u1", id=event_id)
+    (entry,) = tail.take(1).entries
+    assert receipt.id == entry.id == json.loads(entry.body)["id"] == event_id

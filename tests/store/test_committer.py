@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from journeykit import hookimpl
 from journeykit.capture import MemoryTail
+from journeykit.capture.records import pack
 from journeykit.exceptions import StoreBusy, Superseded
 from journeykit.journeys import declare, folds, plans
 from journeykit.model import Entry, Event, Journey
@@ -36,7 +37,7 @@ class Bench:
     def add(self, *entries: Entry) -> Bench:
         """Put *entries* into the tail."""
         for entry in entries:
-            assert self.tail.append(entry) is None
+            assert self.tail.append(pack(entry)) is None
         return self
 
     def run(self) -> Bench:
@@ -277,6 +278,26 @@ def test_events_wait_for_company(
     assert len(bench.tail) == 0
 
 
+def test_after_an_event_it_looks_by_itself(
+    monkeypatch: pytest.MonkeyPatch, store: Store, make_entry: MakeEntry
+) -> None:
+    """For a while after an event nobody need wake the committer; then it sleeps."""
+    now = 100.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    bench = Bench(store)
+    bench.add(make_entry(id="a"))
+    assert bench.committer.step() == 0.0
+    bench.committer.hurry = False
+    assert bench.committer.step() == pytest.approx(module.GROUP_SECONDS)
+    bench.add(make_entry(id="b"))
+    now += module.GROUP_SECONDS
+    assert bench.committer.step() == 0.0
+    assert bench.ids() == ["a", "b"]
+    assert bench.committer.step() == pytest.approx(module.GROUP_SECONDS)
+    now += module.LINGER_SECONDS
+    assert bench.committer.step() is None
+
+
 def test_commit_is_announced_and_counted(store: Store, make_entry: MakeEntry) -> None:
     """After each commit the readers are told, and repeated events are counted as such."""
     told: list[int] = []
@@ -337,15 +358,15 @@ def test_full_tail_refuses_until_the_store_is_back(make_entry: MakeEntry) -> Non
     failures = ["before"] * 5
     bench = Bench(Flaky(MemoryStore(), failures), limit=5_000)
     accepted = []
-    while bench.tail.append(entry := make_entry()) is None:
+    while bench.tail.append(pack(entry := make_entry())) is None:
         accepted.append(entry.id)
     with pytest.raises(StoreBusy):
         bench.committer.step()
-    assert bench.tail.append(make_entry()) == "full"
+    assert bench.tail.append(pack(make_entry())) == "full"
 
     bench.run()
     assert bench.ids() == accepted
-    assert bench.tail.append(make_entry()) is None
+    assert bench.tail.append(pack(make_entry())) is None
 
 
 def test_abandoned_thread_commits_nothing(store: Store, make_entry: MakeEntry) -> None:

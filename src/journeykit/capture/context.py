@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from journeykit.model.customer import Customer
 
@@ -18,6 +18,20 @@ if TYPE_CHECKING:
 
 #: The purpose that recording needs.
 ANALYTICS = "analytics"
+
+
+class Form(NamedTuple):
+    """
+    What the events of one name have in common where one customer is bound.
+
+    `columns` are those of the record; the others stand in the body before the time, between time
+    and properties, and after these.
+    """
+
+    columns: bytes
+    before: bytes
+    between: bytes
+    after: bytes
 
 
 class Bound:
@@ -34,7 +48,7 @@ class Bound:
         purposes: What the customer has consented to; None where nobody was asked.
     """
 
-    __slots__ = ("_find", "_found", "channel", "context", "encoded", "purposes")
+    __slots__ = ("_find", "_found", "channel", "context", "forms", "purposes")
 
     def __init__(
         self,
@@ -49,8 +63,8 @@ class Bound:
         self.channel = channel
         self.context = dict(context or {})
         self.purposes = None if purposes is None else frozenset(purposes)
-        #: The encoded customer and context, kept by `capture.Tracker`.
-        self.encoded: tuple[bytes, bytes] | None = None
+        #: What `capture.Tracker` keeps of the events of a name, by name and span.
+        self.forms: dict[tuple[str, tuple[int, int] | None], Form] = {}
 
     @property
     def customer(self) -> Customer:
@@ -62,7 +76,7 @@ class Bound:
     def rebind(self, customer: Customer) -> None:
         """Go on as *customer*, who signed in or out in the middle of the request."""
         self._found = customer
-        self.encoded = None
+        self.forms = {}
 
 
 _bound: ContextVar[Bound | None] = ContextVar("journeykit_bound", default=None)

@@ -12,6 +12,7 @@ import base64
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, time, timedelta
@@ -36,6 +37,13 @@ except ImportError:
 #: The most levels of nesting; deeper is a mistake or an attack.
 DEPTH: Final = 64
 
+#: What a nested array begins with.
+_BRACKET: Final = ord("[")
+
+#: In the standard library's JSON: a number that orjson writes with another exponent, or a text.
+_SMALL: Final = "e-0"
+_TEXT_OR_SMALL: Final = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?e-0\d')
+
 #: A float holds this many decimal digits exactly.
 _EXACT_DIGITS: Final = 15
 
@@ -57,11 +65,12 @@ def encode(value: object) -> bytes:
         Unencodable: It holds a cycle, is nested too deeply, or holds an object with no JSON form.
     """
     try:
-        encoded = _encode(value)
+        encoded = _encode(value, _plain_types, _OPTIONS)
     except Exception:  # noqa: BLE001 - encoders differ in what they refuse, and with which error
         return _encode_walked(value)
-    if encoded.count(b"{") + encoded.count(b"[") > DEPTH:
-        # Each encoder has a limit of its own; this is ours.
+    # Each encoder has a limit of its own; this is ours. Most properties nest nothing: look first.
+    nests = _BRACKET in encoded or encoded.rfind(b"{") > 0
+    if nests and encoded.count(b"{") + encoded.count(b"[") > DEPTH:
         _plain(value, ())
     return encoded
 
@@ -130,18 +139,29 @@ _json = json.JSONEncoder(
 )
 
 
-def _encode_plain(value: object) -> bytes:
-    return _json.encode(value).encode("utf-8")
+def _encode_plain(value: object, *_: object) -> bytes:
+    text = _json.encode(value)
+    if _SMALL in text:
+        text = _TEXT_OR_SMALL.sub(_small, text)
+    return text.encode("utf-8")
 
 
-def _by_orjson(value: object) -> bytes:
-    return orjson.dumps(value, _plain_types, _OPTIONS)
+def _small(match: re.Match[str]) -> str:
+    """Return a number below a ten-thousandth as orjson writes it."""
+    mantissa, small, exponent = match[0].partition(_SMALL)
+    if mantissa.startswith('"') or not small:
+        return match[0]
+    if exponent != "5":
+        return f"{mantissa}e-{exponent}"
+    sign = "-" if mantissa.startswith("-") else ""
+    return f"{sign}0.0000{mantissa.lstrip('-').replace('.', '')}"
 
 
 if orjson is None:
-    _encode = _encode_plain
+    _encode: Callable[..., bytes] = _encode_plain
+    _OPTIONS = 0
 else:
-    _encode = _by_orjson
+    _encode = orjson.dumps
     # Ours are the forms of these, so that both encoders write the same.
     _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 

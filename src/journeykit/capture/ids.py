@@ -12,35 +12,59 @@ import hashlib
 import random
 from typing import Final
 
-_VERSION_7: Final = 0x7 << 76
-_VERSION_8: Final = 0x8 << 76
-_VARIANT: Final = 0b10 << 62
-_LOW_62: Final = (1 << 62) - 1
+_VERSION_7: Final = 7
+_VERSION_8: Final = 8
+_VARIANT: Final = 0b10 << 14
+_LOW_12: Final = (1 << 12) - 1
+_LOW_14: Final = (1 << 14) - 1
+_LOW_16: Final = (1 << 16) - 1
+_LOW_32: Final = (1 << 32) - 1
 _LOW_48: Final = (1 << 48) - 1
 
 
-def _text(number: int) -> str:
-    digits = f"{number:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+def _begin(micros: int, version: int) -> str:
+    """Return what the ids of one millisecond begin with."""
+    millis = max(micros // 1000, 0)
+    return f"{millis >> 16 & _LOW_32:08x}-{millis & _LOW_16:04x}-{version:x}"
 
 
-def _assemble(micros: int, version: int, bits: int) -> str:
-    millis = max(micros // 1000, 0) & _LOW_48
-    low = bits & _LOW_62
-    middle = (bits >> 62) & 0xFFF
-    return _text(millis << 80 | version | middle << 64 | _VARIANT | low)
+class RandomIds:
+    """
+    New UUIDs of version 7.
 
+    Args:
+        source: Where their 74 random bits come from.
+    """
 
-def random_id(micros: int, source: random.Random) -> str:
-    """Return a new UUID version 7 for the instant *micros*, its other 74 bits from *source*."""
-    return _assemble(micros, _VERSION_7, source.getrandbits(74))
+    def __init__(self, source: random.Random) -> None:
+        self._source = source
+        self._bits = source.getrandbits
+        #: The last millisecond, and what its ids begin with.
+        self._latest = (-1, "")
+
+    def reset_after_fork(self) -> None:
+        """Draw other ids than the parent process."""
+        self._source.seed()
+
+    def new(self, micros: int) -> str:
+        """Return an id for the instant *micros*."""
+        millis = micros // 1000
+        known, begin = self._latest
+        if millis != known:
+            begin = _begin(micros, _VERSION_7)
+            self._latest = millis, begin
+        bits = self._bits
+        # Three small draws are cheaper than one large one, cut up.
+        return f"{begin}{bits(12):03x}-{_VARIANT | bits(14):04x}-{bits(48):012x}"
 
 
 def hashed_id(micros: int, *parts: object) -> str:
     """Return the UUID version 8 of *parts*, behind the time prefix of *micros*."""
     text = "\x1f".join(str(part) for part in parts)
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=10).digest()
-    return _assemble(micros, _VERSION_8, int.from_bytes(digest))
+    bits = int.from_bytes(digest)
+    begin, middle = _begin(micros, _VERSION_8), bits >> 62 & _LOW_12
+    return f"{begin}{middle:03x}-{_VARIANT | bits >> 48 & _LOW_14:04x}-{bits & _LOW_48:012x}"
 
 
 def id_behind(cause: str, fallback_micros: int, *parts: object) -> str:

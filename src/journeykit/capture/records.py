@@ -1,4 +1,9 @@
-"""Entries as bytes: the form of a record in the spool."""
+"""
+Events as bytes: the form of a record in the spool.
+
+A record is a head, the columns, the id and the body.
+The columns come before the id because many events share them, and `capture.Tracker` keeps them.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,12 @@ from typing import Final
 
 from journeykit.model.event import Entry, Kind
 
-_COLUMNS: Final = struct.Struct("<BBqIIIII")
+#: When it occurred, and the length of the id.
+HEAD: Final = struct.Struct("<qH")
+#: The kind, the flags, and the lengths of name, user, anonymous and session id.
+_COLUMNS: Final = struct.Struct("<BBIIII")
+_ALL: Final = struct.Struct("<qHBBIIII")
+
 _KINDS: Final = tuple(Kind)
 _KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
 
@@ -15,47 +25,54 @@ _KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
 _NONE: Final = 0xFFFFFFFF
 
 
+def columns(kind: Kind, flags: int, name: str, *ids: str | None) -> bytes:
+    """Return what goes between the head and the id; *ids* are the customer's three."""
+    texts = [None if text is None else text.encode() for text in (name, *ids)]
+    lengths = [_NONE if text is None else len(text) for text in texts]
+    return b"".join(
+        (_COLUMNS.pack(_KIND_NUMBERS[kind], flags, *lengths), *(text or b"" for text in texts))
+    )
+
+
 def pack(entry: Entry) -> bytes:
     """Return *entry* as the bytes of a record."""
-    # Written out, for each event pays for this in its caller.
-    event_id, kind, name, user_id, anonymous_id, session_id, occurred_at, flags, body = entry
-    id_text, name_text = event_id.encode(), name.encode()
-    user = b"" if user_id is None else user_id.encode()
-    anonymous = b"" if anonymous_id is None else anonymous_id.encode()
-    session = b"" if session_id is None else session_id.encode()
-    columns = _COLUMNS.pack(
-        _KIND_NUMBERS[kind],
-        flags,
-        occurred_at,
-        len(id_text),
-        len(name_text),
-        _NONE if user_id is None else len(user),
-        _NONE if anonymous_id is None else len(anonymous),
-        _NONE if session_id is None else len(session),
+    event_id = entry.id.encode()
+    return b"".join(
+        (
+            HEAD.pack(entry.occurred_at, len(event_id)),
+            columns(entry.kind, entry.flags, entry.name, *entry[3:6]),
+            event_id,
+            entry.body,
+        )
     )
-    return b"".join((columns, id_text, name_text, user, anonymous, session, body))
 
 
 def unpack(data: bytes) -> Entry:
     """Return the entry of a record's bytes."""
-    kind, flags, occurred_at, *lengths = _COLUMNS.unpack_from(data)
-    place = _COLUMNS.size
-    texts: list[str | None] = []
-    for length in lengths:
-        if length == _NONE:
-            texts.append(None)
-        else:
-            texts.append(data[place : place + length].decode())
-            place += length
-    event_id, name, user_id, anonymous_id, session_id = texts
+    # Written out, for the committer pays for this with each event.
+    occurred_at, id_length, kind, flags, name, user, anonymous, session = _ALL.unpack_from(data)
+    behind = _ALL.size + name
+    name_text = data[_ALL.size : behind].decode()
+    user_id = anonymous_id = session_id = None
+    if user != _NONE:
+        place, behind = behind, behind + user
+        user_id = data[place:behind].decode()
+    if anonymous != _NONE:
+        place, behind = behind, behind + anonymous
+        anonymous_id = data[place:behind].decode()
+    if session != _NONE:
+        place, behind = behind, behind + session
+        session_id = data[place:behind].decode()
+    place, behind = behind, behind + id_length
+    event_id = data[place:behind].decode()
     return Entry(
-        event_id or "",
+        event_id,
         _KINDS[kind],
-        name or "",
+        name_text,
         user_id,
         anonymous_id,
         session_id,
         occurred_at,
         flags,
-        data[place:],
+        data[behind:],
     )

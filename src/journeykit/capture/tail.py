@@ -11,14 +11,15 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from journeykit import native
+from journeykit.capture.records import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from journeykit.model.event import Entry
 
-#: What an entry takes beside its body: the tuple, its texts, its place in the queue.
-_OVERHEAD = 600
+#: What a record takes beside its bytes: the object, its place in the queue.
+_OVERHEAD = 64
 
 #: How far a file of events has been read: its name, and the byte behind the last one in the Log;
 #: None once the file is gone.
@@ -38,6 +39,36 @@ class Taken(NamedTuple):
     watermarks: tuple[Watermark, ...] = ()
 
 
+class Dropped:
+    """
+    Counts the oldest entries that went so that new ones could come.
+
+    One that was being committed meanwhile is lost only if that fails.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._in_doubt = 0
+        self._taken = 0
+
+    def taken(self, until: int) -> None:
+        """Note that the entries up to number *until* are being committed; those before were not."""
+        self.count += self._in_doubt
+        self._in_doubt = 0
+        self._taken = until
+
+    def committed(self) -> None:
+        """Note that what was taken is in the Log."""
+        self._in_doubt = 0
+
+    def drop(self, number: int) -> None:
+        """Count the entry *number*."""
+        if number < self._taken:
+            self._in_doubt += 1
+        else:
+            self.count += 1
+
+
 class Orphan(Protocol):
     """What a dead process left behind, held by this one until it is settled."""
 
@@ -54,12 +85,13 @@ class Tail(Protocol):
     `take` leaves the entries in place: they go with `release`, after the store has them.
     """
 
-    #: Entries appended and released since this process began.
+    #: Entries appended and released since this process began; `dropped` ones count as released.
     appended: int
     released: int
+    dropped: Dropped
 
-    def append(self, entry: Entry) -> str | None:
-        """Keep *entry*; returns None, or the reason for refusing it."""
+    def append(self, record: bytes) -> str | None:
+        """Keep an event's *record*; returns None, or the reason for refusing it."""
 
     def take(self, limit: int) -> Taken:
         """Return up to *limit* of the oldest entries, which stay."""
@@ -95,37 +127,47 @@ class MemoryTail:
 
     Args:
         limit_bytes: Beyond this many bytes new entries are refused as `full`.
+
+        drop_old: Drop the oldest entries instead.
     """
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, *, drop_old: bool = False) -> None:
         self._limit = limit_bytes
-        self.appended = 0
-        self.released = 0
+        self._drop_old = drop_old
         self.reset_after_fork()
 
-    def append(self, entry: Entry) -> str | None:
-        """Keep *entry*; returns None, or `"full"`."""
-        size = len(entry.body) + _OVERHEAD
+    def append(self, record: bytes) -> str | None:
+        """Keep an event's *record*; returns None, or `"full"`."""
+        size = len(record) + _OVERHEAD
         with self._lock:
+            while self._drop_old and self._records and self._bytes + size > self._limit:
+                self.dropped.drop(self.released)
+                self._forget_oldest()
             if self._bytes + size > self._limit:
                 return "full"
             self._bytes += size
-            self._entries.append(entry)
+            self._records.append(record)
             self.appended += 1
         return None
 
     def take(self, limit: int) -> Taken:
         """Return up to *limit* of the oldest entries, which stay."""
         with self._lock:
-            entries = tuple(itertools.islice(self._entries, limit))
-            return Taken(entries, self.released + len(entries))
+            records = tuple(itertools.islice(self._records, limit))
+            mark = self.released + len(records)
+            self.dropped.taken(mark)
+        return Taken([unpack(record) for record in records], mark)
 
     def release(self, mark: int) -> None:
         """Let go of everything up to *mark*; a second time does nothing."""
         with self._lock:
             for _ in range(mark - self.released):
-                self._bytes -= len(self._entries.popleft().body) + _OVERHEAD
-            self.released = max(self.released, mark)
+                self._forget_oldest()
+            self.dropped.committed()
+
+    def _forget_oldest(self) -> None:
+        self._bytes -= len(self._records.popleft()) + _OVERHEAD
+        self.released += 1
 
     def tend(self) -> None:
         """Do nothing: memory needs no preparation."""
@@ -147,12 +189,14 @@ class MemoryTail:
 
     def reset_after_fork(self) -> None:
         """Forget the parent process's entries, which are the parent's to commit."""
-        # Another thread of the parent may have held the lock.
-        self._lock = native.lock()
-        self._entries: deque[Entry] = deque()
+        # Another thread of the parent may have held the lock; and an app's signal handler may
+        # track while it interrupts an append.
+        self._lock = native.rlock()
+        self._records: deque[bytes] = deque()
         self._bytes = 0
         self.appended = self.released = 0
+        self.dropped = Dropped()
 
     def __len__(self) -> int:
         """Return how many entries wait."""
-        return len(self._entries)
+        return len(self._records)

@@ -6,19 +6,21 @@ import random
 import sys
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journeykit import native
 from journeykit.capture import encode as encoding
-from journeykit.capture.context import ANALYTICS, Bound, current
-from journeykit.capture.ids import random_id
+from journeykit.capture.context import ANALYTICS, Bound, Form, current
+from journeykit.capture.ids import RandomIds
+from journeykit.capture.records import HEAD, columns
 from journeykit.exceptions import EventRejected
 from journeykit.model import jsonbytes
 from journeykit.model.customer import Customer
-from journeykit.model.event import WIRE_VERSION, Entry, Kind
+from journeykit.model.event import WIRE_VERSION, Kind
 from journeykit.model.journey import name_problem
 from journeykit.model.receipt import Receipt
 from journeykit.model.times import EARLIEST, LATEST, to_micros, to_rfc3339
+from journeykit.runtime import watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,6 +34,9 @@ EVENT_BYTES: Final = 32 * 1024
 #: The most characters of an id that the shop gives.
 ID_LENGTH: Final = 200
 
+#: How often who waits for room looks, in seconds.
+_LOOK_SECONDS: Final = 0.002
+
 #: The most names to remember as checked; a shop that makes up more pays for each check.
 _NAMES_REMEMBERED: Final = 4096
 
@@ -41,7 +46,13 @@ _REFUSALS: Final = {
     "disk_full": "the disk is full, or cannot be written; make room",
 }
 
+#: The most forms to keep for one request, or whatever else is bound.
+_FORMS_KEPT: Final = 64
+
 _NOBODY: Final = Bound(Customer())
+
+#: What an encoded mapping begins with.
+_BRACE: Final = ord("{")
 
 #: What an id is made of, or its absence.
 _TEXT: Final = (str, type(None))
@@ -68,6 +79,8 @@ class Tracker:
 
         strict: Raise instead of returning a falsy receipt.
 
+        patience: How many seconds a call waits for room where the tail is full.
+
         now: The clock, in microseconds.
 
         randomness: Where ids come from.
@@ -81,6 +94,7 @@ class Tracker:
         channels: Mapping[str, str | None],
         opt_in: bool,
         strict: bool = False,
+        patience: float = 0.0,
         now: Callable[[], int] = _now,
         randomness: random.Random | None = None,
     ) -> None:
@@ -89,24 +103,31 @@ class Tracker:
         self._channels = channels
         self._opt_in = opt_in
         self._strict = strict
+        self._patience = patience
         self._now = now
-        self._random = randomness or random.Random()
+        self._ids = RandomIds(randomness or random.Random())
         self._names: dict[str, bytes] = {}
-        self._count_lock = native.lock()
-        #: Refused events by reason, and the accepted ones.
-        self.counts: Counter[str] = Counter()
+        #: The last second that was written out, and how.
+        self._second = (-1, b"")
+        # An app's signal handler may track while it interrupts a refusal.
+        self._count_lock = native.rlock()
+        self._refused: Counter[str] = Counter()
 
     def reset_after_fork(self) -> None:
         """Draw other ids than the parent process, whose threads may have held the lock."""
-        self._random.seed()
-        self._count_lock = native.lock()
-        self.counts = Counter()
+        self._ids.reset_after_fork()
+        self._count_lock = native.rlock()
+        self._refused = Counter()
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Calls by outcome: `accepted`, and each reason for a refusal."""
+        return +Counter({"accepted": self._tail.appended, **self._refused})
 
     def track(
         self,
         name: str,
         properties: Mapping[str, Any] | None,
-        *,
         customer: Customer | str | None = None,
         at: datetime | None = None,
         id: str | None = None,
@@ -115,14 +136,16 @@ class Tracker:
         """
         Accept one event, or say why not.
 
-        `more` goes to `compose`: `kind`, `flags`, `actor`, `reason`, `channel`.
+        `more` goes to `compose`: `kind`, `flags`, `actor`, `reason`.
 
         Raises:
             EventRejected: The tracker is strict and the event was refused.
         """
         try:
-            entry = self.compose(name, properties, customer=customer, at=at, id=id, **more)
-            refused = self._tail.append(entry)
+            event_id, record = self.compose(name, properties, customer, at, id, **more)
+            refused = self._tail.append(record)
+            if refused == "full" and self._patience:
+                refused = self._wait_for_room(record)
         except _Refused as refusal:
             return self.refuse(name, refusal.reason, refusal.detail)
         except encoding.Unencodable as error:
@@ -133,64 +156,98 @@ class Tracker:
             return self.refuse(name, "failed", type(error).__name__)
         if refused is not None:
             return self.refuse(name, refused, _REFUSALS[refused])
-        with self._count_lock:
-            self.counts["accepted"] += 1
-        return Receipt(entry.id)
+        return Receipt(event_id)
+
+    def _wait_for_room(self, record: bytes) -> str | None:
+        # The committer makes room: a plugin that tracks in its thread would wait for itself.
+        deadline = time.monotonic() + (0.0 if watched() else self._patience)
+        refused: str | None = "full"
+        while refused == "full" and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+            refused = self._tail.append(record)
+        return refused
 
     def compose(  # noqa: PLR0913 - the parts of an event
         self,
         name: str,
         properties: Mapping[str, Any] | None,
-        *,
         customer: Customer | str | None = None,
         at: datetime | None = None,
         id: str | None = None,
+        *,
         kind: Kind = Kind.TOUCHPOINT,
         flags: int = 0,
         actor: str | None = None,
         reason: str | None = None,
-    ) -> Entry:
-        """Return the entry of an event, or raise `_Refused`."""
-        known = self._names.get(name) if type(name) is str else None
-        encoded_name = known or self._check_name(name)
+    ) -> tuple[str, bytes]:
+        """Return the id and the record of an event, or raise `_Refused`."""
         bound = current() or _NOBODY
-        if self._opt_in and ANALYTICS not in (bound.purposes or ()):
-            raise _Refused("no_consent", "the customer has not agreed to being recorded")
-        if bound.purposes is not None and ANALYTICS not in bound.purposes:
-            raise _Refused("no_consent", "the customer has objected to being recorded")
-        who = bound.customer if customer is None else Customer.of(customer)
+        span = _span()
+        if customer is None and not flags and kind is Kind.TOUCHPOINT:
+            form = bound.forms.get((name, span)) if type(name) is str else None
+            if form is None:
+                form = self._form(bound, span, name, bound.customer, _TOUCHPOINT)
+                if len(bound.forms) >= _FORMS_KEPT:
+                    bound.forms = {}
+                bound.forms[name, span] = form
+        else:
+            who = bound.customer if customer is None else Customer.of(customer)
+            fact = _fact(actor, reason) if kind is Kind.FACT else b""
+            form = self._form(bound, span, name, who, _Nature(kind, flags, fact))
+        occurred_at = self._now() if at is None else _instant(at)
+        if id is None:
+            event_id = self._ids.new(occurred_at)
+            json_id = id_bytes = event_id.encode()
+        else:
+            event_id = _checked_id(id)
+            id_bytes, json_id = event_id.encode(), jsonbytes.dumps(event_id)[1:-1]
+        record = b"".join(
+            (
+                HEAD.pack(occurred_at, len(id_bytes)),
+                form.columns,
+                id_bytes,
+                b'{"id":"',
+                json_id,
+                form.before,
+                self._time(occurred_at),
+                form.between,
+                self._properties(properties),
+                form.after,
+            )
+        )
+        if len(record) > EVENT_BYTES:
+            _check_size(len(record) - HEAD.size - len(form.columns) - len(id_bytes))
+        return event_id, record
+
+    def _form(
+        self, bound: Bound, span: _Span | None, name: str, who: Customer, nature: _Nature
+    ) -> Form:
+        """Return what every such event has in common, checked."""
+        encoded_name = (self._names.get(name) if type(name) is str else None) or self._check_name(
+            name
+        )
+        self._check_consent(bound)
         who = _with_texts(who)
         if not who:
             detail = "no customer is bound here; pass customer=, or see init_app and bind_customer"
             raise _Refused("no_customer", detail)
-        occurred_at = self._now() if at is None else _instant(at)
-        event_id = random_id(occurred_at, self._random) if id is None else _checked_id(id)
         channel = self._channels.get(name) or bound.channel
-        body = _BODY % (
-            jsonbytes.dumps(event_id),
-            _KIND_BYTES[kind],
-            encoded_name,
-            *self._surroundings(bound, who, is_bound=customer is None),
-            to_rfc3339(occurred_at).encode(),
-            b"null" if channel is None else encoding.encode(channel),
-            self._properties(properties),
-            self._source,
-            _fact(actor, reason) if kind is Kind.FACT else b"",
+        kind, flags, fact = nature
+        customer, context = _encode_customer(who), _encode_context(bound, span)
+        return Form(
+            columns(kind, flags, name, who.user_id, who.anonymous_id, who.session_id),
+            b'","kind":"%b","name":%b,"customer":%b,"context":%b,"occurred_at":"'
+            % (_KIND_BYTES[kind], encoded_name, customer, context),
+            b'","channel":%b,"properties":'
+            % (b"null" if channel is None else encoding.encode(channel)),
+            b',"source":%b,%b"v":%d}' % (self._source, fact, WIRE_VERSION),
         )
-        if len(body) > EVENT_BYTES:
-            detail = f"it has {len(body):,} bytes encoded; {EVENT_BYTES:,} is the most"
-            raise _Refused("too_large", detail)
-        return Entry(
-            event_id,
-            kind,
-            name,
-            who.user_id,
-            who.anonymous_id,
-            who.session_id,
-            occurred_at,
-            flags,
-            body,
-        )
+
+    def _check_consent(self, bound: Bound) -> None:
+        if self._opt_in and ANALYTICS not in (bound.purposes or ()):
+            raise _Refused("no_consent", "the customer has not agreed to being recorded")
+        if bound.purposes is not None and ANALYTICS not in bound.purposes:
+            raise _Refused("no_consent", "the customer has objected to being recorded")
 
     def _check_name(self, name: object) -> bytes:
         problem = name_problem(name)
@@ -201,21 +258,21 @@ class Tracker:
             self._names[name] = encoded
         return encoded
 
-    @staticmethod
-    def _surroundings(bound: Bound, who: Customer, *, is_bound: bool) -> tuple[bytes, bytes]:
-        trace = _trace()
-        if not is_bound or trace:
-            return _encode_customer(who), _encode_context(bound, trace)
-        if bound.encoded is None:
-            bound.encoded = _encode_customer(who), _encode_context(bound, {})
-        return bound.encoded
+    def _time(self, micros: int) -> bytes:
+        """Return *micros* as on the wire; the part up to the second is kept for the next event."""
+        seconds, rest = divmod(micros, 1_000_000)
+        known, text = self._second
+        if seconds != known:
+            text = to_rfc3339(seconds * 1_000_000)[: -len("000000Z")].encode()
+            self._second = seconds, text
+        return b"%b%06dZ" % (text, rest)
 
     @staticmethod
     def _properties(properties: Mapping[str, Any] | None) -> bytes:
         if not properties:
             return b"{}"
         encoded = encoding.encode(properties)
-        if not encoded.startswith(b"{"):
+        if encoded[0] != _BRACE:
             detail = f"properties are {type(properties).__name__}, not a mapping"
             raise _Refused("unencodable", detail)
         return encoded
@@ -223,16 +280,24 @@ class Tracker:
     def refuse(self, name: object, reason: str, detail: str) -> Receipt:
         """Count a refusal and return its receipt; raises `EventRejected` if strict."""
         with self._count_lock:
-            self.counts[reason] += 1
+            self._refused[reason] += 1
         if self._strict:
             raise EventRejected(name, f"{reason}: {detail}")
         return Receipt(None, reason, detail)
 
 
-_BODY: Final = (
-    b'{"id":%b,"kind":"%b","name":%b,"customer":%b,"context":%b,"occurred_at":"%b",'
-    b'"channel":%b,"properties":%b,"source":%b,%b"v":' + str(WIRE_VERSION).encode() + b"}"
-)
+class _Nature(NamedTuple):
+    """Of what kind events are, how they are flagged, and who stated a fact and why, encoded."""
+
+    kind: Kind
+    flags: int
+    fact: bytes
+
+
+_TOUCHPOINT: Final = _Nature(Kind.TOUCHPOINT, 0, b"")
+
+#: Trace and span of the caller, as OpenTelemetry's numbers.
+_Span = tuple[int, int]
 
 
 class _Refused(Exception):
@@ -287,12 +352,12 @@ def _encode_customer(who: Customer) -> bytes:
     )
 
 
-def _encode_context(bound: Bound, trace: dict[str, str]) -> bytes:
+def _encode_context(bound: Bound, span: _Span | None) -> bytes:
     context = {**bound.context, "library": _LIBRARY}
     if bound.purposes is not None:
         context["purposes"] = sorted(bound.purposes)
-    if trace:
-        context["trace"] = trace
+    if span is not None:
+        context["trace"] = {"trace_id": f"{span[0]:032x}", "span_id": f"{span[1]:016x}"}
     return encoding.encode(context)
 
 
@@ -300,15 +365,19 @@ def _fact(actor: str | None, reason: str | None) -> bytes:
     return b'"actor":%b,"reason":%b,' % (encoding.encode(actor), encoding.encode(reason))
 
 
-def _trace() -> dict[str, str]:
+def _span() -> _Span | None:
     # An app that traces has imported this; where nobody has, there is no span to find.
     module = sys.modules.get("opentelemetry.trace")
     if module is None:
-        return {}
+        return None
     span = module.get_current_span().get_span_context()
-    if not span.is_valid:
-        return {}
-    return {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
+    return (span.trace_id, span.span_id) if span.is_valid else None
+
+
+def _check_size(size: int) -> None:
+    if size > EVENT_BYTES:
+        detail = f"it has {size:,} bytes encoded; {EVENT_BYTES:,} is the most"
+        raise _Refused("too_large", detail)
 
 
 _LIBRARY: Final = "journeykit"

@@ -31,6 +31,17 @@ class StagesIn(StrEnum):
     WORKER = "worker"
 
 
+class WhenFull(StrEnum):
+    """What becomes of events while the store has not kept up."""
+
+    #: New ones are refused.
+    DROP_NEW = "drop_new"
+    #: The oldest that wait make room for new ones.
+    DROP_OLD = "drop_old"
+    #: `track()` waits for room, and refuses after that.
+    BLOCK = "block"
+
+
 @attrs.frozen
 class Consent:
     """
@@ -62,8 +73,14 @@ class Core:
         stages: Where events are folded and delivered: `"app"`, in one of the app's processes, or
             `"worker"`, in `journeykit worker` only.
 
-        buffer_bytes: How much may wait for the store before new events are refused (64 MiB, about
-            100,000 events).
+        buffer_bytes: How much may wait for the store in each process (64 MiB, about 100,000
+            events).
+
+        when_full: What becomes of events beyond that: `"drop_new"` refuses new ones, `"drop_old"`
+            lets the oldest go, `"block"` lets `track()` wait.
+
+        block_for: How long `track()` waits with `"block"` before it refuses (1 s: what a shopper
+            puts up with).
     """
 
     store: str = "sqlite:///journeykit.db"
@@ -72,6 +89,8 @@ class Core:
     plugin_timeout: timedelta = timedelta(seconds=2)
     stages: StagesIn = attrs.field(default=StagesIn.APP, converter=StagesIn)
     buffer_bytes: int = attrs.field(default=64 * 2**20, validator=attrs.validators.ge(2**16))
+    when_full: WhenFull = attrs.field(default=WhenFull.DROP_NEW, converter=WhenFull)
+    block_for: timedelta = timedelta(seconds=1)
 
 
 @attrs.frozen

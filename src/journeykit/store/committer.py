@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 GROUP_EVENTS: Final = 500
 GROUP_SECONDS: Final = 0.02
 
+#: For so long after the last event the committer looks by itself, in seconds: waking it costs the
+#: caller a system call, which one who tracks again and again need not pay.
+LINGER_SECONDS: Final = 0.5
+
 #: How often to look for what dead processes have left behind, in seconds.
 LOOK_SECONDS: Final = 1.0
 
@@ -68,6 +72,7 @@ class Committer:
         self.right = right
         self._asks = plugins.implements("enrich_event") or plugins.implements("accept_event")
         self._gathering: float | None = None
+        self._linger_until = 0.0
         self._next_look = 0.0
         #: Entries that this process added to the Log, and those that were there already.
         self.added = 0
@@ -87,18 +92,22 @@ class Committer:
             self._next_look = time.monotonic() + LOOK_SECONDS
             if self._adopt():
                 self._next_look = 0.0
-        waiting = len(self._tail)
+        waiting, now = len(self._tail), time.monotonic()
+        if not waiting and now < self._linger_until and self._next_look and not self.hurry:
+            # Who comes meanwhile will have waited long enough by the next look.
+            self._gathering = now
+            return GROUP_SECONDS
         if not waiting:
             self._gathering = None
             return self._replay() if self._next_look else 0.0
         if waiting < GROUP_EVENTS and not self.hurry:
-            started = self._gathering = self._gathering or time.monotonic()
-            left = started + GROUP_SECONDS - time.monotonic()
+            started = self._gathering = self._gathering or now
+            left = started + GROUP_SECONDS - now
             if left > 0:
                 return left
         self._gathering = None
-        taken = self._tail.take(GROUP_EVENTS)
-        self._commit(taken)
+        self._commit(self._tail.take(GROUP_EVENTS))
+        self._linger_until = time.monotonic() + LINGER_SECONDS
         return 0.0
 
     def _commit(self, taken: Taken) -> None:
