@@ -259,6 +259,7 @@ class JourneyKit:
     ) -> Receipt:
         if not self._mark[0]:
             # A fork that Python was not told of, as servers written in C do.
+            native.reset_after_fork()
             self._reset_after_fork()
         if self._closed:
             if self.settings.core.strict:

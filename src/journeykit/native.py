@@ -75,9 +75,10 @@ class _Gate:
 
     def __init__(self) -> None:
         self._registered = False
-        self._reset()
+        self.reset()
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
+        """Have nobody inside."""
         self._epoch = object()
         # An app's signal handler may come in while it interrupts one who does.
         self._turn = rlock()
@@ -114,7 +115,7 @@ class _Gate:
         if not self._registered:
             self._registered = True
             os.register_at_fork(
-                before=self._close, after_in_parent=self._open, after_in_child=self._reset
+                before=self._close, after_in_parent=self._open, after_in_child=self.reset
             )
 
     def _close(self) -> None:
@@ -130,6 +131,11 @@ class _Gate:
 
 
 _gate = _Gate()
+
+
+def reset_after_fork() -> None:
+    """Begin anew in a child of a fork that Python was not told of."""
+    _gate.reset()
 
 
 def unforked() -> AbstractContextManager[None]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from journeykit import hookimpl
 from journeykit.capture import MemoryTail
 from journeykit.capture.records import pack
+from journeykit.capture.spool import Spool
 from journeykit.exceptions import StoreBusy, Superseded
 from journeykit.journeys import declare, folds, plans
 from journeykit.model import Entry, Event, Journey
@@ -19,6 +21,7 @@ from journeykit.store.committer import Committer
 from journeykit.store.memory import MemoryStore
 from journeykit.store.projector import Projector
 from journeykit.store.protocol import Store
+from journeykit.store.sqlite import SQLiteStore
 
 MakeEntry = Callable[..., Entry]
 
@@ -380,3 +383,20 @@ def test_abandoned_thread_commits_nothing(store: Store, make_entry: MakeEntry) -
         bench.committer.step()
     assert bench.ids() == []
     assert len(bench.tail) == 1
+
+
+def test_files_that_are_gone_are_forgotten(tmp_path: Path, make_entry: MakeEntry) -> None:
+    """How far a file was read is forgotten once the file is gone, with the process it belonged to."""
+    store = SQLiteStore(tmp_path / "store.db")
+    for name in ("one", "two"):
+        tail = Spool(tmp_path / "spool", 10**6)
+        assert tail.append(pack(make_entry(id=name))) is None
+        committer = Committer(store, tail, Plugins(installed=False), now=lambda: 1)
+        committer.hurry = True
+        while committer.step() is not None:
+            pass
+        (left,) = store.watermarks()
+        assert (tmp_path / "spool" / left).exists()
+        tail.close()
+        assert not (tmp_path / "spool" / left).exists()
+    store.close()

@@ -28,7 +28,7 @@ from journeykit.exceptions import StoreError
 from journeykit.model.event import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from journeykit.capture.tail import Orphan, Watermark
@@ -420,6 +420,10 @@ class Spool:
             del self._adopted[orphan.name]
             return True
 
+    def gone(self, files: Iterable[str]) -> Sequence[str]:
+        """Return those of these files that are there no more, whoever they belonged to."""
+        return [name for name in files if not (self._directory / name).exists()]
+
     def close(self) -> None:
         """Unlock what waits, for another process to adopt; delete what is read to its end."""
         with self._adopting, self._lock:
@@ -431,7 +435,11 @@ class Spool:
                     segment.let_go()
             for orphan in self._adopted.values():
                 orphan.segment.let_go()
+            # What it has counted stays true.
+            appended, dropped = self.appended, self.dropped
             self._forget()
+            self.appended = self.released = appended
+            self.dropped = dropped
 
     def reset_after_fork(self) -> None:
         """Unmap the parent's segments, which the parent goes on using."""

@@ -14,7 +14,7 @@ from journeykit import native
 from journeykit.capture.records import unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from journeykit.model.event import Entry
 
@@ -111,6 +111,9 @@ class Tail(Protocol):
     def settle(self, orphan: Orphan) -> bool:
         """Delete *orphan*, all of which is in the Log; returns whether it is gone."""
 
+    def gone(self, files: Iterable[str]) -> Sequence[str]:
+        """Return those of these files that are there no more, whoever they belonged to."""
+
     def close(self) -> None:
         """Leave what waits to another process, where that is possible."""
 
@@ -183,6 +186,10 @@ class MemoryTail:
     def settle(self, orphan: Orphan) -> bool:
         """Do nothing: there are no orphans."""
         return False
+
+    def gone(self, files: Iterable[str]) -> Sequence[str]:
+        """Return nothing: there are no files."""
+        return ()
 
     def close(self) -> None:
         """Do nothing: nobody else could have it."""

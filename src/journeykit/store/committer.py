@@ -37,6 +37,10 @@ LINGER_SECONDS: Final = 0.5
 #: How often to look for what dead processes have left behind, in seconds.
 LOOK_SECONDS: Final = 1.0
 
+#: How often to forget how far files were read that are gone, in seconds: a process that ends leaves
+#: the last of its own.
+PRUNE_SECONDS: Final = 3600.0
+
 PLUGIN_OWNER: Final = "plugin:"
 
 
@@ -73,7 +77,7 @@ class Committer:
         self._asks = plugins.implements("enrich_event") or plugins.implements("accept_event")
         self._gathering: float | None = None
         self._linger_until = 0.0
-        self._next_look = 0.0
+        self._next_look = self._next_prune = 0.0
         #: Entries that this process added to the Log, and those that were there already.
         self.added = 0
         self.repeated = 0
@@ -92,6 +96,8 @@ class Committer:
             self._next_look = time.monotonic() + LOOK_SECONDS
             if self._adopt():
                 self._next_look = 0.0
+            else:
+                self._prune()
         waiting, now = len(self._tail), time.monotonic()
         if not waiting and now < self._linger_until and self._next_look and not self.hurry:
             # Who comes meanwhile will have waited long enough by the next look.
@@ -137,6 +143,15 @@ class Committer:
             if self._tail.settle(orphan) and place is not None:
                 self._store.commit(Commit(watermarks=((orphan.name, None),)), self._now())
         return True
+
+    def _prune(self) -> None:
+        if time.monotonic() < self._next_prune:
+            return
+        self._next_prune = time.monotonic() + PRUNE_SECONDS
+        gone = self._tail.gone(self._store.watermarks())
+        if gone:
+            with self.right():
+                self._store.commit(Commit(watermarks=[(name, None) for name in gone]), self._now())
 
     def _replay(self) -> float | None:
         parked = [

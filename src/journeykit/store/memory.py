@@ -58,6 +58,10 @@ class MemoryStore:
         """Return how far a file of events was read; None if not at all."""
         return self._watermarks.get(file)
 
+    def watermarks(self) -> list[str]:
+        """Return the files of events that were read from."""
+        return sorted(self._watermarks)
+
     def commit(self, commit: Commit, now: int) -> Committed:
         """Write *commit*; its entries are recorded at *now*, or later if the Log is later."""
         with self._lock:

@@ -147,6 +147,9 @@ class Store(Protocol):
     def watermark(self, file: str) -> int | None:
         """Return how far a file of events was read; None if not at all."""
 
+    def watermarks(self) -> list[str]:
+        """Return the files of events that were read from."""
+
     def commit(self, commit: Commit, now: int) -> Committed:
         """Write *commit*; its entries are recorded at *now*, or later if the Log is later."""
 

@@ -202,6 +202,11 @@ class SQLiteStore:
             row = db.execute(query, (file,)).fetchone()
         return row[0] if row else None
 
+    def watermarks(self) -> list[str]:
+        """Return the files of events that were read from."""
+        with self._read() as db:
+            return [file for (file,) in db.execute("SELECT file FROM watermark ORDER BY file")]
+
     def commit(self, commit: Commit, now: int) -> Committed:
         """Write *commit*; its entries are recorded at *now*, or later if the Log is later."""
         with self._write() as db:
