@@ -43,7 +43,7 @@ def test_anonymous_customer_becomes_known(make_world: MakeWorld, make_entry: Mak
 
     assert world.runs().keys() == {("u:ada", "")}
     assert world.stage("u:ada") == "retention"
-    assert world.run("u:ada").visits == (0, 1, 1, 1, 0)
+    assert world.run("u:ada").visits == [0, 1, 1, 1, 0]
     assert world.figures.instances == world.report.customers == 1
     assert world.kept() == world.recount()
     assert seen(world)["u:ada"].events == 3
@@ -83,8 +83,8 @@ def test_known_people_are_never_merged(make_world: MakeWorld, make_entry: MakeEn
     assert links(world) == {"a:shared": "u:ada"}
     assert world.stage("u:ada") == "advocacy"
     assert world.stage("u:bob") == "purchase"
-    assert world.run("u:ada").visits == (1, 0, 0, 0, 1)
-    assert world.run("u:bob").visits == (0, 0, 1, 0, 0)
+    assert world.run("u:ada").visits == [1, 0, 0, 0, 1]
+    assert world.run("u:bob").visits == [0, 0, 1, 0, 0]
     assert world.report.customers == 2
 
 
@@ -109,7 +109,7 @@ def test_several_devices_are_one_person(make_world: MakeWorld, make_entry: MakeE
 
     assert world.report.customers == world.figures.instances == 1
     assert seen(world)["u:ada"].events == 7
-    assert world.run("u:ada").visits == (2, 1, 0, 0, 0)
+    assert world.run("u:ada").visits == [2, 1, 0, 0, 0]
 
 
 _BROWSING = st.lists(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journeykit.capture.encode import encode
 from journeykit.capture.ids import id_behind
+from journeykit.model import jsonbytes
 from journeykit.model.event import WIRE_VERSION, Entry, Kind
 from journeykit.model.times import to_rfc3339
 
@@ -13,52 +14,69 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from journeykit.model.event import Stored
-    from journeykit.model.journey import Journey
 
-_SOURCE = {"app": "journeykit"}
+#: Where a derived event comes from that is about no journey.
+NO_JOURNEY: Final = b'"journey":null,"version":null'
 
 
-def derive(  # noqa: PLR0913 - the parts of an event
-    cause: Stored,
+class Cause(NamedTuple):
+    """What a derived event follows from: the event's id, its customer's ids, its flags."""
+
+    id: str
+    user_id: str | None
+    anonymous_id: str | None
+    session_id: str | None
+    flags: int
+
+    @classmethod
+    def of(cls, stored: Stored) -> Cause:
+        """Return the cause that *stored* is."""
+        entry = stored.entry
+        return cls(entry.id, entry.user_id, entry.anonymous_id, entry.session_id, entry.flags)
+
+
+class About(NamedTuple):
+    """Which journey a derived event is about (encoded), which stage, and which instance."""
+
+    journey: bytes = NO_JOURNEY
+    stage: str | None = None
+    instance: str | None = None
+
+
+def derive(
+    cause: Cause,
     name: str,
     subject: str,
+    at: int,
     properties: Mapping[str, Any],
-    *,
-    journey: Journey | None = None,
-    stage: str | None = None,
-    instance: str | None = None,
+    about: About = About(),  # noqa: B008 - a named tuple never changes
 ) -> Entry:
     """
-    Return the event *name* that follows from *cause*.
+    Return the event *name* that follows from *cause*, and occurred at *at*.
 
     Args:
         subject: What tells it apart from other events of this name with the same cause.
     """
-    entry = cause.entry
-    key = journey.key if journey is not None else None
-    version = journey.version if journey is not None else None
-    event_id = id_behind(
-        entry.id, entry.occurred_at, name, entry.id, key, version, instance, subject
+    journey, stage, instance = about
+    cause_id, user_id, anonymous_id, session_id, flags = cause
+    event_id = id_behind(cause_id, at, name, cause_id, journey, instance, subject)
+    customer = {"user_id": user_id, "anonymous_id": anonymous_id, "session_id": session_id}
+    body = _BODY % (
+        event_id.encode(),
+        jsonbytes.dumps(name),
+        jsonbytes.dumps(customer),
+        to_rfc3339(at).encode(),
+        encode(properties),
+        journey,
+        jsonbytes.dumps(stage),
+        jsonbytes.dumps(instance),
+        jsonbytes.dumps(cause_id),
     )
-    wire = {
-        "id": event_id,
-        "kind": Kind.DERIVED,
-        "name": name,
-        "customer": {
-            "user_id": entry.user_id,
-            "anonymous_id": entry.anonymous_id,
-            "session_id": entry.session_id,
-        },
-        "context": {},
-        "occurred_at": to_rfc3339(entry.occurred_at),
-        "channel": None,
-        "properties": properties,
-        "source": _SOURCE,
-        "journey": key,
-        "version": version,
-        "stage": stage,
-        "instance": instance,
-        "caused_by": entry.id,
-        "v": WIRE_VERSION,
-    }
-    return entry._replace(id=event_id, kind=Kind.DERIVED, name=name, body=encode(wire))
+    return Entry(event_id, Kind.DERIVED, name, user_id, anonymous_id, session_id, at, flags, body)
+
+
+_BODY: Final = (
+    b'{"id":"%b","kind":"derived","name":%b,"customer":%b,"context":{},"occurred_at":"%b",'
+    b'"channel":null,"properties":%b,"source":{"app":"journeykit"},%b,"stage":%b,"instance":%b,'
+    b'"caused_by":%b,"v":' + str(WIRE_VERSION).encode() + b"}"
+)

@@ -15,10 +15,11 @@ from journeykit.model import jsonbytes
 from journeykit.model.customer import customer_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from journeykit.model.event import Entry
+    from journeykit.model.event import Entry, Stored
     from journeykit.store.projector import Step, View
+    from journeykit.store.protocol import StateKey
 
 #: Anonymous key → the known customer's.
 LINKS: Final = "link"
@@ -51,6 +52,15 @@ class Presence(NamedTuple):
 
 class IdentityFold:
     """Sets the step's customer, and keeps who was seen when."""
+
+    def wants(self, view: View, batch: Sequence[Stored]) -> Iterator[Iterable[StateKey]]:
+        """Yield what folding *batch* will read, each group with the help of the one before."""
+        yield [
+            (LINKS, customer_key(None, stored.entry.anonymous_id))
+            for stored in batch
+            if stored.entry.anonymous_id
+        ]
+        yield [(CUSTOMERS, person(view, stored.entry)) for stored in batch]
 
     def __call__(self, view: View, step: Step) -> Iterable[Entry]:
         """Fold one event; nothing is derived."""
@@ -90,6 +100,14 @@ class IdentityFold:
 def _count_customers(view: View, change: int) -> None:
     count = view.get(TOTALS, "customers", jsonbytes.loads) or 0
     view.put(TOTALS, "customers", count + change, jsonbytes.dumps)
+
+
+def person(view: View, entry: Entry) -> str:
+    """Return the key of the customer that *entry* is about, as far as is known now."""
+    if entry.user_id or not entry.anonymous_id:
+        return entry.customer_key
+    anonymous = customer_key(None, entry.anonymous_id)
+    return view.get(LINKS, anonymous, jsonbytes.loads) or anonymous
 
 
 def members(view: View, customer: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from journeykit.store.protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from journeykit.store.protocol import Lease, Position, StateKey
 
@@ -98,6 +99,16 @@ class MemoryStore:
         space, name = key
         return self._state.get(space, {}).get(name)
 
+    def states(self, keys: Collection[StateKey]) -> dict[StateKey, bytes]:
+        """Return pieces of State, as far as they are there."""
+        found = {key: self.state(key) for key in keys}
+        return {key: data for key, data in found.items() if data is not None}
+
+    def page(self, space: str, after: str, limit: int) -> list[tuple[str, bytes]]:
+        """Return up to *limit* keys behind *after*, and their State, in order of keys."""
+        behind = (item for item in self.scan(space) if item[0] > after)
+        return list(itertools.islice(behind, limit))
+
     def scan(self, space: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
         """Yield the keys that begin with *prefix*, and their State, in order of keys."""
         with self._lock:
@@ -108,6 +119,11 @@ class MemoryStore:
         """Return the positions of a customer's events, in Log order."""
         with self._lock:
             return list(self._trail.get(customer, ()))
+
+    def history(self, customers: Sequence[str], since: Position = None) -> Iterator[Stored]:
+        """Yield the events of these customers from the position *since* on, in Log order."""
+        positions = [position for customer in customers for position in self.trail(customer)]
+        yield from self.fetch([place for place in positions if since is None or place >= since])
 
     def project(self, projection: Projection, now: int) -> None:
         """Write *projection*, or raise `Superseded`."""

@@ -7,7 +7,7 @@ Nothing here calls anybody else's code while a transaction is open.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -167,11 +167,20 @@ class Store(Protocol):
     def state(self, key: StateKey) -> bytes | None:
         """Return one piece of State."""
 
+    def states(self, keys: Collection[StateKey]) -> dict[StateKey, bytes]:
+        """Return pieces of State, as far as they are there."""
+
+    def page(self, space: str, after: str, limit: int) -> list[tuple[str, bytes]]:
+        """Return up to *limit* keys behind *after*, and their State, in order of keys."""
+
     def scan(self, space: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
         """Yield the keys that begin with *prefix*, and their State, in order of keys."""
 
     def trail(self, customer: str) -> list[Position]:
         """Return the positions of a customer's events, in Log order."""
+
+    def history(self, customers: Sequence[str], since: Position = None) -> Iterator[Stored]:
+        """Yield the events of these customers from the position *since* on, in Log order."""
 
     def project(self, projection: Projection, now: int) -> None:
         """

@@ -8,6 +8,7 @@ Writers take a file lock before SQLite's own, which is unfair when several proce
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 import weakref
@@ -29,7 +30,7 @@ from journeykit.store.protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from journeykit.capture.tail import Watermark
     from journeykit.store.protocol import Lease, Position, StateKey
@@ -39,6 +40,9 @@ SCHEMA_VERSION: Final = 1
 
 #: What tells a store of ours from any other SQLite file ("jkit").
 _APPLICATION: Final = 0x6A6B6974
+
+#: Events of a history read at a time: no reader keeps the write-ahead log from being emptied.
+_PAGE: Final = 500
 
 #: How long to wait for somebody who locks the file without our file lock, in seconds.
 _BUSY_TIMEOUT: Final = 5.0
@@ -243,6 +247,28 @@ class SQLiteStore:
             row = db.execute("SELECT data FROM state WHERE space = ? AND key = ?", key).fetchone()
         return row[0] if row else None
 
+    def states(self, keys: Collection[StateKey]) -> dict[StateKey, bytes]:
+        """Return pieces of State, as far as they are there."""
+        query = (
+            "SELECT key, data FROM state "
+            "WHERE space = ? AND key IN (SELECT value FROM json_each(?))"
+        )
+        wanted: dict[str, list[str]] = {}
+        for space, key in keys:
+            wanted.setdefault(space, []).append(key)
+        with self._read() as db:
+            return {
+                (space, key): data
+                for space, names in wanted.items()
+                for key, data in db.execute(query, (space, json.dumps(names)))
+            }
+
+    def page(self, space: str, after: str, limit: int) -> list[tuple[str, bytes]]:
+        """Return up to *limit* keys behind *after*, and their State, in order of keys."""
+        query = "SELECT key, data FROM state WHERE space = ? AND key > ? ORDER BY key LIMIT ?"
+        with self._read() as db:
+            return db.execute(query, (space, after, limit)).fetchall()
+
     def scan(self, space: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
         """Yield the keys that begin with *prefix*, and their State, in order of keys."""
         query = "SELECT key, data FROM state WHERE space = ? AND key >= ? ORDER BY key"
@@ -257,6 +283,23 @@ class SQLiteStore:
         query = "SELECT position FROM trail WHERE customer = ? ORDER BY position"
         with self._read() as db:
             return [row[0] for row in db.execute(query, (customer,))]
+
+    def history(self, customers: Sequence[str], since: Position = None) -> Iterator[Stored]:
+        """Yield the events of these customers from the position *since* on, in Log order."""
+        query = (
+            f"{_SELECT_LOG} WHERE position IN (SELECT position FROM trail "
+            "WHERE customer IN (SELECT value FROM json_each(?)) AND position > ? "
+            "ORDER BY position LIMIT ?) ORDER BY position"
+        )
+        names, after = json.dumps(list(customers)), (since or 0) - 1
+        while True:
+            with self._read() as db:
+                rows = db.execute(query, (names, after, _PAGE)).fetchall()
+            for row in rows:
+                yield _stored(row)
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1][0]
 
     def project(self, projection: Projection, now: int) -> None:
         """Write *projection*, or raise `Superseded`."""
