@@ -442,6 +442,7 @@ class JourneyKit:
         sinks = pipeline.sink_status() if pipeline else {}
         return {
             "store": self.store.name,
+            "store_bytes": dict(self.store.sizes()),
             "store_error": pipeline.store_error if pipeline else None,
             "process": os.getpid(),
             "started": pipeline is not None,

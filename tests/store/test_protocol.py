@@ -413,6 +413,20 @@ class StoreContract:
         assert ids(store.read(None, 10)) == ["d"]
         assert store.counters()["events"] == 0
 
+    def test_scan_goes_on_while_state_changes(self, store: Store) -> None:
+        """A long scan yields every key once, and others may write meanwhile."""
+        state = {("s", f"a{number:04d}"): b"1" for number in range(1200)}
+        state |= {("s", "b"): b"1", ("t", "a"): b"1"}
+        store.project(Projection(PROJECTOR, None, None, state), 1)
+        found = []
+        for key, _ in store.scan("s", "a"):
+            found.append(key)
+            if len(found) % 400 == 0:
+                change: dict[tuple[str, str], bytes | None] = {("s", key): b"2"}
+                store.project(Projection(PROJECTOR, None, None, change), 1)
+
+        assert found == [f"a{number:04d}" for number in range(1200)]
+
     @pytest.mark.parametrize("prefix", ["", "a", "a_", "a%", "é", "\x1f", "b"])
     def test_scan_finds_a_prefix(self, store: Store, prefix: str) -> None:
         """A scan yields exactly the keys of one space that begin with the prefix, in order."""
@@ -468,6 +482,13 @@ class StoreContract:
             store.commit(Commit([broken], counts={"n": object()}, watermarks=[("a", 60)]), 1)  # type: ignore[dict-item]
 
         assert store.watermark("a") == 30
+
+    def test_sizes_are_bytes(self, store: Store, make_entry: MakeEntry) -> None:
+        """A store says how many bytes it takes, part by part, also before anything is in it."""
+        assert all(size >= 0 for size in store.sizes().values())
+        store.commit(Commit([make_entry()]), 1)
+
+        assert all(size > 0 for size in store.sizes().values())
 
     def test_opening_and_closing_twice_is_harmless(
         self, store: Store, make_entry: MakeEntry

@@ -55,6 +55,10 @@ class MemoryStore:
         self._lock = native.rlock()
         self._leaders.clear()
 
+    def sizes(self) -> Mapping[str, int]:
+        """Return nothing: it takes no disk."""
+        return {}
+
     def watermark(self, file: str) -> int | None:
         """Return how far a file of events was read; None if not at all."""
         return self._watermarks.get(file)

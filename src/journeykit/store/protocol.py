@@ -152,6 +152,9 @@ class Store(Protocol):
     def spool(self) -> Path | None:
         """The directory where processes keep what they have not committed; None for memory."""
 
+    def sizes(self) -> Mapping[str, int]:
+        """Return how many bytes each part of the store takes on the disk, by a name of its own."""
+
     # The Log
 
     def watermark(self, file: str) -> int | None:
@@ -178,7 +181,11 @@ class Store(Protocol):
         """Return one piece of State."""
 
     def scan(self, space: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
-        """Yield the keys that begin with *prefix*, and their State, in order of keys."""
+        """
+        Yield the keys that begin with *prefix*, and their State, in order of keys.
+
+        What changes meanwhile is read as it was before, or as it is then.
+        """
 
     def trail(self, customer: str) -> list[Position]:
         """Return the positions of a customer's events, in Log order."""

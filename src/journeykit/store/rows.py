@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Mapping, Sequence
 
+    from journeykit.capture.tail import Watermark
     from journeykit.store.protocol import Id
 
 KINDS: Final = tuple(Kind)
@@ -64,6 +65,12 @@ _WITH_PARKED: Final = {
     f"(SELECT 1 FROM parked WHERE owner = ? AND {column} = value)"
     for kind, column in (("user", "user_id"), ("anonymous", "anonymous_id"))
 }
+
+SET_STATE: Final = (
+    "INSERT INTO state (space, key, data) VALUES {} "
+    "ON CONFLICT (space, key) DO UPDATE SET data = excluded.data"
+)
+ADD_TRAIL: Final = "INSERT OR IGNORE INTO trail (customer, position) VALUES {}"
 
 #: The constructor of a named tuple without its check of the count, which is what takes the time.
 _new: Final = tuple.__new__
@@ -128,6 +135,17 @@ def park(db: sqlite3.Connection, parkings: Sequence[Parking], now: int) -> None:
         _PARK,
         [(owner, reason, now, *_row(entry)) for owner, entry, reason in parkings],
     )
+
+
+def mark(db: sqlite3.Connection, watermarks: Sequence[Watermark]) -> None:
+    """Note how far files of events were read."""
+    db.executemany(
+        "INSERT INTO watermark (file, place) VALUES (?, ?) "
+        "ON CONFLICT (file) DO UPDATE SET place = max(place, excluded.place)",
+        [mark for mark in watermarks if mark[1] is not None],
+    )
+    gone = [(file,) for file, place in watermarks if place is None]
+    db.executemany("DELETE FROM watermark WHERE file = ?", gone)
 
 
 def _row(entry: Entry) -> tuple[Any, ...]:

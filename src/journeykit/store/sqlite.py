@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from journeykit import native
 from journeykit.exceptions import StoreError, Superseded
-from journeykit.store import rows
+from journeykit.store import rows, wal
 from journeykit.store.connection import Connection, explained
 from journeykit.store.locks import LockDirectory
 from journeykit.store.protocol import (
@@ -32,7 +32,6 @@ from journeykit.store.protocol import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from journeykit.capture.tail import Watermark
     from journeykit.model.event import Outgoing, Stored
     from journeykit.store.protocol import Id, Lease, Position, StateKey
 
@@ -44,6 +43,9 @@ _APPLICATION: Final = 0x6A6B6974
 
 #: How long to wait for somebody who locks the file without our file lock, in seconds.
 _BUSY_TIMEOUT: Final = 5.0
+
+#: Pieces of State that a scan reads at a time.
+PAGE: Final = 500
 
 _SCHEMA: Final = """
 CREATE TABLE log (
@@ -120,11 +122,6 @@ _SET_CURSOR: Final = (
     "INSERT INTO cursor (name, position) VALUES (?, ?) "
     "ON CONFLICT (name) DO UPDATE SET position = excluded.position"
 )
-_SET_STATE: Final = (
-    "INSERT INTO state (space, key, data) VALUES {} "
-    "ON CONFLICT (space, key) DO UPDATE SET data = excluded.data"
-)
-_ADD_TRAIL: Final = "INSERT OR IGNORE INTO trail (customer, position) VALUES {}"
 
 
 class SQLiteStore:
@@ -137,6 +134,7 @@ class SQLiteStore:
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path).absolute()
         self._locks = LockDirectory(self._path.with_name(f"{self._path.name}-locks"))
+        self._wal = wal.WriteAheadLog(self._path)
         #: A thread holds its own connection, and closes it by ending.
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._inherited: list[object] = []
@@ -148,6 +146,14 @@ class SQLiteStore:
     def name(self) -> str:
         """The file's path."""
         return str(self._path)
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many bytes the file has, and what SQLite writes ahead of it."""
+        try:
+            database = self._path.stat().st_size
+        except OSError:
+            database = 0
+        return {"database": database, "write_ahead": self._wal.size()}
 
     # Opening and closing
 
@@ -209,7 +215,7 @@ class SQLiteStore:
             rows.park(db, commit.parked, now)
             _count(db, {**commit.counts, "events": commit.counts.get("events", 0) + added})
             db.executemany("DELETE FROM parked WHERE number = ?", _numbered(commit.unparked))
-            _mark(db, commit.watermarks)
+            rows.mark(db, commit.watermarks)
         return Committed(added, len(commit.entries) - added)
 
     def read(self, after: Position, limit: int) -> list[Stored]:
@@ -242,12 +248,22 @@ class SQLiteStore:
 
     def scan(self, space: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
         """Yield the keys that begin with *prefix*, and their State, in order of keys."""
-        query = "SELECT key, data FROM state WHERE space = ? AND key >= ? ORDER BY key"
-        with self._read() as db:
-            for key, data in db.execute(query, (space, prefix)):
+        place, compare = prefix, ">="
+        while True:
+            # A page at a time: as long as somebody reads, the write-ahead log cannot begin anew.
+            query = (
+                f"SELECT key, data FROM state WHERE space = ? AND key {compare} ? "
+                f"ORDER BY key LIMIT {PAGE}"
+            )
+            with self._read() as db:
+                page = db.execute(query, (space, place)).fetchall()
+            for key, data in page:
                 if not key.startswith(prefix):
                     return
                 yield key, data
+            if len(page) < PAGE:
+                return
+            place, compare = page[-1][0], ">"
 
     def trail(self, customer: str) -> list[Position]:
         """Return the positions of a customer's events, in Log order."""
@@ -263,13 +279,15 @@ class SQLiteStore:
                 msg = f"the cursor {projection.cursor!r} has moved"
                 raise Superseded(msg)
             rows.insert(
-                db, _SET_STATE, [(*key, data) for key, data in state.items() if data is not None]
+                db,
+                rows.SET_STATE,
+                [(*key, data) for key, data in state.items() if data is not None],
             )
             db.executemany(
                 "DELETE FROM state WHERE space = ? AND key = ?",
                 [key for key, data in state.items() if data is None],
             )
-            rows.insert(db, _ADD_TRAIL, projection.trail)
+            rows.insert(db, rows.ADD_TRAIL, projection.trail)
             rows.append(db, projection.derived, now)
             _count(db, projection.counts)
             db.execute(_SET_CURSOR, (projection.cursor, projection.position))
@@ -382,26 +400,28 @@ class SQLiteStore:
     @contextlib.contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:
         self.open()
-        with self._translate(), native.unforked(), self._connection().used() as db:
+        with self._translate(), self._connected() as db:
             yield db
 
     @contextlib.contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
         self.open()
-        with (
-            self._translate(),
-            self._locks.hold("commit"),
-            native.unforked(),
-            self._connection().used() as db,
-        ):
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
+        with self._translate(), self._locks.hold("commit"):
+            with self._connected() as db:
+                db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield db
+                    db.execute("COMMIT")
+                except BaseException:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
+                    raise
+            self._wal.tend(self._connected)
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        with native.unforked(), self._connection().used() as db:
+            yield db
 
     def _connection(self) -> Connection:
         connection: Connection | None = getattr(self._local, "connection", None)
@@ -416,6 +436,7 @@ class SQLiteStore:
         )
         try:
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA journal_size_limit = {wal.SOFT_BYTES}")
         except BaseException:
             connection.close()
             raise
@@ -459,16 +480,6 @@ class SQLiteStore:
             hint = "make its directory writable for this user, or name another place"
             msg = f"store {self._path}: {error.strerror}; {hint}"
             raise StoreError(msg) from error
-
-
-def _mark(db: sqlite3.Connection, watermarks: Sequence[Watermark]) -> None:
-    db.executemany(
-        "INSERT INTO watermark (file, place) VALUES (?, ?) "
-        "ON CONFLICT (file) DO UPDATE SET place = max(place, excluded.place)",
-        [mark for mark in watermarks if mark[1] is not None],
-    )
-    gone = [(file,) for file, place in watermarks if place is None]
-    db.executemany("DELETE FROM watermark WHERE file = ?", gone)
 
 
 def _count(db: sqlite3.Connection, counts: Mapping[str, int]) -> None:
