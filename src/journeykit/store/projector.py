@@ -167,12 +167,15 @@ class Projector:
         self._silent_until: Position = None
         #: The last event that was folded, for reports of what a tripped plugin missed.
         self.reading: Position = None
+        #: Whether the last batch was as long as it may be, so that there is likely more.
+        self.filled = False
 
     def step(self) -> float | None:
         """Fold one batch; returns 0 if there may be more, None if not."""
         if not self._known:
             self._find_position()
         batch = self._store.read(self._position, BATCH_EVENTS)
+        self.filled = len(batch) == BATCH_EVENTS
         if not batch:
             return None
         view = View(self._store, self._cache)
