@@ -5,17 +5,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
 import pytest
 
 from journeykit import Event, Journey, JourneyKit, Settings, hookimpl
+from journeykit import pipeline as module
 from journeykit.config.settings import DeclaredSink
 from journeykit.delivery import Batch, Rejection
 from journeykit.exceptions import DeliveryError, StoreBusy
 from journeykit.model.extension import SinkOptions, SinkType
-from journeykit.pipeline import Led
+from journeykit.pipeline import Led, Pipeline
+from journeykit.store.committer import GROUP_EVENTS
 from journeykit.store.memory import MemoryStore
 
 MakeSettings = Callable[..., Settings]
@@ -86,12 +89,8 @@ def test_stage_runs_only_while_it_leads() -> None:
     done: list[str] = []
 
     def stage(name: str) -> Led:
-        return Led(
-            store,
-            "role",
-            lambda: done.append(name) or 0.0,
-            lambda: done.append(f"{name} began"),
-        )
+        stage: Any = SimpleNamespace(step=lambda: done.append(name) or 0.0, filled=True)
+        return Led(store, "role", stage, lambda: done.append(f"{name} began"))
 
     one, two = stage("one"), stage("two")
     assert one.step() == 0.0
@@ -104,6 +103,57 @@ def test_stage_runs_only_while_it_leads() -> None:
 
     assert done == ["one began", "one", "one", "two began", "two"]
     two.release()
+
+
+def test_a_stage_that_has_done_what_there_was_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage rests after a short batch and after none, not after a full one or in a hurry."""
+    now, hurry, answers = (
+        100.0,
+        False,
+        iter([(0.0, True), (0.0, False), (None, False), (7.0, True)]),
+    )
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    stage: Any = SimpleNamespace(filled=True)
+
+    def step() -> float | None:
+        delay, stage.filled = next(answers)
+        return delay
+
+    stage.step = step
+    led = Led(MemoryStore(), "role", stage, lambda: None, lambda: hurry)
+    assert led.step() == 0.0
+    assert led.step() == pytest.approx(module._REST)
+    now += module._REST / 2
+    assert led.step() == pytest.approx(module._REST / 2)
+    now += module._REST
+    assert led.step() is None
+    assert led.step() == pytest.approx(module._REST)
+    hurry = True
+    assert led.step() == 7.0
+    led.release()
+
+
+def test_events_that_gather_wake_nobody(make_kit: MakeKit, wait_until: WaitUntil) -> None:
+    """While the committer waits for company, only an event that fills the group wakes it."""
+    kit = make_kit(store=MemoryStore())
+    pipeline = Pipeline(kit._parts)
+    woken: list[bool] = []
+    pipeline._commit.wake = lambda: woken.append(True)  # type: ignore[method-assign]
+    pipeline.wake()
+    assert woken == [True]
+
+    assert kit._tracker.track("Page Viewed", None, customer="ada")
+    assert (pipeline.committer.step() or 0) > 0
+    pipeline.wake()
+    assert woken == [True]
+    for _ in range(GROUP_EVENTS):
+        kit._tracker.track("Page Viewed", None, customer="ada")
+    pipeline.wake()
+    assert woken == [True, True]
+    while pipeline.committer.step():
+        time.sleep(0.001)
+    pipeline.wake()
+    assert woken == [True, True, True]
 
 
 def test_busy_store_is_told_and_recovers(make_kit: MakeKit, wait_until: WaitUntil) -> None:

@@ -19,7 +19,7 @@ from journeykit.delivery.relay import Relay
 from journeykit.exceptions import StoreError
 from journeykit.model.extension import SinkOptions
 from journeykit.runtime import Ticker, Worker
-from journeykit.store.committer import Committer
+from journeykit.store.committer import GROUP_EVENTS, Committer
 from journeykit.store.projector import Projector
 from journeykit.store.protocol import PROJECTOR
 
@@ -40,6 +40,11 @@ _WAIT: Final = 0.001
 
 #: How often `flush` looks whether all is done, besides after each step of this process, in seconds.
 _LOOK: Final = 0.005
+
+#: How long a led stage rests after it has done what there was, in seconds: what comes meanwhile is
+#: done together, for a transaction costs more than ten events.
+#: The first event after a quiet time does not wait, nor does anything while somebody flushes.
+_REST: Final = 0.05
 
 _log = logging.getLogger("journeykit")
 
@@ -80,15 +85,29 @@ class Trip:
 
 
 class Led:
-    """A stage that runs only while this process leads it."""
+    """
+    A stage that runs only while this process leads it.
+
+    Args:
+        began: Called when this process begins to lead.
+
+        hurry: Whether somebody waits, so that the stage does not rest.
+    """
 
     def __init__(
-        self, store: Store, role: str, step: Callable[[], float | None], began: Callable[[], None]
+        self,
+        store: Store,
+        role: str,
+        stage: Projector | Relay,
+        began: Callable[[], None],
+        hurry: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store = store
         self._role = role
-        self._step = step
+        self._stage = stage
         self._began = began
+        self._hurry = hurry
+        self._rests_until = 0.0
         self._lease: Lease | None = None
 
     @property
@@ -103,7 +122,14 @@ class Led:
             if self._lease is None:
                 return None
             self._began()
-        return self._step()
+        rest = self._rests_until - time.monotonic()
+        if rest > 0 and not self._hurry():
+            return rest
+        delay = self._stage.step()
+        if delay is None or (delay == 0 and not self._stage.filled):
+            self._rests_until = time.monotonic() + _REST
+            return delay if delay is None or self._hurry() else _REST
+        return delay
 
     def free(self) -> bool:
         """Return whether nobody leads."""
@@ -162,8 +188,9 @@ class Pipeline:
         self._ticker.start()
 
     def wake(self) -> None:
-        """Tell the committer that the tail has something."""
-        self._commit.wake()
+        """Tell the committer that the tail has something, unless it is about to look."""
+        if self.committer.gathering is None or len(self._parts.tail) >= GROUP_EVENTS:
+            self._commit.wake()
 
     def look(self) -> None:
         """Let every stage look for work now."""
@@ -178,7 +205,7 @@ class Pipeline:
         try:
             while self._parts.tail.released < count:
                 if time.monotonic() >= next_look:
-                    self.wake()
+                    self._commit.wake()
                     next_look = time.monotonic() + _PATIENCE
                 if time.monotonic() >= deadline:
                     return False
@@ -256,7 +283,7 @@ class Pipeline:
         began: Callable[[], None] = lambda: None,
         ended: Callable[[], None] = lambda: None,
     ) -> Worker:
-        led = Led(self._parts.store, role, stage.step, began)
+        led = Led(self._parts.store, role, stage, began, hurry=lambda: self.committer.hurry)
         # Closed by the thread that has used it: one that hangs in the sink holds up nobody.
         worker = Worker(role.replace(":", "-"), self._guarded(led.step), ended=ended)
         stage.right = worker.right_to_commit

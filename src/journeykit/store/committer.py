@@ -67,7 +67,9 @@ class Committer:
         self._committed = committed
         self.right = right
         self._asks = plugins.implements("enrich_event") or plugins.implements("accept_event")
-        self._gathering: float | None = None
+        #: Since when the committer waits for more events, a few milliseconds at most.
+        #: Nobody need wake it meanwhile: each time would cost two changes of threads.
+        self.gathering: float | None = None
         self._next_look = 0.0
         #: Entries that this process added to the Log, and those that were there already.
         self.added = 0
@@ -87,16 +89,17 @@ class Committer:
             self._next_look = time.monotonic() + LOOK_SECONDS
             if self._adopt():
                 self._next_look = 0.0
+        # Before looking: who comes behind the look wakes the committer.
+        started, self.gathering = self.gathering, None
         waiting = len(self._tail)
         if not waiting:
-            self._gathering = None
             return self._replay() if self._next_look else 0.0
         if waiting < GROUP_EVENTS and not self.hurry:
-            started = self._gathering = self._gathering or time.monotonic()
+            started = started or time.monotonic()
             left = started + GROUP_SECONDS - time.monotonic()
             if left > 0:
+                self.gathering = started
                 return left
-        self._gathering = None
         taken = self._tail.take(GROUP_EVENTS)
         self._commit(taken)
         return 0.0
