@@ -17,7 +17,7 @@ import attrs
 
 from journeykit.exceptions import Superseded
 from journeykit.model import jsonbytes
-from journeykit.model.event import Entry, Kind, Stored
+from journeykit.model.event import Entry, Stored
 from journeykit.store.protocol import PROJECTOR, Projection
 
 if TYPE_CHECKING:
@@ -271,6 +271,8 @@ class Projector:
         self._silent_until: Position = None
         #: The last event that was folded, for reports of what a tripped plugin missed.
         self.reading: Position = None
+        #: Whether the last batch was as long as it may be, so that there is likely more.
+        self.filled = False
 
     def step(self) -> float | None:
         """
@@ -280,7 +282,8 @@ class Projector:
         """
         if not self._known:
             self._find_position()
-        batch = self._store.read(self._position, BATCH_EVENTS)
+        batch = self._store.read(self._position, BATCH_EVENTS, derived=False)
+        self.filled = len(batch) == BATCH_EVENTS
         view = View(self._store, self._cache, self._alarm)
         if batch:
             derived, position = list(self._news(view, batch)), batch[-1].position
@@ -360,20 +363,17 @@ class Projector:
             derived = [*self._let_pass(view, stored.recorded_at), *self._fold(view, stored)]
             if silent_until is None:
                 yield from derived
-            elif stored.position == silent_until:
+            elif stored.position >= silent_until:
                 silent_until = None
                 view.put(*_REBUILDING, None, jsonbytes.dumps)
 
     def _prefetch(self, view: View, batch: Sequence[Stored]) -> None:
-        observed = [stored for stored in batch if stored.entry.kind is not Kind.DERIVED]
         for wants in self._wants:
-            for places in wants(view, observed):
+            for places in wants(view, batch):
                 view.prefetch(places)
 
     def _fold(self, view: View, stored: Stored) -> Iterator[Entry]:
         entry = stored.entry
-        if entry.kind is Kind.DERIVED:
-            return
         self.reading = stored.position
         step = Step(stored, entry.customer_key)
         view.saw(stored)
