@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from journeykit.journeys.checks import contradictions
 from journeykit.journeys.templates import TEMPLATES, extend
 from journeykit.model.journey import Journey, Rule, Stage, Touchpoint
 from journeykit.model.vocabulary import Vocabulary
@@ -103,6 +104,11 @@ def _journey_problems(given: Journey, journey: Journey, vocabulary: Vocabulary) 
     yield from _rule_problems(where, journey, vocabulary)
     if journey.goal is not None:
         yield from _doubts(f"{where}.goal.event", journey.goal.event, vocabulary)
+    for index, rule in enumerate(journey.entry):
+        yield from _doubts(f"{where}.entry[{index}].event", rule.event, vocabulary)
+    for index, each in enumerate(journey.exits):
+        yield from _doubts(f"{where}.exits[{index}].event", each.event, vocabulary)
+    yield from contradictions(where, journey, vocabulary)
 
 
 def _stage_problems(where: str, stage: Stage, vocabulary: Vocabulary) -> Iterator[str]:
