@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import socket
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from journeykit.capture import MemoryTail, Spool, Tail, Tracker
 from journeykit.config.settings import ConsentMode, Core, Settings, WhenFull
 from journeykit.delivery import builtin
 from journeykit.exceptions import ConfigError
-from journeykit.journeys import FOLD_VERSION, Declared, Plan, declare, folds, plans
+from journeykit.journeys import Declared, Publisher, declare, folds
 from journeykit.pipeline import Parts
 from journeykit.plugins import Plugins, load_file
 from journeykit.store import open_store
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from journeykit.delivery.sink import Sink
     from journeykit.model.extension import Endpoint
+    from journeykit.model.journey import Journey
     from journeykit.store.protocol import Store
 
 
@@ -33,7 +34,7 @@ class Assembly:
 
     parts: Parts
     tracker: Tracker
-    plans: tuple[Plan, ...]
+    journeys: tuple[Journey, ...]
     endpoints: list[Endpoint]
 
 
@@ -59,16 +60,17 @@ def assemble(
     declared, mistakes = declare(journeys, settings.touchpoints, settings.names)
     built, unbuilt = _sinks(settings, sinks)
     store, unopened = _store(settings, store)
-    found = [*problems, *mistakes, *unbuilt, *unopened]
+    publisher = _publisher(declared, plugins, settings.core)
+    changed = _changed(publisher, store) if declared.journeys and not mistakes else []
+    found = [*problems, *mistakes, *changed, *unbuilt, *unopened]
     if found or store is None:
         raise ConfigError(found, source=settings.origin)
-    core, compiled = settings.core, plans(declared)
+    core = settings.core
     parts = Parts(
         store=store,
         tail=_tail(store, core),
         plugins=plugins,
-        folds=folds(compiled, plugins),
-        declaration=_fingerprint(declared, settings, plugins),
+        publisher=publisher if publisher.has_folds else None,
         sinks=built,
         plugin_timeout=core.plugin_timeout.total_seconds(),
         now=now,
@@ -83,7 +85,7 @@ def assemble(
         patience=core.block_for.total_seconds() if core.when_full is WhenFull.BLOCK else 0.0,
         now=now,
     )
-    return Assembly(parts, tracker, compiled, plugins.register_endpoints(settings))
+    return Assembly(parts, tracker, declared.journeys, plugins.register_endpoints(settings))
 
 
 def load_plugins(app: Iterable[object], files: Iterable[Path], disabled: Iterable[str]) -> Plugins:
@@ -97,6 +99,17 @@ def _plugins(settings: Settings, plugins: Plugins | Iterable[object]) -> Plugins
     plugins.strict = settings.core.strict
     plugins.register_rules()
     return plugins
+
+
+def _publisher(declared: Declared, plugins: Plugins, core: Core) -> Publisher:
+    return Publisher(
+        declared, plugins, fold=functools.partial(folds, plugins=plugins), drafts=core.drafts
+    )
+
+
+def _changed(publisher: Publisher, store: Store | None) -> list[str]:
+    """Return what was changed in place of what the store is known to have."""
+    return publisher.problems(store.peek_published()) if store is not None else []
 
 
 def _store(settings: Settings, store: Store | None) -> tuple[Store | None, list[str]]:
@@ -131,16 +144,3 @@ def _sinks(settings: Settings, given: Iterable[Sink]) -> tuple[list[Sink], list[
         if count > 1:
             problems.append(f"sinks: {name!r} is declared {count} times; give each its own name")
     return sinks, problems
-
-
-def _fingerprint(declared: Declared, settings: Settings, plugins: Plugins) -> str:
-    """Return what changes when the same Log would fold to another State: a hash, and the hooks."""
-    parts = repr((FOLD_VERSION, declared.journeys, sorted(settings.names.items())))
-    digest = hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
-    hooks = [hook for hook in ("detect_stage", "detect_pain_points") if plugins.implements(hook)]
-    return f"{digest}:{','.join(hooks)}"
-
-
-def hooks_of(fingerprint: str) -> str:
-    """Return the hooks that a fingerprint names."""
-    return fingerprint.partition(":")[2]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import attrs
 
 from journeykit import native
-from journeykit.assembly import assemble, hooks_of, load_plugins
+from journeykit.assembly import assemble, load_plugins
 from journeykit.capture import Bound
 from journeykit.capture import bind_customer as _bind_customer
 from journeykit.capture.context import current, current_customer
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from journeykit.config.settings import Settings
     from journeykit.delivery.sink import Sink
+    from journeykit.journeys import Plan
     from journeykit.model.journey import Journey
     from journeykit.plugins import Plugins
     from journeykit.store.protocol import Parked, Store
@@ -102,7 +103,7 @@ class JourneyKit:
         self.endpoints = built.endpoints
         self.store = built.parts.store
         self._parts = built.parts
-        self._plans = built.plans
+        self._journeys = built.journeys
         self._tail = built.parts.tail
         self._tracker = built.tracker
         self._pipeline: Pipeline | None = None
@@ -286,7 +287,9 @@ class JourneyKit:
         with self._starting:
             if self._pipeline is None:
                 leave = self.settings.core.stages is StagesIn.WORKER and not worker
-                parts = attrs.evolve(self._parts, folds=(), sinks=()) if leave else self._parts
+                parts = (
+                    attrs.evolve(self._parts, publisher=None, sinks=()) if leave else self._parts
+                )
                 self._pipeline = Pipeline(parts)
                 self._pipeline.start()
                 observe(self)
@@ -348,16 +351,16 @@ class JourneyKit:
         Delivers nothing.
         State that was made with other hooks stays as it is: this process may lack plugins that the
         app has.
+        So does the State of a journey with a new version: who only looks publishes none.
 
         Returns:
             Whether State is as far as the Log, and made by these declarations.
         """
-        if not self._parts.folds:
+        publisher = self._parts.publisher
+        if publisher is None:
             return True
-        own = self._parts.declaration
         pipeline = self._pipeline or Pipeline(attrs.evolve(self._parts, sinks=()))
-        made_by = pipeline.projector.made_by()
-        if made_by is not None and hooks_of(made_by) != hooks_of(own):
+        if not publisher.may_look(self.store.published(), pipeline.projector.made_by()):
             return False
         if pipeline is self._pipeline:
             folded = pipeline.flush(timeout, delivered=False)
@@ -365,7 +368,8 @@ class JourneyKit:
             pipeline.start()
             folded = pipeline.flush(timeout, delivered=False)
             pipeline.stop(timeout)
-        return folded and pipeline.projector.made_by() == own
+        declaration = publisher.declaration(self.store.published())
+        return folded and pipeline.projector.made_by() == declaration
 
     def rebuild(self, timeout: float = 3600.0) -> bool:
         """
@@ -389,12 +393,17 @@ class JourneyKit:
 
     def report(self) -> Report:
         """Return the figures of all journeys, as far as events have been folded."""
-        return report(self.store, self._plans)
+        return report(self.store, self._plans())
 
     @property
     def journeys(self) -> tuple[Journey, ...]:
         """The declared journeys, complete with what their templates give them."""
-        return tuple(plan.journey for plan in self._plans)
+        return self._journeys
+
+    def _plans(self) -> tuple[Plan, ...]:
+        """Return the plans of every version that is declared or was published."""
+        publisher = self._parts.publisher
+        return publisher.plans(self.store.published()) if publisher is not None else ()
 
     @property
     def sinks(self) -> tuple[Sink, ...]:
@@ -437,18 +446,18 @@ class JourneyKit:
         Return which stage each customer of a journey is in, the latest seen first.
 
         Args:
-            journey: The journey's key; of several versions the highest.
+            journey: The journey's key.
 
         Raises:
             LookupError: There is no such journey.
         """
-        found = [plan for plan in self._plans if plan.journey.key == journey]
+        plans = self._plans()
+        found = [plan for plan in plans if plan.journey.key == journey]
         if not found:
-            known = ", ".join(sorted({plan.journey.key for plan in self._plans})) or "none"
+            known = ", ".join(sorted({plan.journey.key for plan in plans})) or "none"
             msg = f"there is no journey {journey!r}; there are: {known}"
             raise LookupError(msg)
-        plan = max(found, key=lambda plan: plan.journey.version)
-        return customers(self.store, plan, limit)
+        return customers(self.store, found, limit)
 
     def status(self) -> dict[str, Any]:
         """Return what a person who runs the shop wants to know, as JSON values."""
@@ -480,7 +489,7 @@ class JourneyKit:
 
     def _is_behind(self) -> bool:
         """Return whether the Log has events that were not folded."""
-        if not self._parts.folds:
+        if self._parts.publisher is None:
             return False
         return bool(self.store.read(self.store.cursor(PROJECTOR), 1, derived=False))
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from journeykit.capture.tail import Tail
     from journeykit.delivery.sink import Sink
+    from journeykit.journeys import Publisher
     from journeykit.plugins import Plugins
-    from journeykit.store.projector import Fold
     from journeykit.store.protocol import Lease, Position, Store
 
 #: How often `flush` wakes stages that wait after a failure, in seconds.
@@ -56,8 +56,7 @@ class Parts:
     store: Store
     tail: Tail
     plugins: Plugins
-    folds: Sequence[Fold]
-    declaration: str
+    publisher: Publisher | None
     sinks: Sequence[Sink]
     plugin_timeout: float
     now: Callable[[], int]
@@ -161,8 +160,7 @@ class Pipeline:
         )
         self.projector = Projector(
             parts.store,
-            parts.folds,
-            declaration=parts.declaration,
+            prepare=parts.publisher.prepare if parts.publisher is not None else None,
             now=parts.now,
             projected=self._wake_relays,
         )
@@ -170,7 +168,7 @@ class Pipeline:
         self._led: list[tuple[Led, Worker]] = []
         self._commit = Worker("committer", self._guarded(self.committer.step))
         self.committer.right = self._commit.right_to_commit
-        if parts.folds:
+        if parts.publisher:
             self._project = self._lead(PROJECTOR, self.projector, began=self.projector.forget)
         self._relay_workers = [
             self._lead(relay.owner, relay, ended=functools.partial(_close, relay.sink))
@@ -260,7 +258,7 @@ class Pipeline:
     @property
     def leads(self) -> bool:
         """Whether this process runs the projector."""
-        return bool(self._parts.folds) and self._led[0][0].leads
+        return self._parts.publisher is not None and self._led[0][0].leads
 
     def _relay(self, sink: Sink) -> Relay:
         parts = self._parts
@@ -321,13 +319,13 @@ class Pipeline:
 
     def _all_read(self, *, delivered: bool) -> bool:
         store = self._parts.store
-        if self._parts.folds and store.read(store.cursor(PROJECTOR), 1, derived=False):
+        if self._parts.publisher and store.read(store.cursor(PROJECTOR), 1, derived=False):
             return False
         owners = [relay.owner for relay in self.relays] if delivered else []
         return not any(store.read(store.cursor(owner), 1) for owner in owners)
 
     def _committed(self) -> None:
-        if self._parts.folds:
+        if self._parts.publisher:
             self._project.wake()
         self._wake_relays()
 

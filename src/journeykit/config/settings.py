@@ -81,6 +81,9 @@ class Core:
 
         block_for: How long `track()` waits with `"block"` before it refuses (1 s: what a shopper
             puts up with).
+
+        drafts: Let a published version of a journey change in place, while you try things out: it
+            is published anew, and all figures are made again.
     """
 
     store: str = "sqlite:///journeykit.db"
@@ -91,6 +94,7 @@ class Core:
     buffer_bytes: int = attrs.field(default=64 * 2**20, validator=attrs.validators.ge(2**16))
     when_full: WhenFull = attrs.field(default=WhenFull.DROP_NEW, converter=WhenFull)
     block_for: timedelta = timedelta(seconds=1)
+    drafts: bool = False
 
 
 @attrs.frozen

@@ -365,8 +365,14 @@ class _Outage(Exception):
 
 
 def is_news(event: Outgoing) -> bool:
-    """Return whether a sink is to have this event: history goes out only on request."""
+    """
+    Return whether a sink is to have this event.
+
+    History goes out only on request, and what concerns no customer not at all.
+    """
     flags = event.flags
+    if not event.user_id and not event.anonymous_id:
+        return False
     return not flags & HISTORICAL or bool(flags & DELIVER)
 
 

@@ -100,6 +100,8 @@ class CustomerStage:
         instance: The value that tells instances apart; empty for one a customer.
 
         last_seen: When the latest event of the instance occurred.
+
+        version: The version of the journey that the instance runs on.
     """
 
     customer: str
@@ -108,20 +110,30 @@ class CustomerStage:
     furthest: str | None
     instance: str
     last_seen: datetime
+    version: int
 
 
 def report(store: Store, plans: Sequence[Plan]) -> Report:
-    """Return the figures of *plans*; it reads a row a journey, however many customers there are."""
+    """
+    Return the figures of *plans*; it reads a row a version, however many customers there are.
+
+    Of the versions of a journey, an older one is left out that nobody has begun.
+    """
     customers = store.state((TOTALS, "customers"))
+    newest = {plan.journey.key: plan.label for plan in plans}
+    found = [(plan, figures_of(store, plan)) for plan in plans]
     return Report(
         events=store.counters()["events"],
         customers=jsonbytes.loads(customers) if customers else 0,
-        journeys=tuple(_journey(store, plan) for plan in plans),
+        journeys=tuple(
+            _journey(plan, figures)
+            for plan, figures in found
+            if figures.instances or plan.label == newest[plan.journey.key]
+        ),
     )
 
 
-def _journey(store: Store, plan: Plan) -> JourneyFigures:
-    figures = _figures(store, plan)
+def _journey(plan: Plan, figures: Figures) -> JourneyFigures:
     stages = zip(
         plan.journey.stages, figures.entered, figures.current, figures.furthest, strict=True
     )
@@ -145,7 +157,8 @@ def _journey(store: Store, plan: Plan) -> JourneyFigures:
     )
 
 
-def _figures(store: Store, plan: Plan) -> Figures:
+def figures_of(store: Store, plan: Plan) -> Figures:
+    """Return the figures of one version."""
     data = store.state((FIGURES, plan.label))
     figures = Figures.decode(data) if data else None
     if figures is None or len(figures.entered) != len(plan.keys):
@@ -154,15 +167,21 @@ def _figures(store: Store, plan: Plan) -> Figures:
     return figures
 
 
-def customers(store: Store, plan: Plan, limit: int) -> list[CustomerStage]:
-    """Return where customers are in a journey, the latest first, *limit* at most."""
-    found = []
-    for key, data in store.scan(INSTANCES, Place(plan.label, "", "").key.rstrip("\x1f") + "\x1f"):
-        run = Run.decode(data)
-        if run.has_stage and len(run.visits) == len(plan.keys):
-            found.append(_customer(plan, Place.of(key), run))
-    found.sort(key=lambda item: item.last_seen, reverse=True)
-    return found[:limit]
+def customers(store: Store, plans: Sequence[Plan], limit: int) -> list[CustomerStage]:
+    """
+    Return where customers are in a journey, the latest first, *limit* at most.
+
+    Args:
+        plans: The journey's versions, the oldest first.
+            An instance is told by the last one that it has come to.
+    """
+    found: dict[tuple[str, str], CustomerStage] = {}
+    for plan in plans:
+        for key, data in store.scan(INSTANCES, f"{plan.label}\x1f"):
+            run, place = Run.decode(data), Place.of(key)
+            if run.has_stage and len(run.visits) == len(plan.keys):
+                found[place.customer, place.value] = _customer(plan, place, run)
+    return sorted(found.values(), key=lambda item: item.last_seen, reverse=True)[:limit]
 
 
 def _customer(plan: Plan, place: Place, run: Run) -> CustomerStage:
@@ -173,6 +192,7 @@ def _customer(plan: Plan, place: Place, run: Run) -> CustomerStage:
         furthest=_key(plan, run.furthest),
         instance=place.value,
         last_seen=to_datetime(run.highest),
+        version=plan.journey.version,
     )
 
 

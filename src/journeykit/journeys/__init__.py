@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from journeykit.journeys.declared import Declared, declare
 from journeykit.journeys.identity import IdentityFold
 from journeykit.journeys.pain_points import PainPointFold
 from journeykit.journeys.plan import Plan, compile_plan
+from journeykit.journeys.publisher import Publisher
 from journeykit.journeys.stages import StageFold
+from journeykit.journeys.versions import VersionsFold
 
 if TYPE_CHECKING:
     from journeykit.plugins import Plugins
     from journeykit.store.projector import Fold
 
-#: Counts up when the folds of a new journeykit make another State of the same Log.
-FOLD_VERSION: Final = 1
-
-__all__ = ["FOLD_VERSION", "Declared", "Plan", "declare", "folds", "plans"]
+__all__ = ["Declared", "Plan", "Publisher", "declare", "folds", "plans"]
 
 
 def plans(declared: Declared) -> tuple[Plan, ...]:
-    """Return the plans of the declared journeys."""
+    """Return the plans of the declared journeys, each by itself."""
     return tuple(compile_plan(journey, declared.vocabulary) for journey in declared.journeys)
 
 
@@ -29,7 +28,9 @@ def folds(plans: tuple[Plan, ...], plugins: Plugins) -> list[Fold]:
     """Return the folds to run, in their order; none if nothing is declared."""
     chosen: list[Fold] = []
     if plans:
-        chosen.append(StageFold(plans, plugins))
+        was_published = all(plan.publication is not None for plan in plans)
+        has_versions = was_published and len({plan.journey.key for plan in plans}) < len(plans)
+        chosen.append((VersionsFold if has_versions else StageFold)(plans, plugins))
     if plugins.implements("detect_pain_points"):
         chosen.append(PainPointFold(plugins))
     return [IdentityFold(), *chosen] if chosen else []

@@ -79,10 +79,12 @@ def expire(plan: Plan, run: Run, until: int) -> list[Signal]:
         else:
             times_out = False
         # Behind what occurred before the deadline, before what occurred at that very moment.
-        run.newest = (deadline, NOWHERE - 1, "")
+        place = (deadline, NOWHERE - 1, "")
+        # Of a run that has come from another version the deadline may have passed before it came.
+        run.newest = place if run.newest is None else max(place, run.newest)
         if times_out:
             cause = run.started_by
-            signals.append(end(run, deadline, TIMED_OUT)._replace(cause=cause))
+            signals.append(end(run, run.newest[0], TIMED_OUT)._replace(cause=cause))
         else:
             run.stalled = True
             key = plan.keys[run.current]
@@ -109,15 +111,26 @@ def _stage_of(run: Run, moment: Moment) -> int | None:
     return None
 
 
-def _begin_again(plan: Plan, run: Run, moment: Moment) -> bool:
-    """Begin the next run of an instance that has ended, if *moment* may do that."""
+def may_begin_again(plan: Plan, run: Run, moment: Moment) -> bool:
+    """Return whether *moment* may begin the next run of an instance whose *run* has ended."""
     rule = plan.journey.reentry
     if not rule.allow or run.outcome == OPTED_OUT or run.ended_at is None:
         return False
     if moment.at < run.ended_at + plan.wait or (rule.max is not None and run.number >= rule.max):
         return False
-    opens = any(candidate.after is None for candidate in moment.candidates)
-    if not (moment.begins if plan.journey.entry else opens):
+    return opens(plan, moment)
+
+
+def opens(plan: Plan, moment: Moment) -> bool:
+    """Return whether *moment* may begin a run."""
+    if plan.journey.entry:
+        return moment.begins
+    return any(candidate.after is None for candidate in moment.candidates)
+
+
+def _begin_again(plan: Plan, run: Run, moment: Moment) -> bool:
+    """Begin the next run of an instance that has ended, if *moment* may do that."""
+    if not may_begin_again(plan, run, moment):
         return False
     stages = len(plan.keys)
     run.closed = run.standing().counts()

@@ -18,11 +18,25 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Declared:
-    """Journeys that are complete, and the names that they are matched by."""
+    """
+    Journeys that are complete, and the names that they are matched by.
+
+    Args:
+        given: The same journeys as somebody has written them.
+
+        names: The shop's own names.
+    """
 
     journeys: tuple[Journey, ...]
     vocabulary: Vocabulary
-    channels: Mapping[str, str | None]
+    touchpoints: tuple[Touchpoint, ...]
+    given: tuple[Journey, ...]
+    names: Mapping[str, str]
+
+    @property
+    def channels(self) -> Mapping[str, str | None]:
+        """Event name → the channel that its touchpoint declares."""
+        return {point.name: point.channel for point in self.touchpoints}
 
 
 def declare(
@@ -39,8 +53,7 @@ def declare(
     ]
     for given, journey in zip(journeys, complete, strict=True):
         problems += _journey_problems(given, journey, vocabulary)
-    channels = {point.name: point.channel for point in touchpoints}
-    return Declared(complete, vocabulary, channels), problems
+    return Declared(complete, vocabulary, tuple(touchpoints), tuple(journeys), names), problems
 
 
 def _join(journey: Journey, touchpoints: Sequence[Touchpoint]) -> Journey:

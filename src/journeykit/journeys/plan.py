@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import timedelta
 
+    from journeykit.journeys.published import Publication
     from journeykit.model.journey import Journey
     from journeykit.model.vocabulary import Vocabulary
 
@@ -74,9 +75,13 @@ class Plan:
     encoded: bytes
     #: Whether time alone can change a run.
     has_deadlines: bool
+    #: When it was published; None for a plan that stands alone.
+    publication: Publication | None = None
 
 
-def compile_plan(journey: Journey, vocabulary: Vocabulary) -> Plan:
+def compile_plan(
+    journey: Journey, vocabulary: Vocabulary, publication: Publication | None = None
+) -> Plan:
     """
     Return the plan of a complete *journey*.
 
@@ -96,6 +101,7 @@ def compile_plan(journey: Journey, vocabulary: Vocabulary) -> Plan:
         label=journey.label,
         encoded=b'"journey":%b,"version":%d' % (jsonbytes.dumps(journey.key), journey.version),
         has_deadlines=journey.timeout is not None or any(stall is not None for stall in stalls),
+        publication=publication,
     )
 
 

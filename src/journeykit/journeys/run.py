@@ -14,8 +14,13 @@ if TYPE_CHECKING:
 #: Where one is before the first stage.
 NOWHERE = -1
 
-#: How a run ends by time.
+#: How a run ends by time, and how by the publication of another version.
 TIMED_OUT = "timed_out"
+SUPERSEDED = "superseded"
+MIGRATED = "migrated"
+
+#: The order of what comes behind everything that occurred at an instant.
+LAST = 2**31
 
 
 class Moment(NamedTuple):
@@ -156,6 +161,11 @@ class Run:
                 self.look,
             )
         )
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has begun and not ended."""
+        return self.started_at is not None and self.ended_at is None
 
     @property
     def has_stage(self) -> bool:

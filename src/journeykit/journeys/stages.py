@@ -101,17 +101,21 @@ class StageFold:
     def due(self, view: View, until: int) -> Iterator[Entry]:
         """Let deadlines up to the instant *until* pass; derives what has become of their runs."""
         for timer in due(view, until):
-            place = Place.of(timer.key)
-            plan = self._labels.get(place.label)
-            run = view.get(INSTANCES, timer.key, Run.decode) if plan is not None else None
-            if plan is None or run is None or run.deadline(plan) != timer.deadline:
-                continue
-            before = run.standing()
-            signals = expire(plan, run, timer.deadline)
-            self._keep(view, plan, place, before, run)
-            self._wait(view, plan, place, run, timer)
-            cause = _cause_of(place.customer, timer.flags)
-            yield from _derived(plan, place.value, cause, signals)
+            yield from self._go_off(view, timer)
+
+    def _go_off(self, view: View, timer: Timer) -> Iterator[Entry]:
+        """Let the deadline of one timer pass."""
+        place = Place.of(timer.key)
+        plan = self._labels.get(place.label)
+        run = view.get(INSTANCES, timer.key, Run.decode) if plan is not None else None
+        if plan is None or run is None or run.deadline(plan) != timer.deadline:
+            return
+        before = run.standing()
+        signals = expire(plan, run, timer.deadline)
+        self._keep(view, plan, place, before, run)
+        self._wait(view, plan, place, run, timer)
+        cause = cause_of(place.customer, timer.flags)
+        yield from derived(plan, place.value, cause, signals)
 
     def _fold(self, view: View, step: Step, meaning: Meaning) -> Iterator[Entry]:
         value = meaning.instance_value(view, step.stored)
@@ -149,7 +153,7 @@ class StageFold:
         self._keep(view, plan, place, before, run)
         if plan.has_deadlines and run.deadline(plan) != waited:
             self._wait(view, plan, place, run, stored)
-        yield from _derived(plan, place.value, Cause.of(stored), signals)
+        yield from derived(plan, place.value, Cause.of(stored), signals)
 
     def _join(self, view: View, step: Step, meaning: Meaning) -> Iterator[Entry]:
         """Fold the runs of customers anew who turned out to be one, or not to be."""
@@ -195,7 +199,7 @@ class StageFold:
         self._keep(view, plan, place, was, after)
         if plan.has_deadlines:
             self._wait(view, plan, place, after, stored)
-        yield from _correction(stored, plan, place.value, was, after)
+        yield from correction(stored, plan, place.value, was, after)
 
     @staticmethod
     def _history(
@@ -248,13 +252,15 @@ class StageFold:
         set_timer(view, timer)
 
 
-def _cause_of(customer: str, flags: int) -> Cause:
+def cause_of(customer: str, flags: int) -> Cause:
+    """Return a cause without an id, for what befalls a customer by time."""
     known = customer.startswith("u:")
     user_id, anonymous_id = (customer[2:], None) if known else (None, customer[2:])
     return Cause("", user_id, anonymous_id, None, flags)
 
 
-def _derived(plan: Plan, value: str, cause: Cause, signals: Sequence[Signal]) -> Iterator[Entry]:
+def derived(plan: Plan, value: str, cause: Cause, signals: Sequence[Signal]) -> Iterator[Entry]:
+    """Derive what has become of a run."""
     for name, subject, at, stage, properties, caused_by in signals:
         yield derive(
             cause if caused_by is None else cause._replace(id=caused_by),
@@ -266,7 +272,7 @@ def _derived(plan: Plan, value: str, cause: Cause, signals: Sequence[Signal]) ->
         )
 
 
-def _correction(
+def correction(
     stored: Stored, plan: Plan, value: str, was: Standing | None, run: Run
 ) -> Iterator[Entry]:
     """Derive what folding again has changed."""

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 WIRE_VERSION = 1
 
 
+#: The fact that a version of a journey is published; it concerns no customer.
+PUBLISHED = "journey.published"
+
+
 class Kind(StrEnum):
     """What an event is a record of."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from journeykit import native
 from journeykit.exceptions import Superseded
-from journeykit.model.event import Entry, Kind, Outgoing, Stored
+from journeykit.model.event import PUBLISHED, Entry, Kind, Outgoing, Stored
 from journeykit.store.protocol import (
     PROJECTOR,
     Commit,
@@ -102,6 +102,21 @@ class MemoryStore:
         """Return the events at *positions*, in Log order."""
         with self._lock:
             return [self._log[_index(position)] for position in sorted(positions)]
+
+    def publish(self, fact: Entry, now: int) -> Stored:
+        """Append the fact that a version is published."""
+        with self._lock:
+            self._append(fact, now)
+            return self._log[-1]
+
+    def published(self) -> list[Stored]:
+        """Return every such fact, in Log order."""
+        with self._lock:
+            return [stored for stored in self._log if stored.entry.name == PUBLISHED]
+
+    def peek_published(self) -> list[Stored]:
+        """Return every such fact, in Log order."""
+        return self.published()
 
     def signal(self) -> object:
         """Return the length of the Log."""

@@ -175,6 +175,19 @@ class Store(Protocol):
     def fetch(self, positions: Sequence[Position]) -> list[Stored]:
         """Return the events at *positions*, in Log order."""
 
+    def publish(self, fact: Entry, now: int) -> Stored:
+        """Append the fact that a version is published; it is not counted among the `events`."""
+
+    def published(self) -> list[Stored]:
+        """Return every such fact, in Log order."""
+
+    def peek_published(self) -> list[Stored]:
+        """
+        Return what `published` does, as far as that can be read now; it never raises.
+
+        Opens nothing for writing, creates nothing, waits for nobody and leaves nothing open.
+        """
+
     def signal(self) -> object:
         """Return a value that changes when the Log has changed; cheap enough to ask at any time."""
 

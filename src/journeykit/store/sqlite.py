@@ -32,7 +32,7 @@ from journeykit.store.protocol import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from journeykit.model.event import Outgoing, Stored
+    from journeykit.model.event import Entry, Outgoing, Stored
     from journeykit.store.protocol import Id, Lease, Position, StateKey
 
 #: Counts up with each change that older versions of journeykit cannot read.
@@ -115,6 +115,7 @@ CREATE TABLE IF NOT EXISTS status (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS parked_user ON parked (owner, user_id);
 CREATE INDEX IF NOT EXISTS parked_visitor ON parked (owner, anonymous_id);
+CREATE INDEX IF NOT EXISTS log_published ON log (name) WHERE name = 'journey.published';
 """
 
 _ADD_COUNT: Final = (
@@ -241,6 +242,22 @@ class SQLiteStore:
         """Return the events at *positions*, in Log order."""
         with self._read() as db:
             return rows.stored(db, rows.FETCH, {"positions": json.dumps(list(positions))})
+
+    def publish(self, fact: Entry, now: int) -> Stored:
+        """Append the fact that a version is published; it is not counted among the `events`."""
+        with self._write() as db:
+            rows.append(db, [fact], now)
+        return next(stored for stored in self.published() if stored.id == fact.id)
+
+    def published(self) -> list[Stored]:
+        """Return every such fact, in Log order."""
+        with self._read() as db:
+            return rows.stored(db, rows.READ_PUBLISHED, {})
+
+    def peek_published(self) -> list[Stored]:
+        """Return every such fact, as far as that can be read now, without opening the store."""
+        with native.unforked():
+            return rows.peek_published(self._path)
 
     def signal(self) -> object:
         """Return a number that changes when anybody else has written to the file."""
