@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from journeykit.capture import MemoryTail, Spool, Tail, Tracker
+from journeykit.config import loader
 from journeykit.config.settings import ConsentMode, Core, Settings, WhenFull
 from journeykit.delivery import builtin
 from journeykit.exceptions import ConfigError
@@ -86,6 +87,25 @@ def assemble(
         now=now,
     )
     return Assembly(parts, tracker, declared.journeys, plugins.register_endpoints(settings))
+
+
+def declared_in(path: str | Path) -> tuple[Settings, Declared]:
+    """
+    Return what the file at *path* declares, without a look at any store.
+
+    Raises:
+        ConfigError: The file has mistakes; it names all of them.
+    """
+    document = loader.parse(path)
+    loaded = load_plugins((), document.plugin_files, document.disabled)
+    settings, problems = loader.structure(
+        document, loaded.register_sinks(), loaded.register_sources()
+    )
+    journeys = (*settings.journeys, *loaded.register_journeys())
+    declared, mistakes = declare(journeys, settings.touchpoints, settings.names)
+    if problems or mistakes:
+        raise ConfigError([*problems, *mistakes], source=settings.origin)
+    return settings, declared
 
 
 def load_plugins(app: Iterable[object], files: Iterable[Path], disabled: Iterable[str]) -> Plugins:

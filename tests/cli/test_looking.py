@@ -21,6 +21,7 @@ Cli = Callable[..., Any]
 
 COMMANDS = (
     ("check",),
+    ("diff",),
     ("import",),
     ("report",),
     ("status",),

@@ -63,13 +63,13 @@ class Session:
     """
 
     def __init__(self, given: JourneyKit | None = None) -> None:
-        self._given = given
+        self.given = given
 
     @contextlib.contextmanager
     def kit(self, config: str) -> Iterator[JourneyKit]:
         """Open the app's kit, or the one that *config* declares."""
-        if self._given is not None:
-            yield self._given
+        if self.given is not None:
+            yield self.given
             return
         kit = JourneyKit.from_toml(config)
         try:
@@ -106,9 +106,9 @@ def group() -> None:
 
 def add_commands() -> None:
     """Add the core's commands."""
-    from journeykit.cli import demo, importing, looking, parked, running
+    from journeykit.cli import demo, importing, looking, parked, running, versions
 
-    for module in (looking, importing, parked, running, demo):
+    for module in (looking, versions, importing, parked, running, demo):
         for command in module.COMMANDS:
             group.add_command(command)
 

@@ -143,7 +143,7 @@ def _journey(plan: Plan, figures: Figures) -> JourneyFigures:
         title=plan.journey.title,
         instances=figures.instances,
         completed=figures.completed if plan.journey.goal is not None else None,
-        value=figures.value,
+        value=float(figures.value),
         stages=tuple(
             StageFigures(
                 key=stage.key,
