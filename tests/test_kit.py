@@ -535,6 +535,43 @@ def test_template_change_waits_for_a_new_version(
     assert sorted(found) == [("bob", 1), ("cy", 2)]
 
 
+def test_changed_version_stops_the_start(make_kit: MakeKit) -> None:
+    """A published version with another content is one of the mistakes that the start names."""
+    store = MemoryStore()
+    first = make_kit(store=store)
+    first.track("Product Viewed", customer="ada")
+    assert first.flush()
+    changed = Journey(key="shop", version=1, extends="ecommerce", timeout=timedelta(days=1))
+
+    with pytest.raises(ConfigError) as caught:
+        make_kit(store=store, journeys=[changed], sinks=["no sink"])
+    assert len(caught.value.problems) == 2
+    assert caught.value.problems[0].startswith("journeys.shop: version 1 was published with")
+    assert "(timeout)" in caught.value.problems[0]
+
+
+def test_version_that_changes_while_another_leads_is_not_folded(
+    make_kit: MakeKit, wait_until: WaitUntil
+) -> None:
+    """Who was started before the publication folds nothing, says so, and the host goes on."""
+    store = MemoryStore()
+    changed = Journey(key="shop", version=1, extends="ecommerce", timeout=timedelta(days=1))
+    first, second = make_kit(store=store), make_kit(store=store, journeys=[changed])
+    first.track("Product Viewed", customer="ada")
+    assert first.flush()
+    first.close()
+
+    receipt = second.track("Product Viewed", customer="bob")
+    wait_until(lambda: second.store_error is not None)
+
+    assert receipt
+    error = second.status()["store_error"]
+    assert error is not None
+    assert "nothing is folded; journeys.shop: version 1 was published with" in error
+    assert second.report().journeys[0].instances == 1
+    assert second.status()["counters"]["events"] == 2
+
+
 # Plugins that misbehave
 
 

@@ -270,7 +270,9 @@ def test_journey_that_comes_back_counts_what_it_has_missed(
     """A journey that nobody declares is not folded; declared again, it is as if it always was."""
     other = attrs.evolve(ONE, key="other")
     shop.deploy(ONE, other, at=0).add(make_entry("Look", at=1), at=1)
-    shop.deploy(other, at=2).add(make_entry("Buy", at=3), at=3)
+    shop.deploy(other, at=2)
+    assert set(shop.projector.made_by()["journeys"]) == {"other@1"}
+    shop.add(make_entry("Buy", at=3), at=3)
     shop.deploy(ONE, other, at=4)
 
     assert shop.stages()["u1 shop@1"] == ("buy", None)

@@ -341,10 +341,12 @@ class Projector:
             derived, position = list(self._news(view, batch)), batch[-1].position
         elif self._due and self._silent_until is None:
             derived, position = self._let_pass(view, self._now()), self._position
+        elif self._declares:
+            derived, position = [], self._position
         else:
             return None
         state = view.changes()
-        if not batch and not state:
+        if not batch and not state and not self._declares:
             return self._until_alarm()
         if self._declares:
             state[_DECLARATION] = self._declaration
