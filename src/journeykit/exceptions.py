@@ -8,7 +8,8 @@ JourneykitError
 ├── EventRejected    track() refused an event, and the kit is strict
 ├── StoreError       the store could not do what it was asked
 │   ├── StoreBusy        another process holds the database; trying again helps
-│   └── Superseded       somebody else moved this cursor first; nothing was written
+│   ├── Superseded       somebody else moved this cursor first; nothing was written
+│   └── VersionChanged   a published version has another content; nothing is folded
 ├── DeliveryError    raised by a sink: the whole batch was not delivered
 └── ImportFailed     a file could not be imported
 ```
@@ -77,6 +78,10 @@ class StoreBusy(StoreError):
 
 class Superseded(StoreError):
     """The cursor has moved since it was read: somebody else did this work."""
+
+
+class VersionChanged(StoreError):
+    """A published version of a journey was changed in place; the message says where."""
 
 
 class DeliveryError(JourneykitError):

@@ -16,7 +16,7 @@ import attrs
 
 from journeykit import native
 from journeykit.delivery.relay import Relay
-from journeykit.exceptions import StoreError
+from journeykit.exceptions import StoreError, VersionChanged
 from journeykit.model.extension import SinkOptions
 from journeykit.runtime import Ticker, Worker
 from journeykit.store.committer import Committer
@@ -152,6 +152,8 @@ class Pipeline:
         self.trips: list[Trip] = []
         #: What the store said last, while it does not work.
         self.store_error: str | None = None
+        #: Why nothing is folded, which other stages that go well do not change.
+        self._unfolded: str | None = None
         self._signal: object = None
         self._failure: BaseException | None = None
         self._moved = native.Signal()
@@ -291,13 +293,16 @@ class Pipeline:
         def guarded() -> float | None:
             try:
                 delay = step()
+            except VersionChanged as error:
+                self.store_error = self._unfolded = str(error)
+                raise
             except StoreError as error:
                 self.store_error = str(error)
                 raise
             except BaseException as error:
                 self._failure = error
                 raise
-            self.store_error = None
+            self.store_error = self._unfolded
             return delay
 
         return guarded

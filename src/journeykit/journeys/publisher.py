@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 
-from journeykit.exceptions import StoreError
+from journeykit.exceptions import VersionChanged
 from journeykit.journeys.plan import Plan, compile_plan
 from journeykit.journeys.published import (
     Publication,
@@ -128,13 +128,13 @@ class Publisher:
             cursor: How far it is.
 
         Raises:
-            StoreError: A published version was changed in place.
+            VersionChanged: A published version was changed in place.
         """
         facts = store.published()
         problems = self.problems(facts)
         if problems:
             msg = f"store {store.name}: nothing is folded; {'; '.join(problems)}"
-            raise StoreError(msg)
+            raise VersionChanged(msg)
         for version in self.due(facts):
             fact = publication_fact(version, self._reason(version, facts), facts, now)
             facts = [*facts, store.publish(fact, now)]
