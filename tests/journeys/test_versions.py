@@ -347,6 +347,39 @@ def test_close_ends_what_is_under_way(shop: Shop, make_entry: MakeEntry) -> None
     assert shop.figures["shop@1"].current == (0, 0)
 
 
+def test_closed_run_stays_closed(shop: Shop, make_entry: MakeEntry) -> None:
+    """What occurred before the publication and comes late is in the run, which has ended as it had."""
+    shop.deploy(ONE, at=0).add(make_entry("Look", at=1), at=2)
+    shop.deploy(attrs.evolve(TWO, publish="close"), at=10)
+    shop.add(make_entry("Buy", at=3), at=11)
+
+    assert shop.stages() == {"u1 shop@1": ("buy", "superseded")}
+    assert shop.figures == shop.recount()
+
+
+def test_who_was_closed_out_may_begin_again(shop: Shop, make_entry: MakeEntry) -> None:
+    """An end by publication is none of the customer's: rules for re-entry do not count it."""
+    once = attrs.evolve(TWO, publish="close", reentry=ReEntry(allow=False))
+    shop.deploy(ONE, at=0).add(make_entry("Look", at=1), at=2)
+    shop.deploy(once, at=10).add(make_entry("Look", at=11), at=11)
+
+    assert shop.stages()["u1 shop@2"] == ("browse", None)
+
+
+def test_rebuild_tells_nothing_a_second_time(shop: Shop, make_entry: MakeEntry) -> None:
+    """What a publication has done is done again in a rebuild before the next event, and is no news."""
+    shop.deploy(attrs.evolve(ONE, entry=(Rule("Come"),)), at=0)
+    shop.add(make_entry("Come", at=1), at=2)
+    shop.deploy(attrs.evolve(TWO, publish={"migrate": {"buy": "end"}}), at=10)
+    shop.deploy(attrs.evolve(ONE, version=3, publish={"migrate": {"look": "buy"}}), at=20)
+    shop.add(make_entry("Look", at=5), at=21)
+    runs, log = shop.runs, shop.log
+    shop.rebuild()
+
+    assert shop.stages()["u1 shop@3"] == ("buy", None)
+    assert (shop.runs, shop.log) == (runs, log)
+
+
 def test_migrate_lets_runs_go_on(shop: Shop, make_entry: MakeEntry) -> None:
     """With migrate, runs in a mapped stage go on in the new one; the others stay on their version."""
     shop.deploy(ONE, at=0)

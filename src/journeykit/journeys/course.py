@@ -159,7 +159,7 @@ class Course:
 
             vote: Asks plugins for the stage, by the plan of the run.
         """
-        self.settle(item.at, item.stored.position)
+        self.settle(item.at)
         rank = max(rank, self.place)
         run = self.run
         is_free = run is None or not run.is_running
@@ -202,29 +202,26 @@ class Course:
         self.place, self.runs[rank] = rank, begun
         return True
 
-    def settle(self, until: int, position: Position = None, *, passed: bool = False) -> None:
+    def settle(self, until: int, *, passed: bool = False) -> None:
         """
         Let what time and publications do to the present run up to *until* come to pass.
 
         Args:
-            position: Only publications before this place in the Log.
-
             passed: Whether all that occurred at *until* is in the run already.
         """
         while (run := self.run) is not None and run.is_running:
-            following = self._following(run, until + passed, position)
+            following = self._following(run, until + passed)
             self._expire(run, until if following is None else _publication(following[1]).at)
             if following is None:
                 return
             if run.is_running:
                 self._supersede(run, *following)
 
-    def _following(self, run: Run, before: int, position: Position) -> tuple[int, Plan] | None:
+    def _following(self, run: Run, before: int) -> tuple[int, Plan] | None:
         """Return the next publication that the run has not passed yet."""
         for place, plan in self.line.later(self.place):
             made = _publication(plan)
-            is_due = made.at < before and (position is None or made.position < position)
-            if is_due and (run.newest is None or run.newest < (made.at, LAST, "")):
+            if made.at < before and (run.newest is None or run.newest < (made.at, LAST, "")):
                 return place, plan
         return None
 

@@ -247,7 +247,7 @@ class _Case:
         before = {at: run.standing() for at, run in known.items()}
         course = self._begin(version, checkpoint)
         fold(course, items, self._voter)
-        course.settle(stored.recorded_at, stored.position, passed=True)
+        course.settle(stored.recorded_at, passed=True)
         for at in known:
             if at >= version:
                 course.runs.setdefault(at, None)
