@@ -81,11 +81,15 @@ class Mark(NamedTuple):
 
 
 class Segment:
-    """A mapped file of records; `end` is where the next one goes, `read` where reading goes on."""
+    """
+    A mapped file of records; `end` is where the next one goes, `read` where reading goes on.
+
+    Before `again`, everything was read once already.
+    """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
-        self.end = self.read = _HEADER.size
+        self.end = self.read = self.again = _HEADER.size
         self._descriptor = descriptor
         self.map = mmap.mmap(descriptor, os.fstat(descriptor).st_size)
 
@@ -259,6 +263,10 @@ class Spool:
         with self._lock:
             spans = [(segment, segment.read, segment.end) for segment in self._segments]
             released, freed, gone = self.released, self._freed, tuple(self._gone)
+        again = bool(spans) and spans[0][1] < spans[0][0].again
+        if again:
+            # What comes again is not mixed with what is new.
+            spans = [(segment, start, segment.again) for segment, start, _ in spans[:1]]
         watermarks: list[Watermark] = [(name, None) for name in gone]
         entries: list[Entry] = []
         mark = None
@@ -272,7 +280,7 @@ class Spool:
             freed += place - start
             mark = Mark(segment.name, place, released + len(entries), freed, gone)
             watermarks.append((segment.name, place))
-        return Taken(entries, mark, tuple(watermarks))
+        return Taken(entries, mark, tuple(watermarks), again)
 
     def release(self, mark: Mark | None) -> None:
         """Let go of everything up to *mark*, and of files that are read to their end."""
@@ -289,6 +297,22 @@ class Spool:
             self._gone += [segment.name for segment in done]
         for segment in done:
             segment.remove()
+
+    def rewind(self) -> None:
+        """Go back to the oldest entry there still is: what the store had may be lost."""
+        # Only the oldest one is read in part, for what is read to its end is deleted.
+        segment = next(iter(self._segments), None)
+        if segment is None:
+            return
+        read = segment.read
+        with contextlib.suppress(Damaged):
+            count = sum(1 for _ in segment.records(_HEADER.size, read))
+            with self._lock:
+                if segment.read == read:
+                    segment.again = max(segment.again, read)
+                    segment.read = _HEADER.size
+                    self.released -= count
+                    self._freed -= read - _HEADER.size
 
     def tend(self) -> None:
         """Have the next segment ready before it is needed."""

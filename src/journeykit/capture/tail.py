@@ -30,12 +30,13 @@ class Taken(NamedTuple):
     The oldest entries of a tail.
 
     `mark` tells `release` how far they reach; `watermarks` are written with them, in one
-    transaction.
+    transaction; `again` says that they were taken and released before.
     """
 
     entries: Sequence[Entry]
     mark: Any
     watermarks: tuple[Watermark, ...] = ()
+    again: bool = False
 
 
 class Orphan(Protocol):
@@ -66,6 +67,9 @@ class Tail(Protocol):
 
     def release(self, mark: Any) -> None:
         """Let go of everything up to *mark*; a second time does nothing."""
+
+    def rewind(self) -> None:
+        """Go back to the oldest entry there still is: what the store had may be lost."""
 
     def tend(self) -> None:
         """Prepare for what comes; called from the background."""
@@ -126,6 +130,9 @@ class MemoryTail:
             for _ in range(mark - self.released):
                 self._bytes -= len(self._entries.popleft().body) + _OVERHEAD
             self.released = max(self.released, mark)
+
+    def rewind(self) -> None:
+        """Do nothing: what was released is gone."""
 
     def tend(self) -> None:
         """Do nothing: memory needs no preparation."""

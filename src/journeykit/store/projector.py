@@ -17,7 +17,7 @@ import attrs
 from journeykit.exceptions import Superseded
 from journeykit.model import jsonbytes
 from journeykit.model.event import Entry, Kind, Stored
-from journeykit.store.protocol import PROJECTOR, Projection
+from journeykit.store.protocol import PROJECTOR, REBUILDING, Projection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 
     from journeykit.store.protocol import Position, StateKey, Store
 
-#: In State: what the folds were declared by, and the last event that an unfinished rebuild folds
-#: for the second time.
+#: In State: what the folds were declared by.
 _DECLARATION: Final = ("projector", "declaration")
-_REBUILDING: Final = ("projector", "rebuilding")
 
 #: Events read at a time: enough to share a transaction, few enough to be visible soon.
 BATCH_EVENTS: Final = 2000
@@ -174,7 +172,7 @@ class Projector:
             self._find_position()
         batch = self._store.read(self._position, BATCH_EVENTS)
         if not batch:
-            return None
+            return self._idle()
         view = View(self._store, self._cache)
         derived = list(self._news(view, batch))
         state = view.changes()
@@ -188,10 +186,17 @@ class Projector:
             self.forget()
             raise
         self._position = batch[-1].position
-        if _REBUILDING in state:
+        if REBUILDING in state:
             self._silent_until = None
         self._remember(state)
         self._projected()
+        return 0.0
+
+    def _idle(self) -> float | None:
+        """Return None, unless the cursor is elsewhere: the database may have been repaired."""
+        if self._store.cursor(PROJECTOR) == self._position:
+            return None
+        self.forget()
         return 0.0
 
     def forget(self) -> None:
@@ -206,18 +211,18 @@ class Projector:
 
     def rebuild(self) -> None:
         """Forget State; the next steps make it again from the Log."""
-        known = self._store.state(_REBUILDING)
+        known = self._store.state(REBUILDING)
         until = jsonbytes.loads(known) if known else self._store.cursor(PROJECTOR)
         keep = {_DECLARATION: self._declaration}
         if until is not None:
-            keep[_REBUILDING] = jsonbytes.dumps(until)
+            keep[REBUILDING] = jsonbytes.dumps(until)
         self._store.forget_state(keep)
         self.forget()
 
     def _find_position(self) -> None:
         if self._store.state(_DECLARATION) != self._declaration:
             self.rebuild()
-        known = self._store.state(_REBUILDING)
+        known = self._store.state(REBUILDING)
         self._silent_until = jsonbytes.loads(known) if known else None
         self._position, self._known = self._store.cursor(PROJECTOR), True
 
@@ -231,7 +236,7 @@ class Projector:
                 yield from derived
             elif stored.position == silent_until:
                 silent_until = None
-                view.put(*_REBUILDING, None, jsonbytes.dumps)
+                view.put(*REBUILDING, None, jsonbytes.dumps)
 
     def _fold(self, view: View, stored: Stored) -> Iterator[Entry]:
         entry = stored.entry

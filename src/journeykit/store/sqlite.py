@@ -8,16 +8,17 @@ Writers take a file lock before SQLite's own, which is unfair when several proce
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from journeykit import native
-from journeykit.exceptions import StoreError, Superseded
-from journeykit.model.event import Entry, Kind, Stored
-from journeykit.store.connection import Connection, explained
+from journeykit.exceptions import StoreDamaged, StoreError, StoreReplaced, Superseded
+from journeykit.model.times import to_datetime
+from journeykit.store.connection import Connection, explained, identity_of, means_damage
 from journeykit.store.locks import LockDirectory
 from journeykit.store.protocol import (
     PROJECTOR,
@@ -27,104 +28,38 @@ from journeykit.store.protocol import (
     Parking,
     Projection,
 )
+from journeykit.store.repair import Repair, confirmed
+from journeykit.store.schema import (
+    APPLICATION,
+    CREATE,
+    ENTRY_COLUMNS,
+    FOUND_AGAIN,
+    LOST,
+    SCHEMA_VERSION,
+    SELECT_LOG,
+    SET_CURSOR,
+    append,
+    count,
+    cursor_of,
+    mark,
+    one_column,
+    park,
+    parked_of,
+    stored_of,
+)
+from journeykit.store.tally import Tally, TallyFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from journeykit.capture.tail import Watermark
+    from journeykit.model.event import Stored
+    from journeykit.store.connection import Identity
     from journeykit.store.protocol import Lease, Position, StateKey
-
-#: Counts up with each change that older versions of journeykit cannot read.
-SCHEMA_VERSION: Final = 1
-
-#: What tells a store of ours from any other SQLite file ("jkit").
-_APPLICATION: Final = 0x6A6B6974
 
 #: How long to wait for somebody who locks the file without our file lock, in seconds.
 _BUSY_TIMEOUT: Final = 5.0
 
-_KINDS: Final = tuple(Kind)
-_KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
-
-_ENTRY_COLUMNS: Final = (
-    "id, kind, name, user_id, anonymous_id, session_id, occurred_at, flags, body"
-)
-
-_SCHEMA: Final = """
-CREATE TABLE log (
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    kind INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    user_id TEXT,
-    anonymous_id TEXT,
-    session_id TEXT,
-    occurred_at INTEGER NOT NULL,
-    recorded_at INTEGER NOT NULL,
-    flags INTEGER NOT NULL,
-    body BLOB NOT NULL
-);
-CREATE TABLE state (
-    space TEXT NOT NULL,
-    key TEXT NOT NULL,
-    data BLOB NOT NULL,
-    PRIMARY KEY (space, key)
-) WITHOUT ROWID;
-CREATE TABLE trail (
-    customer TEXT NOT NULL,
-    position INTEGER NOT NULL,
-    PRIMARY KEY (customer, position)
-) WITHOUT ROWID;
-CREATE TABLE cursor (
-    name TEXT PRIMARY KEY,
-    position INTEGER
-) WITHOUT ROWID;
-CREATE TABLE parked (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    owner TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    parked_at INTEGER NOT NULL,
-    replay INTEGER NOT NULL DEFAULT 0,
-    id TEXT NOT NULL,
-    kind INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    user_id TEXT,
-    anonymous_id TEXT,
-    session_id TEXT,
-    occurred_at INTEGER NOT NULL,
-    flags INTEGER NOT NULL,
-    body BLOB NOT NULL
-);
-CREATE UNIQUE INDEX parked_once ON parked (owner, id);
-CREATE INDEX parked_replay ON parked (replay, owner);
-CREATE TABLE watermark (
-    file TEXT PRIMARY KEY,
-    place INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE counter (
-    name TEXT PRIMARY KEY,
-    value INTEGER NOT NULL
-) WITHOUT ROWID;
-"""
-
-_INSERT_LOG: Final = (
-    f"INSERT INTO log (recorded_at, {_ENTRY_COLUMNS}) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
-)
-_INSERT_PARKED: Final = (
-    f"INSERT INTO parked (owner, reason, parked_at, {_ENTRY_COLUMNS}) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-    "ON CONFLICT (owner, id) DO UPDATE SET reason = excluded.reason, replay = 0"
-)
-_ADD_COUNT: Final = (
-    "INSERT INTO counter (name, value) VALUES (?, ?) "
-    "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value"
-)
-_SET_CURSOR: Final = (
-    "INSERT INTO cursor (name, position) VALUES (?, ?) "
-    "ON CONFLICT (name) DO UPDATE SET position = excluded.position"
-)
-_SELECT_LOG: Final = f"SELECT position, recorded_at, {_ENTRY_COLUMNS} FROM log"
+_log = logging.getLogger("journeykit")
 
 
 class SQLiteStore:
@@ -136,13 +71,28 @@ class SQLiteStore:
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path).absolute()
-        self._locks = LockDirectory(self._path.with_name(f"{self._path.name}-locks"))
+        beside = self._path.with_name(f"{self._path.name}-locks")
+        self._locks = LockDirectory(beside)
+        #: For the moments in which files are opened, or change their names.
+        self._naming = LockDirectory(beside)
+        self._tally = TallyFile(beside / "tally")
+        self._repair = Repair(self._path, self._tally, self._swapping)
+        self._inherited: list[object] = []
+        #: The file that was found to be ours and whole; None before.
+        self._checked: Identity = None
+        #: The file that was found damaged, and the one that turned out to be whole then.
+        self._suspected: Identity = None
+        self._doubted: Identity = None
+        self._begin()
+
+    def _begin(self) -> None:
         #: A thread holds its own connection, and closes it by ending.
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
-        self._inherited: list[object] = []
         self._local = native.local()
+        #: Which file a thread's last writing went to.
+        self._knowing = native.local()
         self._opening = native.lock()
-        self._ready = False
+        self._closing = native.rlock()
 
     @property
     def name(self) -> str:
@@ -158,35 +108,75 @@ class SQLiteStore:
         Raises:
             StoreError: It cannot be written, or a newer journeykit made it.
         """
-        with self._opening, self._translate():
-            if self._ready:
-                return
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._locks.open()
-            with self._locks.hold("commit"):
-                self._create()
-            self._ready = True
+        self._opened()
+
+    def _opened(self) -> Identity:
+        """Return which file there is, having made sure that it is ours."""
+        with self._translate():
+            if self._checked is not None and self._checked == identity_of(self._path):
+                return self._checked
+            with self._opening:
+                return self._open()
+
+    def _open(self) -> Identity:
+        if self._checked is not None and self._checked == identity_of(self._path):
+            return self._checked
+        self._checked = None
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._locks.open()
+        with self._locks.hold("commit"), native.unforked():
+            self._make_file()
+            self._create()
+            self._checked = checked = identity_of(self._path)
+        return checked
+
+    def mend(self, now: int) -> bool:
+        """Repair the file, if somebody of this process has found it damaged; returns if it did."""
+        suspected = self._suspected
+        if suspected is None:
+            return False
+        with self._translate(), self._locks.hold("commit"), native.unforked():
+            mine = suspected == identity_of(self._path)
+            mended = mine and self._is_damaged(suspected)
+            if mended:
+                self._repair.run(to_datetime(now))
+            self._drop_connections()
+            self._checked = self._suspected = None
+        return mended
+
+    def _is_damaged(self, suspected: Identity) -> bool:
+        """Return whether the file is, or is said to be once more, after it was found whole."""
+        again = suspected == self._doubted
+        if again or confirmed(self._path, self._tally.read()):
+            return True
+        self._doubted = suspected
+        return False
 
     def close(self) -> None:
         """Close this process's connections."""
         with self._opening, native.unforked():
-            self._ready = False
-            for connection in list(self._connections):
-                connection.close()
-            self._connections.clear()
-            self._local = native.local()
-            self._locks.close()
+            self._checked = None
+            self._drop_connections()
+            self._knowing = native.local()
+            for part in (self._locks, self._naming, self._tally):
+                part.close()
+
+    def _drop_connections(self) -> None:
+        for connection in list(self._connections):
+            connection.close()
+        self._connections.clear()
+        self._local = native.local()
 
     def reset_after_fork(self) -> None:
         """Forget, without closing, what the parent process has open."""
         # Closing an inherited connection would clean up files that the parent still uses.
         self._inherited.extend(self._connections)
-        self._connections = weakref.WeakSet()
-        self._local = native.local()
-        self._opening = native.lock()
-        self._locks.reset_after_fork()
-        self._ready = False
+        self._begin()
+        for locks in (self._locks, self._naming):
+            locks.reset_after_fork()
+        self._tally.close()
+        self._repair.let_go()
+        self._checked = None
 
     @property
     def spool(self) -> Path:
@@ -205,30 +195,34 @@ class SQLiteStore:
     def commit(self, commit: Commit, now: int) -> Committed:
         """Write *commit*; its entries are recorded at *now*, or later if the Log is later."""
         with self._write() as db:
-            added = _append(db, commit.entries, now)
-            _park(db, commit.parked, now)
-            _count(db, {**commit.counts, "events": commit.counts.get("events", 0) + added})
-            db.executemany("DELETE FROM parked WHERE number = ?", _rows(commit.unparked))
-            _mark(db, commit.watermarks)
+            added = append(db, commit.entries, now)
+            park(db, commit.parked, now)
+            count(db, {**commit.counts, "events": commit.counts.get("events", 0) + added})
+            if commit.again:
+                db.execute(FOUND_AGAIN, (added, LOST))
+            db.executemany("DELETE FROM parked WHERE number = ?", one_column(commit.unparked))
+            mark(db, commit.watermarks)
         return Committed(added, len(commit.entries) - added)
 
     def read(self, after: Position, limit: int) -> list[Stored]:
         """Return up to *limit* events behind *after*, in Log order."""
-        query = f"{_SELECT_LOG} WHERE position > ? ORDER BY position LIMIT ?"
+        query = f"{SELECT_LOG} WHERE position > ? ORDER BY position LIMIT ?"
         with self._read() as db:
-            return [_stored(row) for row in db.execute(query, (after or 0, limit))]
+            return [stored_of(row) for row in db.execute(query, (after or 0, limit))]
 
     def fetch(self, positions: Sequence[Position]) -> list[Stored]:
         """Return the events at *positions*, in Log order."""
-        query = f"{_SELECT_LOG} WHERE position = ?"
+        query = f"{SELECT_LOG} WHERE position = ?"
         with self._read() as db:
             found = [db.execute(query, (position,)).fetchone() for position in sorted(positions)]
-        return [_stored(row) for row in found if row is not None]
+        return [stored_of(row) for row in found if row is not None]
 
     def signal(self) -> object:
-        """Return a number that changes when anybody else has written to the file."""
+        """Return what changes when anybody else has written to the file, or found it damaged."""
+        if self._suspected is not None:
+            return "suspected"
         with self._read() as db:
-            return db.execute("PRAGMA data_version").fetchone()[0]
+            return self._checked, db.execute("PRAGMA data_version").fetchone()[0]
 
     # State
 
@@ -257,7 +251,7 @@ class SQLiteStore:
         """Write *projection*, or raise `Superseded`."""
         state = projection.state
         with self._write() as db:
-            if _cursor(db, projection.cursor) != projection.expected:
+            if cursor_of(db, projection.cursor) != projection.expected:
                 msg = f"the cursor {projection.cursor!r} has moved"
                 raise Superseded(msg)
             db.executemany(
@@ -270,9 +264,9 @@ class SQLiteStore:
                 [key for key, data in state.items() if data is None],
             )
             db.executemany("INSERT OR IGNORE INTO trail VALUES (?, ?)", projection.trail)
-            _append(db, projection.derived, now)
-            _count(db, projection.counts)
-            db.execute(_SET_CURSOR, (projection.cursor, projection.position))
+            append(db, projection.derived, now)
+            count(db, projection.counts)
+            db.execute(SET_CURSOR, (projection.cursor, projection.position))
 
     def forget_state(self, keep: Mapping[StateKey, bytes]) -> None:
         """Replace all State by *keep*, and set the projector's cursor to the beginning."""
@@ -290,13 +284,13 @@ class SQLiteStore:
     def cursor(self, name: str) -> Position:
         """Return where the reader *name* is; None at the beginning."""
         with self._read() as db:
-            return _cursor(db, name)
+            return cursor_of(db, name)
 
     def advance(self, name: str, position: Position, parked: Sequence[Parking], now: int) -> None:
         """Move the reader *name*, and set aside what it could not deliver."""
         with self._write() as db:
-            _park(db, parked, now)
-            db.execute(_SET_CURSOR, (name, position))
+            park(db, parked, now)
+            db.execute(SET_CURSOR, (name, position))
 
     def lead(self, role: str) -> Lease | None:
         """Return the leadership of *role*, or None while another process has it."""
@@ -311,13 +305,13 @@ class SQLiteStore:
     ) -> list[Parked]:
         """Return parked events, oldest first."""
         query = (
-            f"SELECT number, owner, reason, parked_at, replay, {_ENTRY_COLUMNS} FROM parked "
+            f"SELECT number, owner, reason, parked_at, replay, {ENTRY_COLUMNS} FROM parked "
             "WHERE (:owner IS NULL OR owner = :owner) AND (:replay IS NULL OR replay = :replay) "
             "ORDER BY number LIMIT :limit"
         )
         with self._read() as db:
             return [
-                _parked(row)
+                parked_of(row)
                 for row in db.execute(query, {"owner": owner, "replay": replay, "limit": limit})
             ]
 
@@ -331,13 +325,13 @@ class SQLiteStore:
         query = (
             "UPDATE parked SET replay = 1 WHERE replay = 0 AND (:owner IS NULL OR owner = :owner)"
         )
-        with self._write() as db:
+        with self._write(follows=False) as db:
             return db.execute(query, {"owner": owner}).rowcount
 
     def settle(self, numbers: Sequence[int], failed: Mapping[int, str]) -> None:
         """Remove replayed events; those in *failed* stay parked, with a new reason."""
         with self._write() as db:
-            db.executemany("DELETE FROM parked WHERE number = ?", _rows(numbers))
+            db.executemany("DELETE FROM parked WHERE number = ?", one_column(numbers))
             db.executemany(
                 "UPDATE parked SET replay = 0, reason = ? WHERE number = ?",
                 [(reason, number) for number, reason in failed.items()],
@@ -345,8 +339,8 @@ class SQLiteStore:
 
     def count(self, counts: Mapping[str, int]) -> None:
         """Add to the counters."""
-        with self._write() as db:
-            _count(db, counts)
+        with self._write(follows=False) as db:
+            count(db, counts)
 
     def counters(self) -> dict[str, int]:
         """Return the counters."""
@@ -357,32 +351,56 @@ class SQLiteStore:
 
     @contextlib.contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:
-        self.open()
-        with self._translate(), native.unforked(), self._connection().used() as db:
+        file = self._opened()
+        self._knowing.__dict__.setdefault("file", file)
+        with self._translate(), native.unforked(), self._connection(file).used() as db:
             yield db
 
     @contextlib.contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        self.open()
-        with (
-            self._translate(),
-            self._locks.hold("commit"),
-            native.unforked(),
-            self._connection().used() as db,
-        ):
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
+    def _write(self, *, follows: bool = True) -> Iterator[sqlite3.Connection]:
+        """Open a transaction; one that *follows* from what was read needs the file that had it."""
+        file = self._opened()
+        with self._translate(), self._locks.hold("commit"), native.unforked():
+            self._stand_before(file, follows=follows)
+            with self._connection(file).used() as db:
+                db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield db
+                    tally = Tally.of(db, SCHEMA_VERSION)
+                    db.execute("COMMIT")
+                except BaseException:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
+                    raise
+                self._tally.write(tally)
 
-    def _connection(self) -> Connection:
+    def _stand_before(self, file: Identity, *, follows: bool) -> None:
+        """Raise `StoreReplaced` if *file* is gone, or not the one that this thread wrote to."""
+        # Nobody renames it while we hold the lock on commits, so nothing goes into another file.
+        replaced = file != identity_of(self._path)
+        if follows and not replaced:
+            replaced = file != self._knowing.__dict__.setdefault("file", file)
+            self._knowing.file = file
+        if replaced:
+            msg = f"store {self._path}: it was repaired or replaced meanwhile; try again"
+            raise StoreReplaced(msg)
+
+    @contextlib.contextmanager
+    def _swapping(self) -> Iterator[None]:
+        """Hold what keeps files from being opened, closed or renamed."""
+        with self._closing, self._naming.hold("file"):
+            yield
+
+    def _connection(self, identity: Identity) -> Connection:
         connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is not None and connection.identity != identity:
+            connection.close()
+            connection = None
         if connection is None:
-            connection = self._local.connection = Connection(self._connect())
+            with self._swapping():
+                found = identity_of(self._path)
+                connection = Connection(self._connect(), found, self._closing)
+            self._local.connection = connection
             self._connections.add(connection)
         return connection
 
@@ -392,28 +410,51 @@ class SQLiteStore:
         )
         try:
             connection.execute("PRAGMA synchronous = FULL")
+            # Opens the write-ahead log as well, while it surely belongs to this file.
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except BaseException:
             connection.close()
             raise
         return connection
 
+    def _make_file(self) -> None:
+        """Create the file where it is missing; one that was emptied is damaged."""
+        noted = self._tally.read()
+        with self._swapping():
+            self._repair.finish()
+        standing = identity_of(self._path)
+        if standing is None and noted is not None and noted.position:
+            # Somebody has taken it away: what is left of it would mean nothing to a new one.
+            _log.warning("journeykit.store_missing", extra={"file": str(self._path)})
+            self._tally.write(Tally(SCHEMA_VERSION, 0, 0))
+        elif standing is not None and not self._path.stat().st_size and self._had_content(noted):
+            raise self._damaged("it is empty")
+        # To close it frees locks that SQLite may have on it.
+        if not any(known.identity == standing for known in self._connections):
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+    def _had_content(self, noted: Tally | None) -> bool:
+        if noted is not None and noted.position:
+            return True
+        wal = self._path.with_name(f"{self._path.name}-wal")
+        return wal.exists() and wal.stat().st_size > 0
+
     def _create(self) -> None:
-        with native.unforked(), self._connection().used() as db:
+        with self._connection(identity_of(self._path)).used() as db:
             version = self._check(db)
             db.execute("PRAGMA journal_mode = WAL")
             if version == 0:
-                script = (
-                    f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {_APPLICATION}; "
-                    f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-                )
-                db.executescript(script)
+                db.executescript(CREATE)
+            noted = self._tally.read()
+            if noted is not None and not Tally.of(db, SCHEMA_VERSION).covers(noted):
+                raise self._damaged("it has less than it had")
 
     def _check(self, db: sqlite3.Connection) -> int:
         """Return the version of the tables, 0 for none; changes nothing in a file of others."""
         owner = db.execute("PRAGMA application_id").fetchone()[0]
         version: int = db.execute("PRAGMA user_version").fetchone()[0]
         tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if owner != _APPLICATION and (owner or version or tables):
+        if owner != APPLICATION and (owner or version or tables):
             msg = f"store {self._path}: it is another program's database; name another file"
             raise StoreError(msg)
         if version > SCHEMA_VERSION:
@@ -429,64 +470,23 @@ class SQLiteStore:
         try:
             yield
         except sqlite3.Error as error:
+            if means_damage(error) and self._is_ours():
+                raise self._damaged(str(error)) from error
             raise explained(error, self._path) from error
         except OSError as error:
             hint = "make its directory writable for this user, or name another place"
             msg = f"store {self._path}: {error.strerror}; {hint}"
             raise StoreError(msg) from error
 
+    def _is_ours(self) -> bool:
+        """Return whether the file held a store, whatever it holds now."""
+        noted = self._tally.read()
+        return self._checked is not None or (noted is not None and noted.position > 0)
 
-def _append(db: sqlite3.Connection, entries: Sequence[Entry], now: int) -> int:
-    if not entries:
-        return 0
-    last = db.execute("SELECT recorded_at FROM log ORDER BY position DESC LIMIT 1").fetchone()
-    recorded_at = max(now, last[0]) if last else now
-    before = db.total_changes
-    db.executemany(_INSERT_LOG, [(recorded_at, *_row(entry)) for entry in entries])
-    return db.total_changes - before
-
-
-def _park(db: sqlite3.Connection, parkings: Sequence[Parking], now: int) -> None:
-    db.executemany(
-        _INSERT_PARKED, [(owner, reason, now, *_row(entry)) for owner, entry, reason in parkings]
-    )
-
-
-def _mark(db: sqlite3.Connection, watermarks: Sequence[Watermark]) -> None:
-    db.executemany(
-        "INSERT INTO watermark (file, place) VALUES (?, ?) "
-        "ON CONFLICT (file) DO UPDATE SET place = max(place, excluded.place)",
-        [mark for mark in watermarks if mark[1] is not None],
-    )
-    gone = [(file,) for file, place in watermarks if place is None]
-    db.executemany("DELETE FROM watermark WHERE file = ?", gone)
-
-
-def _count(db: sqlite3.Connection, counts: Mapping[str, int]) -> None:
-    db.executemany(_ADD_COUNT, [(name, value) for name, value in counts.items() if value])
-
-
-def _cursor(db: sqlite3.Connection, name: str) -> Position:
-    row = db.execute("SELECT position FROM cursor WHERE name = ?", (name,)).fetchone()
-    return row[0] if row else None
-
-
-def _rows(numbers: Iterable[int]) -> list[tuple[int]]:
-    return [(number,) for number in numbers]
-
-
-def _row(entry: Entry) -> tuple[Any, ...]:
-    return (entry.id, _KIND_NUMBERS[entry.kind], *entry[2:])
-
-
-def _entry(columns: tuple[Any, ...]) -> Entry:
-    return Entry(columns[0], _KINDS[columns[1]], *columns[2:])
-
-
-def _stored(row: tuple[Any, ...]) -> Stored:
-    return Stored(row[0], row[1], _entry(row[2:]))
-
-
-def _parked(row: tuple[Any, ...]) -> Parked:
-    number, owner, reason, parked_at, replay = row[:5]
-    return Parked(number, owner, _entry(row[5:]), reason, parked_at, bool(replay))
+    def _damaged(self, detail: str) -> StoreDamaged:
+        """Note that the file is damaged, for `mend`."""
+        self._suspected = self._checked or identity_of(self._path)
+        return StoreDamaged(
+            f"store {self._path}: it is damaged ({detail}); a process that tracks repairs it, and "
+            f"so does `journeykit drain`"
+        )

@@ -1,0 +1,379 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import sqlite3
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from journeykit.exceptions import StoreDamaged, StoreError, StoreReplaced
+from journeykit.model import jsonbytes
+from journeykit.model.event import Entry, Kind
+from journeykit.store import repair as module
+from journeykit.store.protocol import PROJECTOR, REBUILDING, Commit, Parking, Projection
+from journeykit.store.schema import LOST, SALVAGED
+from journeykit.store.sqlite import SQLiteStore
+
+MakeEntry = Callable[..., Entry]
+
+#: Events in the store that is damaged, all of them with State, cursors and counters beside them.
+COUNT = 2_000
+NOW = 1_770_000_000_000_000
+PAGE = 4096
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where the store is."""
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+def open_store(path: Path) -> Iterator[Callable[[], SQLiteStore]]:
+    """Return a function that opens the store as another process would; all are closed."""
+    stores = []
+
+    def open_store() -> SQLiteStore:
+        stores.append(SQLiteStore(path))
+        return stores[-1]
+
+    yield open_store
+    for store in stores:
+        store.close()
+
+
+OpenStore = Callable[[], SQLiteStore]
+
+
+@pytest.fixture
+def filled(open_store: OpenStore, make_entry: MakeEntry) -> list[str]:
+    """Fill the store, close it, and return the ids of the Log."""
+    store = open_store()
+    entries = [make_entry(id=f"event-{number}") for number in range(COUNT)]
+    for start in range(0, COUNT, 100):
+        store.commit(Commit(entries[start : start + 100], counts={"withheld:x": 1}), start)
+    position = store.read(None, COUNT)[1499].position
+    derived = [make_entry(id=f"derived-{number}", kind=Kind.DERIVED) for number in range(50)]
+    state = {("s", f"k{n}"): b"v" * 300 for n in range(200)}
+    store.project(Projection(PROJECTOR, None, position, state, [("u", 1)], derived), COUNT)
+    store.advance("sink:a", position - 100, [Parking("sink:a", entries[3], "refused")], COUNT)
+    store.advance("sink:b", position + 100, [], COUNT)
+    store.commit(Commit(watermarks=[("1-1.seg", 77)]), COUNT)
+    store.close()
+    return [f"event-{number}" for number in range(COUNT)] + [e.id for e in derived]
+
+
+def whole_log(store: SQLiteStore) -> list[tuple[int, str]]:
+    """Return the positions and ids of the Log."""
+    return [(item.position, item.entry.id) for item in store.read(None, 10 * COUNT)]
+
+
+def mended(store: SQLiteStore) -> bool:
+    """Meet the damage as a reader does, and mend it as the committer does."""
+    try:
+        whole_log(store)
+        store.cursor("sink:a")
+        store.counters()
+    except StoreDamaged:
+        return store.mend(NOW)
+    return False
+
+
+def scramble(path: Path, start: int, length: int) -> None:
+    """Overwrite a part of a file."""
+    descriptor = os.open(path, os.O_RDWR)
+    os.pwrite(descriptor, random.Random(start).randbytes(length), start)
+    os.close(descriptor)
+
+
+def root_of(path: Path, table: str) -> int:
+    """Return the page at which a table begins."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        query = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+        root: int = db.execute(query, (table,)).fetchone()[0]
+    return root
+
+
+def set_aside(path: Path) -> list[Path]:
+    """Return the damaged databases that were set aside."""
+    found = path.parent.glob(f"{path.name}.damaged-*")
+    return sorted(each for each in found if not each.name.endswith(("-wal", "-shm")))
+
+
+# What is kept of it
+
+
+@pytest.mark.usefixtures("filled")
+def test_nothing_is_repaired_that_is_whole(path: Path, open_store: OpenStore) -> None:
+    """A store without damage is read, mended and written as ever."""
+    store = open_store()
+    assert not mended(store)
+    assert not store.mend(NOW)
+    assert set_aside(path) == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: scramble(path, 0, 100),
+        lambda path: scramble(path, 0, PAGE),
+        lambda path: scramble(path, (root_of(path, "log") - 1) * PAGE, PAGE),
+        lambda path: scramble(path, (root_of(path, "sqlite_autoindex_log_1") - 1) * PAGE, PAGE),
+        lambda path: scramble(path, (root_of(path, "sqlite_sequence") - 1) * PAGE, PAGE),
+    ],
+    ids=["header", "first page", "root of the Log", "root of the ids", "sequences"],
+)
+def test_what_leads_to_rows_is_not_needed(
+    path: Path, open_store: OpenStore, filled: list[str], damage: Callable[[Path], None]
+) -> None:
+    """Where only what leads to the rows is gone, no event, cursor or counter is lost."""
+    damage(path)
+    store = open_store()
+
+    assert mended(store) or store.mend(NOW) or _by_writing(store)
+
+    assert whole_log(store) == list(enumerate(filled, start=1))
+    assert store.counters() == {
+        "events": COUNT,
+        "withheld:x": COUNT // 100,
+        SALVAGED: COUNT,
+        LOST: 0,
+        f"damaged:{set_aside(path)[0].name}": 0,
+    }
+    assert (store.cursor("sink:a"), store.cursor("sink:b")) == (1400, 1600)
+    assert store.watermark("1-1.seg") == 77
+    assert [(item.number, item.entry.id, item.reason) for item in store.parked()] == [
+        (1, "event-3", "refused")
+    ]
+
+
+def _by_writing(store: SQLiteStore) -> bool:
+    """Meet the damage where only a writer does."""
+    with pytest.raises(StoreDamaged):
+        store.commit(Commit([Entry("x", Kind.FACT, "n", "u", None, None, 0, 0, b"{}")]), NOW)
+    return store.mend(NOW)
+
+
+@pytest.mark.parametrize("pages", [1, 3, 40])
+def test_damaged_pages_cost_what_was_on_them(
+    path: Path, open_store: OpenStore, filled: list[str], pages: int
+) -> None:
+    """Pages that are overwritten cost their events, which are counted; positions stay."""
+    count = path.stat().st_size // PAGE
+    for number in random.Random(pages).sample(range(count // 3, count), pages):
+        scramble(path, number * PAGE, PAGE)
+    store = open_store()
+    if not mended(store):
+        store.close()
+        with contextlib.suppress(StoreDamaged):
+            store.project(Projection(PROJECTOR, 1500, 1500, {("s", "k1"): b""}), 1)
+        pytest.skip("it hit nothing that is read")
+
+    kept = whole_log(store)
+
+    assert set(kept) <= set(enumerate(filled, start=1))
+    tracked = [event for _, event in kept if event.startswith("event-")]
+    assert COUNT - 12 * pages <= len(tracked) <= COUNT
+    counters = store.counters()
+    assert counters[LOST] == COUNT - len(tracked)
+    assert counters["events"] == counters[SALVAGED] == len(tracked)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: os.truncate(path, 0),
+        lambda path: path.write_bytes(random.Random(1).randbytes(path.stat().st_size)),
+        lambda path: path.write_bytes(b"nothing of a database " * 300),
+        lambda path: _replace(path, b"garbage" * 9_999),
+        lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    ],
+    ids=["emptied", "garbage", "text", "another file", "zeros"],
+)
+def test_destroyed_file_is_counted_and_begun_anew(
+    path: Path, open_store: OpenStore, make_entry: MakeEntry, damage: Callable[[Path], None]
+) -> None:
+    """Of a file that is gone altogether, what it held is counted; no position is given twice."""
+    first = open_store()
+    first.commit(Commit([make_entry() for _ in range(30)]), 1)
+    first.close()
+    damage(path)
+    left = path.read_bytes()
+    store = open_store()
+
+    assert mended(store)
+
+    assert whole_log(store) == []
+    assert store.counters()[LOST] == 30
+    store.commit(Commit([make_entry(id="next")]), 1)
+    assert whole_log(store) == [(31, "next")]
+    assert set_aside(path)[0].read_bytes() == left
+
+
+def _replace(path: Path, content: bytes) -> None:
+    other = path.with_suffix(".other")
+    other.write_bytes(content)
+    other.replace(path)
+
+
+@pytest.mark.parametrize("part", [0.25, 0.5, 0.9])
+def test_truncated_file_keeps_what_is_left(
+    path: Path, open_store: OpenStore, filled: list[str], part: float
+) -> None:
+    """A file that ends too early keeps the events that are in it, and the rest is counted."""
+    os.truncate(path, int(path.stat().st_size * part) // PAGE * PAGE)
+    store = open_store()
+
+    assert mended(store)
+
+    kept = whole_log(store)
+    assert set(kept) <= set(enumerate(filled, start=1))
+    tracked = [event for _, event in kept if event.startswith("event-")]
+    assert len(tracked) > part * 0.5 * COUNT
+    assert store.counters()[LOST] == COUNT - len(tracked)
+    assert store.cursor("sink:a") == 1400
+
+
+@pytest.mark.parametrize("place", ["header", "frame", "last commit"])
+def test_damaged_write_ahead_log_is_noticed(
+    path: Path, tmp_path: Path, open_store: OpenStore, make_entry: MakeEntry, place: str
+) -> None:
+    """A write-ahead log that SQLite would cut off in silence costs at most what was overwritten."""
+    store = open_store()
+    for start in range(0, 200, 10):
+        entries = [make_entry(id=f"event-{number}") for number in range(start, start + 10)]
+        store.commit(Commit(entries), 1)
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for each in tmp_path.glob("store.db*"):
+        if each.is_dir():
+            shutil.copytree(each, copy / each.name)
+        elif not each.name.endswith("-shm"):
+            shutil.copy(each, copy / each.name)
+    wal = copy / "store.db-wal"
+    frame = 24 + PAGE
+    last = (wal.stat().st_size - 32) // frame - 1
+    offset = {"header": 0, "frame": 32 + last // 3 * frame + 900, "last commit": 32 + last * frame}
+    scramble(wal, offset[place], 200)
+    killed = SQLiteStore(copy / "store.db")
+
+    assert mended(killed)
+
+    kept = [event for _, event in whole_log(killed)]
+    assert len(kept) >= 180
+    assert killed.counters()[LOST] == 200 - len(kept)
+    killed.close()
+
+
+# What follows from it
+
+
+def test_state_is_left_to_the_projector(
+    path: Path, open_store: OpenStore, filled: list[str]
+) -> None:
+    """State, trails and the projector's cursor are made again, up to where it was without news."""
+    scramble(path, 0, 100)
+    store = open_store()
+    assert mended(store)
+
+    assert store.cursor(PROJECTOR) is None
+    assert list(store.scan("s")) == []
+    assert store.trail("u") == []
+    assert jsonbytes.loads(store.state(REBUILDING) or b"") == 1500
+
+
+def test_rebuild_ends_where_an_event_is_left(
+    path: Path, open_store: OpenStore, filled: list[str]
+) -> None:
+    """Where the event at the projector's cursor is lost, what is derived behind it is news."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("DELETE FROM log WHERE position BETWEEN 1490 AND 1510")
+        db.commit()
+    scramble(path, 0, 100)
+    store = open_store()
+    assert mended(store)
+
+    assert jsonbytes.loads(store.state(REBUILDING) or b"") == 1489
+    assert store.counters()[LOST] == 21
+
+
+def test_lost_cursors_begin_anew(path: Path, open_store: OpenStore, filled: list[str]) -> None:
+    """A reader whose cursor is lost gets everything again, rather than miss something."""
+    scramble(path, (root_of(path, "cursor") - 1) * PAGE, PAGE)
+    store = open_store()
+    assert mended(store)
+
+    assert store.cursor("sink:a") is None
+    assert store.state(REBUILDING) is None
+    assert whole_log(store) == list(enumerate(filled, start=1))
+
+
+def test_damaged_file_stays_as_it_was(path: Path, open_store: OpenStore, filled: list[str]) -> None:
+    """The damaged file is set aside as it is, for its owner only; a second repair keeps both."""
+    scramble(path, (root_of(path, "log") - 1) * PAGE, PAGE)
+    left = path.read_bytes()
+    store = open_store()
+    assert mended(store)
+    (first,) = set_aside(path)
+    assert first.read_bytes() == left
+    assert first.name == "store.db.damaged-20260202T024000.000000Z"
+    assert stat.S_IMODE(first.stat().st_mode) == stat.S_IMODE(path.stat().st_mode) == 0o600
+    store.counters()
+    store.close()
+
+    scramble(path, 0, 100)
+    with pytest.raises(StoreDamaged):
+        store.counters()
+    with pytest.raises(StoreDamaged, match="the disk may be failing; the next repair is 1 s after"):
+        store.mend(NOW + 500_000)
+    assert store.mend(NOW + 2_000_000)
+    assert len(set_aside(path)) == 2
+    assert first.read_bytes() == left
+    assert store.counters()[LOST] == 0
+
+
+def test_other_stores_go_on_in_the_new_file(
+    path: Path, open_store: OpenStore, make_entry: MakeEntry
+) -> None:
+    """Whoever had the damaged file open writes nothing more into it, and hears of it once."""
+    mender, other = open_store(), open_store()
+    for store in (mender, other):
+        store.commit(Commit([make_entry() for _ in range(100)]), 1)
+    aside_before = path.stat().st_ino
+    scramble_by_child(path, (root_of(path, "log") - 1) * PAGE, PAGE)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    scramble_by_child(path, (root_of_new(path) - 1) * PAGE, PAGE)
+    mender._damaged("said so")
+    assert mender.mend(NOW)
+    assert path.stat().st_ino != aside_before
+
+    with pytest.raises(StoreReplaced):
+        other.commit(Commit([make_entry(id="after")]), 1)
+    other.commit(Commit([make_entry(id="after")]), 1)
+
+    assert "after" in [event for _, event in whole_log(mender)]
+    assert whole_log(mender) == whole_log(other)
+    with pytest.raises(StoreReplaced):
+        mender.advance("sink:a", 5, [], 1)
+    mender.advance("sink:a", 5, [], 1)
+    assert other.cursor("sink:a") == 5
+
+
+def root_of_new(path: Path) -> int:
+    """Return where the Log begins in every file."""
+    return 2
+
+
+def scramble_by_child(path: Path, start: int, length: int) -> None:
+    """Overwrite a part of a file from another process: to close it here would free its locks."""
+    child = os.fork()
+    if not child:
+        scramble(path, start, length)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
