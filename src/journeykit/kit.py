@@ -29,6 +29,7 @@ from journeykit.model.event import DELIVER, HISTORICAL, Kind
 from journeykit.model.receipt import Receipt
 from journeykit.pipeline import Pipeline
 from journeykit.store.protocol import PROJECTOR
+from journeykit.store.schema import damage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -443,6 +444,7 @@ class JourneyKit:
         """Return what a person who runs the shop wants to know, as JSON values."""
         pipeline = self._pipeline
         sinks = pipeline.sink_status() if pipeline else {}
+        counters = self.store.counters()
         return {
             "store": self.store.name,
             "store_error": pipeline.store_error if pipeline else None,
@@ -451,7 +453,8 @@ class JourneyKit:
             "leads": pipeline is not None and pipeline.leads,
             "waiting": len(self._tail),
             "receipts": self.receipts,
-            "counters": self.store.counters(),
+            "counters": counters,
+            "damage": damage(counters, self.store.name),
             "parked": self.store.parked_counts(),
             "sinks": [
                 {

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from journeykit.exceptions import StoreDamaged, StoreError, StoreReplaced
+from journeykit.exceptions import StoreDamaged, StoreReplaced
 from journeykit.model import jsonbytes
 from journeykit.model.event import Entry, Kind
-from journeykit.store import repair as module
 from journeykit.store.protocol import PROJECTOR, REBUILDING, Commit, Parking, Projection
 from journeykit.store.schema import LOST, SALVAGED
 from journeykit.store.sqlite import SQLiteStore

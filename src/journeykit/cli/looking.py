@@ -175,6 +175,8 @@ def status(session: Session, config: str, as_json: bool) -> None:
     click.echo(f"store    {value['store']}")
     click.echo(f"events   {counters['events']:,}")
     click.echo(f"folded   {'not all of them yet' if value['behind'] else 'all'}")
+    if value["damage"]:
+        _print_damage(**value["damage"])
     for sink in value["sinks"]:
         state = "has events to deliver" if sink["behind"] else "has everything"
         click.echo(f"sink     {sink['name']}: {state}")
@@ -184,6 +186,12 @@ def status(session: Session, config: str, as_json: bool) -> None:
         what, _, whose = name.partition(":")
         if what in ("withheld", "tripped"):
             click.echo(f"{what:<8} {count:,} by {whose}")
+
+
+def _print_damage(salvaged: int, lost: int, files: list[str]) -> None:
+    click.echo(f"damaged  {lost:,} events lost, {salvaged:,} taken over from what was set aside:")
+    for file in files:
+        click.echo(f"         {file}")
 
 
 @click.command()

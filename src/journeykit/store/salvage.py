@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journeykit.model import jsonbytes
@@ -28,7 +27,7 @@ from journeykit.store.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from journeykit.store.pages import Pages
     from journeykit.store.tally import Tally
@@ -307,18 +306,6 @@ class Salvage:
                 "INSERT INTO state (space, key, data) VALUES (?, ?, ?)",
                 (*REBUILDING, jsonbytes.dumps(until)),
             )
-
-
-def damage(counters: Mapping[str, int], store: str) -> dict[str, Any] | None:
-    """Return what repairs of *store* have kept and lost, as JSON values; None if there was none."""
-    names = [name.removeprefix(SET_ASIDE) for name in counters if name.startswith(SET_ASIDE)]
-    if not names:
-        return None
-    return {
-        "salvaged": counters.get(SALVAGED, 0),
-        "lost": counters.get(LOST, 0),
-        "files": [str(Path(store).with_name(name)) for name in sorted(names)],
-    }
 
 
 #: The tables with numbered rows, and what the number is called.

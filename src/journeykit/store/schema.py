@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from journeykit.model.event import Entry, Kind, Stored
@@ -119,6 +120,18 @@ SET_CURSOR: Final = (
 SELECT_LOG: Final = f"SELECT position, recorded_at, {ENTRY_COLUMNS} FROM log"
 #: Events that come to the Log once more, after they had been counted as lost.
 FOUND_AGAIN: Final = "UPDATE counter SET value = max(0, value - ?) WHERE name = ?"
+
+
+def damage(counters: Mapping[str, int], store: str) -> dict[str, Any] | None:
+    """Return what repairs of *store* have kept and lost, as JSON values; None if there was none."""
+    names = [name.removeprefix(SET_ASIDE) for name in counters if name.startswith(SET_ASIDE)]
+    if not names:
+        return None
+    return {
+        "salvaged": counters.get(SALVAGED, 0),
+        "lost": counters.get(LOST, 0),
+        "files": [str(Path(store).with_name(name)) for name in sorted(names)],
+    }
 
 
 def append(db: sqlite3.Connection, entries: Sequence[Entry], now: int) -> int:
