@@ -58,9 +58,23 @@ _DAY: Final = timedelta(days=1)
 _log = logging.getLogger("journeykit")
 
 
+def has_all(path: Path, tally: Tally | None) -> bool:
+    """
+    Return whether the database at *path* has what *tally* says.
+
+    Raises:
+        sqlite3.Error: It cannot be read.
+    """
+    if tally is None or not tally.position:
+        return True
+    with contextlib.closing(_reader(path)) as db:
+        others = db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION
+        return (others and _has_tables(db)) or Tally.of(db, SCHEMA_VERSION).covers(tally)
+
+
 def confirmed(path: Path, tally: Tally | None) -> bool:
     """
-    Return whether the database at *path* is damaged, or has less than *tally*.
+    Return whether the database at *path* is damaged, whatever a connection believes.
 
     Raises:
         sqlite3.Error: It cannot be told: the disk does not answer, or the file is locked.
@@ -69,15 +83,21 @@ def confirmed(path: Path, tally: Tally | None) -> bool:
         return True
     try:
         with contextlib.closing(_reader(path)) as db:
+            whole = db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
+            others = db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION
+            if whole and others and _has_tables(db):
+                return False
             names = {row[0] for row in db.execute("SELECT name FROM sqlite_master")}
-            found: str = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if found != "ok" or not names >= TABLES:
-                return True
-            return tally is not None and not Tally.of(db, SCHEMA_VERSION).covers(tally)
+        return not (whole and names >= TABLES and has_all(path, tally))
     except sqlite3.DatabaseError as error:
         if not means_damage(error):
             raise
         return True
+
+
+def _has_tables(db: sqlite3.Connection) -> bool:
+    found: int = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    return found > 0
 
 
 class Repair:
@@ -114,6 +134,8 @@ class Repair:
 
             sqlite3.Error, OSError: There is no room, or the disk does not answer.
         """
+        # What SQLite puts beside a file stands beside what a link leads to.
+        self._path = self._path.resolve()
         self._check(now)
         stamp = now.strftime(_STAMP)
         aside = self._beside(f"{_ASIDE}{stamp}")
@@ -135,6 +157,7 @@ class Repair:
 
     def finish(self) -> None:
         """Give the new database its place, if the damaged one has left it; also after a crash."""
+        self._path = self._path.resolve()
         complete = None if self._path.exists() else next(self._all(_COMPLETE), None)
         if complete is None:
             return
@@ -184,6 +207,7 @@ class Repair:
                     source, self._pages(descriptor), target, tally=self._tally.read(), label=label
                 )
                 salvaged = salvage.run()
+                target.execute("PRAGMA journal_mode = WAL")
             _sync(path)
         except BaseException:
             path.unlink()

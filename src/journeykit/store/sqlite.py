@@ -28,7 +28,7 @@ from journeykit.store.protocol import (
     Parking,
     Projection,
 )
-from journeykit.store.repair import Repair, confirmed
+from journeykit.store.repair import Repair, confirmed, has_all
 from journeykit.store.schema import (
     APPLICATION,
     CREATE,
@@ -372,7 +372,9 @@ class SQLiteStore:
                     if db.in_transaction:
                         db.execute("ROLLBACK")
                     raise
-                self._tally.write(tally)
+            # Somebody else may have put another file there meanwhile, without any lock of ours.
+            self._stand_before(file, follows=False)
+            self._tally.write(tally)
 
     def _stand_before(self, file: Identity, *, follows: bool) -> None:
         """Raise `StoreReplaced` if *file* is gone, or not the one that this thread wrote to."""
@@ -440,14 +442,15 @@ class SQLiteStore:
         return wal.exists() and wal.stat().st_size > 0
 
     def _create(self) -> None:
+        # Looked at before it is opened for writing: to close that would cut off what is behind a
+        # damaged place of the write-ahead log.
+        if not has_all(self._path, self._tally.read()):
+            raise self._damaged("it has less than it had")
         with self._connection(identity_of(self._path)).used() as db:
             version = self._check(db)
             db.execute("PRAGMA journal_mode = WAL")
             if version == 0:
                 db.executescript(CREATE)
-            noted = self._tally.read()
-            if noted is not None and not Tally.of(db, SCHEMA_VERSION).covers(noted):
-                raise self._damaged("it has less than it had")
 
     def _check(self, db: sqlite3.Connection) -> int:
         """Return the version of the tables, 0 for none; changes nothing in a file of others."""
