@@ -3,17 +3,23 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import resource
 import shutil
+import signal
 import sqlite3
 import stat
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from journeykit.exceptions import StoreDamaged, StoreReplaced
+from journeykit.exceptions import StoreDamaged, StoreError, StoreReplaced
 from journeykit.model import jsonbytes
 from journeykit.model.event import Entry, Kind
+from journeykit.store import repair as module
 from journeykit.store.protocol import PROJECTOR, REBUILDING, Commit, Parking, Projection
 from journeykit.store.schema import LOST, SALVAGED
 from journeykit.store.sqlite import SQLiteStore
@@ -24,6 +30,9 @@ MakeEntry = Callable[..., Entry]
 COUNT = 2_000
 NOW = 1_770_000_000_000_000
 PAGE = 4096
+
+#: The page at which the Log begins in every file of ours.
+LOG_ROOT = 2
 
 
 @pytest.fixture
@@ -69,7 +78,7 @@ def filled(open_store: OpenStore, make_entry: MakeEntry) -> list[str]:
 
 def whole_log(store: SQLiteStore) -> list[tuple[int, str]]:
     """Return the positions and ids of the Log."""
-    return [(item.position, item.entry.id) for item in store.read(None, 10 * COUNT)]
+    return [(item.position, item.entry.id) for item in store.read(None, 10**6)]
 
 
 def mended(store: SQLiteStore) -> bool:
@@ -247,19 +256,13 @@ def test_damaged_write_ahead_log_is_noticed(
     for start in range(0, 200, 10):
         entries = [make_entry(id=f"event-{number}") for number in range(start, start + 10)]
         store.commit(Commit(entries), 1)
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    for each in tmp_path.glob("store.db*"):
-        if each.is_dir():
-            shutil.copytree(each, copy / each.name)
-        elif not each.name.endswith("-shm"):
-            shutil.copy(each, copy / each.name)
-    wal = copy / "store.db-wal"
+    copied = copy_of(tmp_path)
+    wal = copied.with_name("store.db-wal")
     frame = 24 + PAGE
     last = (wal.stat().st_size - 32) // frame - 1
     offset = {"header": 0, "frame": 32 + last // 3 * frame + 900, "last commit": 32 + last * frame}
     scramble(wal, offset[place], 200)
-    killed = SQLiteStore(copy / "store.db")
+    killed = SQLiteStore(copied)
 
     assert mended(killed)
 
@@ -347,7 +350,7 @@ def test_other_stores_go_on_in_the_new_file(
     scramble_by_child(path, (root_of(path, "log") - 1) * PAGE, PAGE)
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    scramble_by_child(path, (root_of_new(path) - 1) * PAGE, PAGE)
+    scramble_by_child(path, (LOG_ROOT - 1) * PAGE, PAGE)
     mender._damaged("said so")
     assert mender.mend(NOW)
     assert path.stat().st_ino != aside_before
@@ -364,11 +367,6 @@ def test_other_stores_go_on_in_the_new_file(
     assert other.cursor("sink:a") == 5
 
 
-def root_of_new(path: Path) -> int:
-    """Return where the Log begins in every file."""
-    return 2
-
-
 def scramble_by_child(path: Path, start: int, length: int) -> None:
     """Overwrite a part of a file from another process: to close it here would free its locks."""
     child = os.fork()
@@ -376,3 +374,279 @@ def scramble_by_child(path: Path, start: int, length: int) -> None:
         scramble(path, start, length)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
+
+
+# What goes wrong meanwhile
+
+
+def die(*_: object) -> None:
+    """Do what a killed process does: no more."""
+    raise KeyboardInterrupt
+
+
+def test_interrupted_repair_is_finished(
+    monkeypatch: pytest.MonkeyPatch, path: Path, open_store: OpenStore, filled: list[str]
+) -> None:
+    """Whoever comes after a process that died in the middle of a repair ends what it began."""
+    scramble(path, 0, 100)
+    dying = open_store()
+    with pytest.raises(StoreDamaged):
+        dying.counters()
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Repair, "finish", die)
+        with pytest.raises(KeyboardInterrupt):
+            dying.mend(NOW)
+    assert not path.exists()
+
+    store = open_store()
+
+    assert whole_log(store) == list(enumerate(filled, start=1))
+    assert len(set_aside(path)) == 1
+    assert not list(path.parent.glob("*.salvag*"))
+
+
+def test_repair_that_died_before_it_counted_is_begun_anew(
+    monkeypatch: pytest.MonkeyPatch, path: Path, open_store: OpenStore, filled: list[str]
+) -> None:
+    """A new database that never took its place is thrown away, for others have written since."""
+    scramble(path, (root_of(path, "log") - 1) * PAGE, PAGE)
+    store = open_store()
+    with pytest.raises(StoreDamaged):
+        whole_log(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Repair, "_lock", die)
+        with pytest.raises(KeyboardInterrupt):
+            store.mend(NOW)
+    assert len(list(path.parent.glob("*.salvaged-*"))) == 1
+    assert set_aside(path) == []
+    store.count({"since": 1})
+
+    assert store.mend(NOW)
+
+    assert store.counters()["since"] == 1
+    assert whole_log(store) == list(enumerate(filled, start=1))
+    assert not list(path.parent.glob("*.salvag*"))
+
+
+def test_full_disk_delays_the_repair(path: Path, open_store: OpenStore, filled: list[str]) -> None:
+    """Where the new database has no room, the damaged one stays in its place, and nothing else."""
+    scramble(path, (root_of(path, "log") - 1) * PAGE, PAGE)
+    left = path.read_bytes()
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+            store = SQLiteStore(path)
+            try:
+                whole_log(store)
+            except StoreDamaged:
+                try:
+                    store.mend(NOW)
+                except StoreDamaged:
+                    code = 2
+                except StoreError:
+                    code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert path.read_bytes() == left
+    assert not list(path.parent.glob("*.salvag*"))
+    assert set_aside(path) == []
+
+    assert mended(open_store())
+
+
+@pytest.mark.parametrize(
+    "error",
+    ["SQLITE_IOERR_READ", "SQLITE_FULL", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_BUSY"],
+)
+def test_other_errors_are_no_damage(open_store: OpenStore, filled: list[str], error: str) -> None:
+    """A disk that is full, read-only or does not answer is told of, and nothing is set aside."""
+    store = open_store()
+    raised = sqlite3.OperationalError(error)
+    raised.sqlite_errorname = error
+
+    with pytest.raises(StoreError) as caught, store._read():
+        raise raised
+
+    assert not isinstance(caught.value, StoreDamaged)
+    assert not store.mend(NOW)
+
+
+def test_false_alarm_repairs_only_when_it_comes_again(
+    path: Path, open_store: OpenStore, filled: list[str]
+) -> None:
+    """A file that turns out to be whole stays; if errors go on all the same, it is replaced."""
+    store = open_store()
+    store.counters()
+    store._damaged("said so")
+    assert not store.mend(NOW)
+    assert whole_log(store) == list(enumerate(filled, start=1))
+    assert set_aside(path) == []
+
+    store._damaged("said so")
+    assert store.mend(NOW)
+    assert whole_log(store) == list(enumerate(filled, start=1))
+    assert store.counters()[LOST] == 0
+
+
+@pytest.mark.parametrize("owner", [0, 4711])
+def test_database_of_another_program_is_refused(
+    path: Path, open_store: OpenStore, filled: list[str], owner: int
+) -> None:
+    """Another program's database that has come into the place of ours is told of, not repaired."""
+    store = open_store()
+    store.counters()
+    other = path.with_suffix(".other")
+    with contextlib.closing(sqlite3.connect(other)) as db:
+        db.execute("CREATE TABLE orders (id INTEGER)")
+        db.execute(f"PRAGMA application_id = {owner}")
+    content = other.read_bytes()
+    other.replace(path)
+
+    for each in (store, open_store()):
+        with pytest.raises(StoreError, match="another program's database"):
+            each.counters()
+        with pytest.raises(StoreError, match="another program's database"):
+            each.commit(Commit(), 1)
+        each._damaged("said so")
+        assert not each.mend(NOW)
+
+    assert path.read_bytes() == content
+    assert set_aside(path) == []
+
+
+def test_file_that_is_taken_away_is_made_anew(
+    path: Path, open_store: OpenStore, filled: list[str], make_entry: MakeEntry
+) -> None:
+    """Where somebody has moved the file away, what comes goes into a new one, not after it."""
+    store = open_store()
+    store.counters()
+    moved = path.with_suffix(".moved")
+    path.rename(moved)
+
+    with pytest.raises(StoreReplaced):
+        store.commit(Commit([make_entry(id="new")]), 1)
+    store.commit(Commit([make_entry(id="new")]), 1)
+
+    assert whole_log(store) == [(1, "new")]
+    with contextlib.closing(sqlite3.connect(moved)) as db:
+        assert db.execute("SELECT count(*) FROM log").fetchone()[0] == len(filled)
+
+
+def test_older_copy_is_noticed(
+    path: Path, open_store: OpenStore, filled: list[str], make_entry: MakeEntry
+) -> None:
+    """A file that was replaced by an older copy is taken over, with what is missing counted."""
+    copy = path.read_bytes()
+    first = open_store()
+    first.commit(Commit([make_entry() for _ in range(7)]), 1)
+    first.close()
+    path.write_bytes(copy)
+    store = open_store()
+
+    assert mended(store)
+
+    assert whole_log(store) == list(enumerate(filled, start=1))
+    assert store.counters()[LOST] == 7
+    store.commit(Commit([make_entry(id="next")]), 1)
+    assert whole_log(store)[-1] == (len(filled) + 8, "next")
+
+
+def test_looking_takes_nothing_away(path: Path, tmp_path: Path, make_entry: MakeEntry) -> None:
+    """Whoever only looks at a store with a damaged write-ahead log leaves all of it there."""
+    store = SQLiteStore(path)
+    for number in range(20):
+        store.commit(Commit([make_entry(id=f"event-{number}")]), 1)
+    copied = copy_of(tmp_path)
+    store.close()
+    wal = copied.with_name("store.db-wal")
+    scramble(wal, 32 + 12 * (24 + PAGE) + 900, 200)
+    left = wal.read_bytes()
+
+    looking = SQLiteStore(copied)
+    with pytest.raises(StoreDamaged, match="it has less than it had"):
+        looking.counters()
+    looking.close()
+
+    assert wal.read_bytes() == left
+    mending = SQLiteStore(copied)
+    assert mended(mending)
+    assert len(whole_log(mending)) >= 15
+    mending.close()
+
+
+def copy_of(base: Path) -> Path:
+    """Copy a store that is open, as it would be after the death of all its processes."""
+    copied = base / "copy"
+    copied.mkdir()
+    for each in base.glob("store.db*"):
+        if each.is_dir():
+            shutil.copytree(each, copied / each.name)
+        elif not each.name.endswith("-shm"):
+            shutil.copy(each, copied / each.name)
+    return copied / "store.db"
+
+
+_WRITER = """
+import sys, time
+from pathlib import Path
+from journeykit.exceptions import StoreDamaged, StoreError, StoreReplaced
+from journeykit.model.event import Entry, Kind
+from journeykit.store.protocol import Commit
+from journeykit.store.sqlite import SQLiteStore
+path, name = Path(sys.argv[1]), sys.argv[2]
+store = SQLiteStore(path)
+done = path.with_name(f"{name}.done").open("a")
+number = 0
+while not path.with_name("stop").exists():
+    ids = [f"{name}-{number + each}" for each in range(5)]
+    body = b'{"id":"%s","pad":"' + b"x" * 400 + b'"}'
+    entries = [
+        Entry(id, Kind.TOUCHPOINT, "N", "u", None, None, 0, 0, body % id.encode()) for id in ids
+    ]
+    try:
+        store.mend(time.time_ns() // 1000)
+        store.commit(Commit(entries), 1)
+    except StoreError:
+        time.sleep(0.01)
+        continue
+    done.write("".join(f"{id}\\n" for id in ids))
+    done.flush()
+    number += 5
+    time.sleep(0.002)
+"""
+
+
+def test_processes_under_load_lose_what_is_reported_and_nothing_else(path: Path) -> None:
+    """While several processes write, damage costs what was hit: no commit goes to the old file."""
+    writers = [subprocess.Popen([sys.executable, "-c", _WRITER, str(path), name]) for name in "abc"]
+    luck = random.Random(7)
+    deadline = time.monotonic() + 60
+    try:
+        while len(set_aside(path)) < 3 and time.monotonic() < deadline:
+            time.sleep(0.5)
+            # A file that is just being replaced is left alone.
+            with contextlib.suppress(FileNotFoundError):
+                pages = path.stat().st_size // PAGE
+                scramble(path, luck.randrange(pages // 2, pages) * PAGE, PAGE)
+                scramble(path, luck.choice([0, LOG_ROOT - 1]) * PAGE, PAGE)
+    finally:
+        path.with_name("stop").touch()
+        codes = [writer.wait(60) for writer in writers]
+    assert codes == [0, 0, 0]
+
+    store = SQLiteStore(path)
+    while mended(store):
+        pass
+    accepted = "".join(path.with_name(f"{name}.done").read_text() for name in "abc").split()
+    log = [event for _, event in whole_log(store)]
+    assert len(set_aside(path)) >= 3
+    assert len(set(log)) == len(log)
+    lost = set(accepted) - set(log)
+    unnoted = set(log) - set(accepted)
+    assert len(lost) <= store.counters()[LOST] <= len(lost) + 15
+    assert len(unnoted) <= 15
+    store.close()

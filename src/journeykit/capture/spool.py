@@ -51,7 +51,10 @@ _SEGMENT: Final = ".seg"
 _UNFINISHED: Final = ".new"
 _DAMAGED: Final = ".damaged"
 _MAGIC: Final = b"JKSPOOL"
-_HEADER: Final = struct.Struct("<7sB8x")
+_HEADER: Final = struct.Struct("<7sBQ")
+#: In the header: how far its records came to the store, for whoever has to read them again.
+_AGAIN: Final = struct.Struct("<Q")
+_AGAIN_PLACE: Final = _HEADER.size - _AGAIN.size
 #: Before each record: its length and its checksum. A length of zero ends the segment.
 _FRAME: Final = struct.Struct("<II")
 _CHECKSUM: Final = struct.Struct("<I")
@@ -81,15 +84,11 @@ class Mark(NamedTuple):
 
 
 class Segment:
-    """
-    A mapped file of records; `end` is where the next one goes, `read` where reading goes on.
-
-    Before `again`, everything was read once already.
-    """
+    """A mapped file of records; `end` is where the next one goes, `read` where reading goes on."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
-        self.end = self.read = self.again = _HEADER.size
+        self.end = self.read = _HEADER.size
         self._descriptor = descriptor
         self.map = mmap.mmap(descriptor, os.fstat(descriptor).st_size)
 
@@ -97,6 +96,16 @@ class Segment:
     def name(self) -> str:
         """The file's name."""
         return self.path.name
+
+    @property
+    def again(self) -> int:
+        """Before which place everything came to the store once already; kept in the file."""
+        (place,) = _AGAIN.unpack_from(self.map, _AGAIN_PLACE)
+        return max(place, _HEADER.size) if place <= len(self.map) else _HEADER.size
+
+    @again.setter
+    def again(self, place: int) -> None:
+        _AGAIN.pack_into(self.map, _AGAIN_PLACE, place)
 
     def fits(self, size: int) -> bool:
         """Return whether a record of so many bytes, and the end behind it, have room."""
@@ -170,13 +179,20 @@ class OrphanSegment:
         """Return up to *limit* of its entries behind *place*, with the place behind them."""
         entries: list[Entry] = []
         behind = start = place or _HEADER.size
+        again = self.again(place)
         try:
             for end, entry in itertools.islice(self.segment.records(start), limit):
                 entries.append(entry)
                 behind = end
+                if again and end >= self.segment.again:
+                    break
         except Damaged as damaged:
             self.damaged = damaged.place if self.damaged is None else self.damaged
         return entries, behind
+
+    def again(self, place: int | None) -> bool:
+        """Return whether what is behind *place* came to the store once already."""
+        return (place or _HEADER.size) < self.segment.again
 
     def settle(self) -> None:
         """Delete the file, or keep it beside the others as `.damaged`, for a person to look at."""
@@ -290,13 +306,14 @@ class Spool:
             if mark is None or mark.segment not in names or mark.released <= self.released:
                 return
             last = names.index(mark.segment)
-            self._segments[last].read = mark.place
+            segment = self._segments[last]
+            segment.read, segment.again = mark.place, max(mark.place, segment.again)
             self.released, self._freed = mark.released, mark.freed
             done, self._segments = self._segments[:last], self._segments[last:]
             self._gone = [name for name in self._gone if name not in mark.gone]
             self._gone += [segment.name for segment in done]
-        for segment in done:
-            segment.remove()
+        for each in done:
+            each.remove()
 
     def rewind(self) -> None:
         """Go back to the oldest entry there still is: what the store had may be lost."""
@@ -309,7 +326,6 @@ class Spool:
             count = sum(1 for _ in segment.records(_HEADER.size, read))
             with self._lock:
                 if segment.read == read:
-                    segment.again = max(segment.again, read)
                     segment.read = _HEADER.size
                     self.released -= count
                     self._freed -= read - _HEADER.size
@@ -424,7 +440,7 @@ def _new_segment(directory: Path, size: int) -> Segment:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         _allocate(descriptor, size)
         segment = Segment(path.with_suffix(_SEGMENT), descriptor)
-        _HEADER.pack_into(segment.map, 0, _MAGIC, FORM)
+        _HEADER.pack_into(segment.map, 0, _MAGIC, FORM, 0)
         path.rename(segment.path)
     except OSError:
         _clean(path, descriptor)
@@ -445,7 +461,7 @@ def _adopt(path: Path) -> OrphanSegment | None:
     except OSError:
         os.close(descriptor)
         return None
-    magic, form = _HEADER.unpack_from(segment.map)
+    magic, form, _ = _HEADER.unpack_from(segment.map)
     if magic == _MAGIC and form > FORM:
         segment.let_go()
         return None

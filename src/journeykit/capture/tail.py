@@ -47,6 +47,9 @@ class Orphan(Protocol):
     def take(self, place: int | None, limit: int) -> tuple[Sequence[Entry], int]:
         """Return up to *limit* of its entries behind *place*, with the place behind them."""
 
+    def again(self, place: int | None) -> bool:
+        """Return whether what `take` gives there came to the store once already."""
+
 
 class Tail(Protocol):
     """

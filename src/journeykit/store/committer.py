@@ -137,7 +137,8 @@ class Committer:
         place = self._store.watermark(orphan.name)
         entries, behind = orphan.take(place, GROUP_EVENTS)
         if entries:
-            self._commit(Taken(entries, None, ((orphan.name, behind),)))
+            again = orphan.again(place)
+            self._commit(Taken(entries, None, ((orphan.name, behind),), again))
             return True
         with self.right(), native.unforked():
             if self._tail.settle(orphan) and place is not None:

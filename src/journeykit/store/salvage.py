@@ -119,8 +119,11 @@ class Salvage:
         self._copy_others()
         if not self._whole or self._count() < self._expected(0):
             self._search_pages()
-        self._write_small()
+        self._write_positions()
         salvaged = self._write_counters()
+        if not salvaged.lost:
+            # Otherwise the spool is read again from its beginning: it may still have what is lost.
+            self._write_table("watermark")
         self._write_rebuilding()
         target.execute("COMMIT")
         return salvaged
@@ -256,13 +259,12 @@ class Salvage:
         noted = self._tally.events if self._tally else 0
         return max(counted, noted) or otherwise
 
-    def _write_small(self) -> None:
+    def _write_positions(self) -> None:
         last, target = self._last("log"), self._target
         cursors = self._small["cursor"]
         self._small["cursor"] = {
             name: place for name, place in cursors.items() if place <= last + _SLACK
         }
-        self._write_table("watermark")
         sequences = {"log": max([last, *self._small["cursor"].values()])}
         sequences["parked"] = self._last("parked")
         target.execute("DELETE FROM sqlite_sequence")
