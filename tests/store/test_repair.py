@@ -10,12 +10,15 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from journeykit import Journey, JourneyKit, Settings
+from journeykit.delivery import Batch
 from journeykit.exceptions import StoreDamaged, StoreError, StoreReplaced
 from journeykit.model import jsonbytes
 from journeykit.model.event import Entry, Kind
@@ -555,6 +558,30 @@ def test_older_copy_is_noticed(
     assert whole_log(store)[-1] == (len(filled) + 8, "next")
 
 
+def test_what_comes_back_is_no_longer_lost(
+    path: Path, open_store: OpenStore, filled: list[str], make_entry: MakeEntry
+) -> None:
+    """Events that a spool still had are taken off the number of those that were lost."""
+    copy = path.read_bytes()
+    lost = [make_entry() for _ in range(7)]
+    first = open_store()
+    first.commit(Commit(lost), 1)
+    first.close()
+    path.write_bytes(copy)
+    store = open_store()
+    assert mended(store)
+    assert store.watermark("1-1.seg") is None
+
+    store.commit(Commit([make_entry()]), 1)
+    store.commit(Commit(lost[:3], again=True), 1)
+    assert store.counters()[LOST] == 4
+    store.commit(Commit(lost[:5], again=True), 1)
+    store.commit(Commit(lost, again=True), 1)
+    store.commit(Commit([make_entry()], again=True), 1)
+    assert store.counters()[LOST] == 0
+    assert store.counters()["events"] == COUNT + 9
+
+
 def test_looking_takes_nothing_away(path: Path, tmp_path: Path, make_entry: MakeEntry) -> None:
     """Whoever only looks at a store with a damaged write-ahead log leaves all of it there."""
     store = SQLiteStore(path)
@@ -650,3 +677,82 @@ def test_processes_under_load_lose_what_is_reported_and_nothing_else(path: Path)
     assert len(lost) <= store.counters()[LOST] <= len(lost) + 15
     assert len(unnoted) <= 15
     store.close()
+
+
+def test_ranges_are_halved_around_what_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch, path: Path, open_store: OpenStore, filled: list[str]
+) -> None:
+    """What SQLite can still reach is read by it, on both sides of a page that is gone."""
+    monkeypatch.setattr("journeykit.store.salvage.Salvage._search_pages", lambda _: None)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        query = "SELECT pageno FROM dbstat WHERE name = 'log' AND pagetype = 'leaf'"
+        try:
+            leaves = [number for (number,) in db.execute(query)]
+        except sqlite3.OperationalError:
+            pytest.skip("this SQLite does not tell where its pages are")
+    scramble(path, (leaves[len(leaves) // 2] - 1) * PAGE, PAGE)
+    store = open_store()
+
+    assert mended(store)
+
+    kept = dict(whole_log(store))
+    assert COUNT - 20 < store.counters()["events"] < COUNT
+    assert kept[1] == filled[0]
+    assert kept[len(filled)] == filled[-1]
+
+
+def test_state_comes_back_without_any_new_event(
+    tmp_path: Path, make_settings: Callable[..., Settings], wait_until: Callable[..., None]
+) -> None:
+    """A projector that has nothing to do notices that State is to be made again."""
+    sink = RecordingSink()
+    journeys = [Journey(key="shop", version=1, extends="ecommerce")]
+    core = {"store": "sqlite:///store.db"}
+    with JourneyKit(make_settings(core=core, journeys=journeys), sinks=[sink]) as kit:
+        for number in range(20):
+            assert kit.track("Product Viewed", customer=f"u{number}")
+        assert kit.flush(20)
+        before, delivered = kit.report(), list(sink.ids)
+        with contextlib.closing(sqlite3.connect(tmp_path / "store.db")) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        scramble_by_child(tmp_path / "store.db", 0, 100)
+        wait_until(lambda: _reads_damage(kit))
+        wait_until(lambda: set_aside(tmp_path / "store.db"))
+
+        wait_until(lambda: kit.flush(1))
+
+        assert kit.report() == before
+        assert sink.ids == delivered
+        assert kit.status()["damage"]["lost"] == 0
+
+
+class RecordingSink:
+    """Keeps the ids that it was given."""
+
+    name = "recording"
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+
+    def deliver(self, batch: Batch) -> None:
+        """Take *batch*."""
+        self.ids += batch.ids
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def _reads_damage(kit: JourneyKit) -> bool:
+    """Read what no connection remembers, in a thread of its own."""
+    found = []
+
+    def read() -> None:
+        try:
+            kit.store.counters()
+        except StoreDamaged:
+            found.append(True)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    thread.join()
+    return bool(found)

@@ -10,7 +10,6 @@ Segments that nobody locks belong to dead processes, and any living one adopts t
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import logging
 import mmap
@@ -22,6 +21,7 @@ import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journeykit import native
+from journeykit.capture.allocate import allocate
 from journeykit.capture.records import pack, unpack
 from journeykit.capture.tail import Taken
 from journeykit.exceptions import StoreError
@@ -58,9 +58,6 @@ _AGAIN_PLACE: Final = _HEADER.size - _AGAIN.size
 #: Before each record: its length and its checksum. A length of zero ends the segment.
 _FRAME: Final = struct.Struct("<II")
 _CHECKSUM: Final = struct.Struct("<I")
-
-#: What a file system answers that cannot allocate; then zeros are written instead.
-_CANNOT_ALLOCATE: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 #: Another process may take a file that is not yet locked for a dead one's; then another is made.
 _TRIES: Final = 5
@@ -438,7 +435,7 @@ def _new_segment(directory: Path, size: int) -> Segment:
     try:
         # Locked before it has the name of a segment: none is ever seen without its owner.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        _allocate(descriptor, size)
+        allocate(descriptor, size)
         segment = Segment(path.with_suffix(_SEGMENT), descriptor)
         _HEADER.pack_into(segment.map, 0, _MAGIC, FORM, 0)
         path.rename(segment.path)
@@ -492,22 +489,3 @@ def _clean(path: Path, descriptor: int | None) -> None:
         path.unlink(missing_ok=True)
     if descriptor is not None:
         os.close(descriptor)
-
-
-def _allocate(descriptor: int, size: int) -> None:
-    """Give the file real blocks: a hole that cannot be filled would kill the process later."""
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    except AttributeError:
-        _fill(descriptor, size)
-    except OSError as error:
-        if error.errno not in _CANNOT_ALLOCATE:
-            raise
-        _fill(descriptor, size)
-
-
-def _fill(descriptor: int, size: int) -> None:
-    block = bytes(2**16)
-    left = size
-    while left:
-        left -= os.write(descriptor, block[: min(left, len(block))])

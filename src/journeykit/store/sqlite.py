@@ -71,6 +71,7 @@ class SQLiteStore:
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path).absolute()
+        self._file = str(self._path)
         beside = self._path.with_name(f"{self._path.name}-locks")
         self._locks = LockDirectory(beside)
         #: For the moments in which files are opened, or change their names.
@@ -97,7 +98,7 @@ class SQLiteStore:
     @property
     def name(self) -> str:
         """The file's path."""
-        return str(self._path)
+        return self._file
 
     # Opening and closing
 
@@ -113,13 +114,13 @@ class SQLiteStore:
     def _opened(self) -> Identity:
         """Return which file there is, having made sure that it is ours."""
         with self._translate():
-            if self._checked is not None and self._checked == identity_of(self._path):
+            if self._checked is not None and self._checked == identity_of(self._file):
                 return self._checked
             with self._opening:
                 return self._open()
 
     def _open(self) -> Identity:
-        if self._checked is not None and self._checked == identity_of(self._path):
+        if self._checked is not None and self._checked == identity_of(self._file):
             return self._checked
         self._checked = None
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -127,7 +128,7 @@ class SQLiteStore:
         with self._locks.hold("commit"), native.unforked():
             self._make_file()
             self._create()
-            self._checked = checked = identity_of(self._path)
+            self._checked = checked = identity_of(self._file)
         return checked
 
     def mend(self, now: int) -> bool:
@@ -136,7 +137,7 @@ class SQLiteStore:
         if suspected is None:
             return False
         with self._translate(), self._locks.hold("commit"), native.unforked():
-            mine = suspected == identity_of(self._path)
+            mine = suspected == identity_of(self._file)
             mended = mine and self._is_damaged(suspected)
             if mended:
                 self._repair.run(to_datetime(now))
@@ -379,7 +380,7 @@ class SQLiteStore:
     def _stand_before(self, file: Identity, *, follows: bool) -> None:
         """Raise `StoreReplaced` if *file* is gone, or not the one that this thread wrote to."""
         # Nobody renames it while we hold the lock on commits, so nothing goes into another file.
-        replaced = file != identity_of(self._path)
+        replaced = file != identity_of(self._file)
         if follows and not replaced:
             replaced = file != self._knowing.__dict__.setdefault("file", file)
             self._knowing.file = file
@@ -400,7 +401,7 @@ class SQLiteStore:
             connection = None
         if connection is None:
             with self._swapping():
-                found = identity_of(self._path)
+                found = identity_of(self._file)
                 connection = Connection(self._connect(), found, self._closing)
             self._local.connection = connection
             self._connections.add(connection)
@@ -424,7 +425,7 @@ class SQLiteStore:
         noted = self._tally.read()
         with self._swapping():
             self._repair.finish()
-        standing = identity_of(self._path)
+        standing = identity_of(self._file)
         if standing is None and noted is not None and noted.position:
             # Somebody has taken it away: what is left of it would mean nothing to a new one.
             _log.warning("journeykit.store_missing", extra={"file": str(self._path)})
@@ -446,7 +447,7 @@ class SQLiteStore:
         # damaged place of the write-ahead log.
         if not has_all(self._path, self._tally.read()):
             raise self._damaged("it has less than it had")
-        with self._connection(identity_of(self._path)).used() as db:
+        with self._connection(identity_of(self._file)).used() as db:
             version = self._check(db)
             db.execute("PRAGMA journal_mode = WAL")
             if version == 0:
@@ -488,7 +489,7 @@ class SQLiteStore:
 
     def _damaged(self, detail: str) -> StoreDamaged:
         """Note that the file is damaged, for `mend`."""
-        self._suspected = self._checked or identity_of(self._path)
+        self._suspected = self._checked or identity_of(self._file)
         return StoreDamaged(
             f"store {self._path}: it is damaged ({detail}); a process that tracks repairs it, and "
             f"so does `journeykit drain`"
