@@ -74,6 +74,18 @@ def test_torture() -> None:
     assert figures["accepted"] > 100
 
 
+def test_torture_by_damage() -> None:
+    """A database that is damaged under load costs what is reported, and all the rest is right."""
+    command = [sys.executable, str(TORTURE), "--damage", "--seconds", "6", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.stdout, done.stderr
+    figures = json.loads(done.stdout)
+    assert (figures["wrong"], done.returncode) == ([], 0), figures
+    assert figures["whole"]
+    assert sum(figures["damages"].values()) >= 1
+    assert figures["accepted"] > 100
+
+
 # Every way to end
 
 _ENDS = {

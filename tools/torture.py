@@ -8,6 +8,11 @@ has the receipt; one of them is killed with -9 every quarter of a second. All sh
 sink, and a sink that fails now and then. Then a fresh process empties what is left, and what was
 noted is compared with what is there. Exits with 1 if anything was lost or is there twice, or if
 State is not what the Log adds up to.
+
+    python tools/torture.py --damage --seconds 60
+
+Instead of killing processes, this damages the database under them, in every way there is. What is
+lost must be what the store says it has lost.
 """
 
 from __future__ import annotations
@@ -28,8 +33,10 @@ from typing import Any
 from journeykit import Consent, Core, DeliveryError, Journey, JourneyKit, Settings
 from journeykit.delivery import Batch
 from journeykit.delivery.file import FileSettings, FileSink
+from journeykit.exceptions import StoreError
 from journeykit.journeys.templates import ECOMMERCE
 from journeykit.pipeline import Pipeline
+from journeykit.store.schema import LOST
 
 WORKERS = 4
 PAUSE = 0.25
@@ -119,6 +126,82 @@ def kill(base: Path, seconds: float, rate: float) -> int:
     return kills + len(running)
 
 
+def damage(base: Path, seconds: float, rate: float) -> dict[str, int]:
+    """Start workers and damage what they write to; returns how often, in which way."""
+    running = []
+    for number in range(WORKERS):
+        command = [sys.executable, __file__, "--work", f"worker{number}"]
+        command += ["--base", str(base), "--rate", str(rate)]
+        running.append(subprocess.Popen(command))
+    done: Counter[str] = Counter()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        # Longer each time, for a disk that fails all the time is left alone for longer.
+        before = len(list(base.glob("store.db.damaged-*Z")))
+        time.sleep(1.5 + random.random() + 2 ** min(before, 5) / 2)
+        way = random.choice(sorted(WAYS))
+        try:
+            WAYS[way](base / "store.db")
+        except FileNotFoundError:
+            continue
+        done[way] += 1
+    for worker in running:
+        worker.kill()
+        worker.wait()
+    return dict(done)
+
+
+def _scramble(path: Path, page: int, count: int = 1) -> None:
+    with path.open("r+b") as file:
+        file.seek(page * 4096)
+        file.write(random.randbytes(4096 * count))
+
+
+def _pages(path: Path) -> None:
+    for _ in range(random.randrange(1, 5)):
+        _scramble(path, random.randrange(1, path.stat().st_size // 4096))
+
+
+def _write_ahead_log(path: Path) -> None:
+    wal = path.with_name(f"{path.name}-wal")
+    _scramble(wal, random.randrange(max(1, wal.stat().st_size // 4096 - 1)))
+
+
+def _replaced(path: Path) -> None:
+    other = path.with_suffix(".other")
+    other.write_bytes(b"This is no database.\n" * 999)
+    other.replace(path)
+
+
+#: Everything that may happen to a file. Its -shm is mapped into memory: who truncates that kills.
+WAYS = {
+    "pages": _pages,
+    "header": lambda path: _scramble(path, 0),
+    "write-ahead log": _write_ahead_log,
+    "truncated": lambda path: os.truncate(path, path.stat().st_size // 8192 * 4096),
+    "emptied": lambda path: os.truncate(path, 0),
+    "overwritten": lambda path: _scramble(path, 0, path.stat().st_size // 4096),
+    "replaced": _replaced,
+}
+
+
+def make_whole(base: Path, timeout: float) -> bool:
+    """Have the store repaired where it is damaged and nobody has noticed yet."""
+    deadline = time.monotonic() + timeout
+    with make_kit(base, failures=0.0) as kit:
+        kit.start()
+        while time.monotonic() < deadline:
+            try:
+                kit.store.counters()
+                if _rows(base, "PRAGMA integrity_check(1)") == [("ok",)] and kit.flush(timeout):
+                    return True
+            except (StoreError, sqlite3.Error):
+                pass
+            kit.store._damaged("said so")  # noqa: SLF001 - nobody else needs to say so
+            time.sleep(0.5)
+    return False
+
+
 def account(base: Path, timeout: float) -> dict[str, Any]:
     """Empty what is left, and return what became of what was accepted."""
     accepted: Counter[str] = Counter()
@@ -128,7 +211,8 @@ def account(base: Path, timeout: float) -> dict[str, Any]:
         drained = kit.flush(timeout)
     log = [each for (each,) in _rows(base, "SELECT id FROM log")]
     tracked = Counter(each for each in log if each.startswith("worker"))
-    counted = dict(_rows(base, "SELECT name, value FROM counter"))["events"]
+    counters = dict(_rows(base, "SELECT name, value FROM counter"))
+    counted = counters["events"]
     sinks = {
         "archive": Counter(
             json.loads(line)["id"] for line in (base / "archive.jsonl").read_text().splitlines()
@@ -142,6 +226,7 @@ def account(base: Path, timeout: float) -> dict[str, Any]:
         "in the Log": len(log),
         "drained": drained,
         "lost": len(accepted.keys() - tracked.keys()),
+        "reported lost": counters.get(LOST, 0),
         "twice": sum(count - 1 for count in tracked.values()) + abs(counted - tracked.total()),
         "kept without a receipt": len(tracked.keys() - accepted.keys()),
         "missing at sinks": sum(len(set(log) - got.keys()) for got in sinks.values()),
@@ -178,7 +263,7 @@ def failed(figures: dict[str, Any]) -> list[str]:
     must = {
         "refused": 0,
         "drained": True,
-        "lost": 0,
+        "lost": figures["reported lost"],
         "twice": 0,
         "missing at sinks": 0,
         "damaged segments": 0,
@@ -217,6 +302,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Kill processes, and count what is lost.")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to kill")
     parser.add_argument("--rate", type=float, default=250.0, help="events a second of a process")
+    parser.add_argument("--damage", action="store_true", help="damage the database instead")
     parser.add_argument("--seed", type=int, default=None, help="for the order of kills")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--work", help=argparse.SUPPRESS)
@@ -229,9 +315,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)
         began = time.monotonic()
-        kills = kill(base, arguments.seconds, arguments.rate)
+        if arguments.damage:
+            done: dict[str, Any] = damage(base, arguments.seconds, arguments.rate)
+            done = {"damages": done, "whole": make_whole(base, timeout=600.0)}
+        else:
+            done = {"kills": kill(base, arguments.seconds, arguments.rate)}
         killed = time.monotonic()
-        figures = {"kills": kills, **account(base, timeout=600.0)}
+        figures = {**done, **account(base, timeout=600.0)}
         figures["seconds"] = [round(killed - began, 1), round(time.monotonic() - killed, 1)]
     wrong = failed(figures)
     if arguments.json:

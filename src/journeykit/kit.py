@@ -29,6 +29,7 @@ from journeykit.model.event import DELIVER, HISTORICAL, Kind
 from journeykit.model.receipt import Receipt
 from journeykit.pipeline import Pipeline
 from journeykit.store.protocol import PROJECTOR
+from journeykit.store.schema import damage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -454,6 +455,7 @@ class JourneyKit:
         """Return what a person who runs the shop wants to know, as JSON values."""
         pipeline = self._pipeline
         sinks = pipeline.sink_status() if pipeline else {}
+        counters = self.store.counters()
         return {
             "store": self.store.name,
             "store_bytes": dict(self.store.sizes()),
@@ -464,7 +466,8 @@ class JourneyKit:
             "waiting": len(self._tail),
             "dropped": self._tail.dropped.count,
             "receipts": self.receipts,
-            "counters": self.store.counters(),
+            "counters": counters,
+            "damage": damage(counters, self.store.name),
             "parked": self.store.parked_counts(),
             "sinks": [
                 {

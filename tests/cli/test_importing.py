@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from journeykit import JourneyKit
 from journeykit.cli import importing
-from journeykit.store import sqlite
+from journeykit.store import database
 
 HEADER = "user_id,session_id,event,timestamp,platform\n"
 ROW = "u9,s9,home,2024-03-13 10:21:14,desktop\n"
@@ -402,7 +402,7 @@ def test_a_locked_store_is_one_line_and_loses_nothing(
     load: Cli, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While another process holds the database an import gives up, and goes on when run again."""
-    monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(database, "_BUSY_TIMEOUT", 0.05)
     monkeypatch.setattr(importing, "_PATIENCE", 0.2)
     assert load("rows.csv").code == 0
     with closing(sqlite3.connect(shop / "var/journeykit.db", isolation_level=None)) as other:

@@ -324,6 +324,37 @@ def test_the_status_tells_what_waits_and_what_was_kept_back(
     assert "withheld 1 by picky\n" in after
 
 
+@pytest.mark.parametrize("damage", ["header", "emptied"])
+def test_the_status_tells_of_damage_and_repairs_nothing(
+    cli: Cli, loaded: Path, damage: str
+) -> None:
+    """A damaged store is told of and left as it is; whatever commits repairs it, which shows."""
+    store = loaded / "var/journeykit.db"
+    content = bytes(100) + store.read_bytes()[100:] if damage == "header" else b""
+    store.write_bytes(content)
+
+    told, as_json = cli("status"), cli("status", "--json")
+
+    assert told.code == as_json.code == 1
+    assert told.err.startswith(f"error: store {store}: it is damaged (")
+    assert "a process that tracks repairs it, and so does `journeykit drain`" in told.err
+    assert as_json.json["ok"] is False
+    assert store.read_bytes() == content
+    assert not list(store.parent.glob("*.damaged-*"))
+
+    assert cli("drain").code == 0
+
+    (aside,) = store.parent.glob("journeykit.db.damaged-*")
+    lost = 0 if damage == "header" else 3
+    assert cli("status", "--json").json["damage"] == {
+        "salvaged": 3 - lost,
+        "lost": lost,
+        "files": [str(aside)],
+    }
+    line = f"damaged  {lost} events lost, {3 - lost} taken over from what was set aside:"
+    assert f"{line}\n         {aside}\n" in cli("status").out
+
+
 def test_the_plugins_are_listed_with_what_they_do(cli: Cli, shop: Path) -> None:
     """Each plugin is listed with its origin and its hooks."""
     (shop / "mine.py").write_text(

@@ -15,10 +15,11 @@ import pytest
 
 from journeykit.exceptions import StoreBusy, StoreError
 from journeykit.model.event import Entry
+from journeykit.store import database as module
 from journeykit.store import rows
-from journeykit.store import sqlite as module
 from journeykit.store.protocol import PROJECTOR, Commit, Parking, Projection
-from journeykit.store.sqlite import SCHEMA_VERSION, SQLiteStore
+from journeykit.store.schema import SCHEMA_VERSION
+from journeykit.store.sqlite import SQLiteStore
 
 MakeEntry = Callable[..., Entry]
 

@@ -10,7 +10,6 @@ Segments that nobody locks belong to dead processes, and any living one adopts t
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import logging
 import mmap
@@ -22,6 +21,7 @@ import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journeykit import native
+from journeykit.capture.allocate import allocate
 from journeykit.capture.records import unpack
 from journeykit.capture.tail import Dropped, Taken
 from journeykit.exceptions import StoreError
@@ -58,13 +58,13 @@ _SEGMENT: Final = ".seg"
 _UNFINISHED: Final = ".new"
 _DAMAGED: Final = ".damaged"
 _MAGIC: Final = b"JKSPOOL"
-_HEADER: Final = struct.Struct("<7sB8x")
+_HEADER: Final = struct.Struct("<7sBQ")
+#: In the header: how far its records came to the store, for whoever has to read them again.
+_AGAIN: Final = struct.Struct("<Q")
+_AGAIN_PLACE: Final = _HEADER.size - _AGAIN.size
 #: Before each record: its length and its checksum. A length of zero ends the segment.
 _FRAME: Final = struct.Struct("<II")
 _CHECKSUM: Final = struct.Struct("<I")
-
-#: What a file system answers that cannot allocate; then zeros are written instead.
-_CANNOT_ALLOCATE: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 #: Another process may take a file that is not yet locked for a dead one's; then another is made.
 _TRIES: Final = 5
@@ -88,11 +88,16 @@ class Mark(NamedTuple):
 
 
 class Segment:
-    """A mapped file of records; `end` is where the next one goes, `read` where reading goes on."""
+    """
+    A mapped file of records.
+
+    `end` is where the next one goes, `read` where reading goes on, `first` where it begins anew:
+    what was dropped is behind it.
+    """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
-        self.end = self.read = _HEADER.size
+        self.end = self.read = self.first = _HEADER.size
         self._descriptor = descriptor
         self._size = os.fstat(descriptor).st_size
         self._touched = 0
@@ -102,6 +107,16 @@ class Segment:
     def name(self) -> str:
         """The file's name."""
         return self.path.name
+
+    @property
+    def again(self) -> int:
+        """Before which place everything came to the store once already; kept in the file."""
+        (place,) = _AGAIN.unpack_from(self.map, _AGAIN_PLACE)
+        return max(place, _HEADER.size) if place <= self._size else _HEADER.size
+
+    @again.setter
+    def again(self, place: int) -> None:
+        _AGAIN.pack_into(self.map, _AGAIN_PLACE, place)
 
     def fits(self, size: int) -> bool:
         """Return whether a record of so many bytes, and the end behind it, have room."""
@@ -128,6 +143,13 @@ class Segment:
         """Return the place behind the record at *place*."""
         length, _ = _FRAME.unpack_from(self.map, place)
         return place + _FRAME.size + int(length)
+
+    def count(self, place: int, end: int) -> int:
+        """Return how many entries this process wrote there."""
+        count = 0
+        while place < end:
+            place, count = self.behind(place), count + 1
+        return count
 
     def written(self, place: int, end: int, limit: int) -> tuple[list[Entry], int]:
         """Return up to *limit* entries that this process wrote there, and the place behind them."""
@@ -196,13 +218,20 @@ class OrphanSegment:
         """Return up to *limit* of its entries behind *place*, with the place behind them."""
         entries: list[Entry] = []
         behind = start = place or _HEADER.size
+        again = self.again(place)
         try:
             for end, entry in itertools.islice(self.segment.records(start), limit):
                 entries.append(entry)
                 behind = end
+                if again and end >= self.segment.again:
+                    break
         except Damaged as damaged:
             self.damaged = damaged.place if self.damaged is None else self.damaged
         return entries, behind
+
+    def again(self, place: int | None) -> bool:
+        """Return whether what is behind *place* came to the store once already."""
+        return (place or _HEADER.size) < self.segment.again
 
     def settle(self) -> None:
         """Delete the file, or keep it beside the others as `.damaged`, for a person to look at."""
@@ -303,10 +332,12 @@ class Spool:
             if oldest is None:
                 break
             behind = oldest.behind(oldest.read)
-            self.dropped.drop(self.released)
+            # What came to the store once already is lost with that, and counted there.
+            if oldest.read >= oldest.again:
+                self.dropped.drop(self.released)
             self.released += 1
             self._freed += behind - oldest.read
-            oldest.read = behind
+            oldest.read = oldest.first = behind
             self._drop_empty()
         return self._bytes - self._freed + size <= self._limit
 
@@ -326,6 +357,10 @@ class Spool:
             released, freed, gone = self.released, self._freed, tuple(self._gone)
             self.dropped.taken(released + limit)
             self._reading = True
+        again = bool(spans) and spans[0][1] < spans[0][0].again
+        if again:
+            # What comes again is not mixed with what is new.
+            spans = [(segment, start, segment.again) for segment, start, _ in spans[:1]]
         watermarks: list[Watermark] = [(name, None) for name in gone]
         entries: list[Entry] = []
         mark = None
@@ -337,12 +372,16 @@ class Spool:
             freed += place - start
             mark = Mark(segment.name, place, released + len(entries), freed, gone)
             watermarks.append((segment.name, place))
+        self._read_out()
+        return Taken(entries, mark, tuple(watermarks), again)
+
+    def _read_out(self) -> None:
+        """Let go of what was dropped while somebody read from it."""
         with self._lock:
             self._reading = False
             unread, self._unread = self._unread, []
         for segment in unread:
             segment.remove()
-        return Taken(entries, mark, tuple(watermarks))
 
     def release(self, mark: Mark | None) -> None:
         """Let go of everything up to *mark*, and of files that are read to their end."""
@@ -354,13 +393,33 @@ class Spool:
             if mark is None or mark.segment not in names or mark.released <= self.released:
                 return
             last = names.index(mark.segment)
-            self._segments[last].read = mark.place
+            segment = self._segments[last]
+            segment.read, segment.again = mark.place, max(mark.place, segment.again)
             self.released, self._freed = mark.released, mark.freed
             done, self._segments = self._segments[:last], self._segments[last:]
             self._gone = [name for name in self._gone if name not in mark.gone]
-            self._gone += [segment.name for segment in done]
-        for segment in done:
-            segment.remove()
+            self._gone += [each.name for each in done]
+        for each in done:
+            each.remove()
+
+    def rewind(self) -> None:
+        """Go back to the oldest entry there still is: what the store had may be lost."""
+        with self._lock:
+            # Only the oldest one is read in part, for what is read to its end is deleted.
+            segment = next(iter(self._segments), None)
+            if segment is None:
+                return
+            first, read = segment.first, segment.read
+            self._reading = True
+        count = segment.count(first, read)
+        with self._lock:
+            # Nothing is being committed now; and what was dropped meanwhile is gone.
+            self.dropped.taken(self.released)
+            if segment.read == read:
+                segment.read = first
+                self.released -= count
+                self._freed -= read - first
+        self._read_out()
 
     def tend(self) -> None:
         """Have the next segment, and the next pages of this one, ready before they are needed."""
@@ -481,9 +540,9 @@ def _new_segment(directory: Path, size: int) -> Segment:
     try:
         # Locked before it has the name of a segment: none is ever seen without its owner.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        _allocate(descriptor, size)
+        allocate(descriptor, size)
         segment = Segment(path.with_suffix(_SEGMENT), descriptor)
-        _HEADER.pack_into(segment.map, 0, _MAGIC, FORM)
+        _HEADER.pack_into(segment.map, 0, _MAGIC, FORM, 0)
         path.rename(segment.path)
     except OSError:
         _clean(path, descriptor)
@@ -504,7 +563,7 @@ def _adopt(path: Path) -> OrphanSegment | None:
     except OSError:
         os.close(descriptor)
         return None
-    magic, form = _HEADER.unpack_from(segment.map)
+    magic, form, _ = _HEADER.unpack_from(segment.map)
     if magic == _MAGIC and form > FORM:
         segment.let_go()
         return None
@@ -535,22 +594,3 @@ def _clean(path: Path, descriptor: int | None) -> None:
         path.unlink(missing_ok=True)
     if descriptor is not None:
         os.close(descriptor)
-
-
-def _allocate(descriptor: int, size: int) -> None:
-    """Give the file real blocks: a hole that cannot be filled would kill the process later."""
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    except AttributeError:
-        _fill(descriptor, size)
-    except OSError as error:
-        if error.errno not in _CANNOT_ALLOCATE:
-            raise
-        _fill(descriptor, size)
-
-
-def _fill(descriptor: int, size: int) -> None:
-    block = bytes(2**16)
-    left = size
-    while left:
-        left -= os.write(descriptor, block[: min(left, len(block))])

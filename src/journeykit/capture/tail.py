@@ -31,12 +31,13 @@ class Taken(NamedTuple):
     The oldest entries of a tail.
 
     `mark` tells `release` how far they reach; `watermarks` are written with them, in one
-    transaction.
+    transaction; `again` says that they were taken and released before.
     """
 
     entries: Sequence[Entry]
     mark: Any
     watermarks: tuple[Watermark, ...] = ()
+    again: bool = False
 
 
 class Dropped:
@@ -77,6 +78,9 @@ class Orphan(Protocol):
     def take(self, place: int | None, limit: int) -> tuple[Sequence[Entry], int]:
         """Return up to *limit* of its entries behind *place*, with the place behind them."""
 
+    def again(self, place: int | None) -> bool:
+        """Return whether what `take` gives there came to the store once already."""
+
 
 class Tail(Protocol):
     """
@@ -98,6 +102,9 @@ class Tail(Protocol):
 
     def release(self, mark: Any) -> None:
         """Let go of everything up to *mark*; a second time does nothing."""
+
+    def rewind(self) -> None:
+        """Go back to the oldest entry there still is: what the store had may be lost."""
 
     def tend(self) -> None:
         """Prepare for what comes; called from the background."""
@@ -171,6 +178,9 @@ class MemoryTail:
     def _forget_oldest(self) -> None:
         self._bytes -= len(self._records.popleft()) + _OVERHEAD
         self.released += 1
+
+    def rewind(self) -> None:
+        """Do nothing: what was released is gone."""
 
     def tend(self) -> None:
         """Do nothing: memory needs no preparation."""

@@ -180,6 +180,8 @@ def status(session: Session, config: str, as_json: bool) -> None:
         click.echo(f"disk     {', '.join(parts)}")
     click.echo(f"events   {counters['events']:,}")
     click.echo(f"folded   {'not all of them yet' if value['behind'] else 'all'}")
+    if value["damage"]:
+        _print_damage(**value["damage"])
     for sink in value["sinks"]:
         click.echo(f"sink     {sink['name']}: {_sink(sink)}")
     for owner, count in sorted(value["parked"].items()):
@@ -202,6 +204,12 @@ def _sink(sink: dict[str, Any]) -> str:
     if sink["failures"] or sink["held_back"]:
         said += f" (process {sink['process']} at {sink['as_of'][:19]}Z)"
     return said
+
+
+def _print_damage(salvaged: int, lost: int, files: list[str]) -> None:
+    click.echo(f"damaged  {lost:,} events lost, {salvaged:,} taken over from what was set aside:")
+    for file in files:
+        click.echo(f"         {file}")
 
 
 @click.command()

@@ -13,6 +13,7 @@ from journeykit import native
 from journeykit.capture.encode import Unencodable, encode
 from journeykit.capture.tail import Taken
 from journeykit.capture.tracker import EVENT_BYTES
+from journeykit.exceptions import StoreReplaced
 from journeykit.model import jsonbytes
 from journeykit.model.event import Entry
 from journeykit.plugins import PluginFailure
@@ -89,6 +90,18 @@ class Committer:
 
     def step(self) -> float | None:
         """Commit one group; returns the seconds until there may be another, None for unknown."""
+        with self.right():
+            mended = self._store.mend(self._now())
+        if mended:
+            self._committed()
+        try:
+            return self._step()
+        except StoreReplaced:
+            # What the other database had may be lost, and the tail may still have it.
+            self._tail.rewind()
+            raise
+
+    def _step(self) -> float | None:
         with native.unforked():
             self._tail.tend()
         if self.hurry or time.monotonic() >= self._next_look:
@@ -117,7 +130,9 @@ class Committer:
         return 0.0
 
     def _commit(self, taken: Taken) -> None:
-        commit = attrs.evolve(self._admit(taken.entries), watermarks=taken.watermarks)
+        commit = attrs.evolve(
+            self._admit(taken.entries), watermarks=taken.watermarks, again=taken.again
+        )
         with self.right():
             committed = self._store.commit(commit, self._now())
             self._tail.release(taken.mark)
@@ -137,7 +152,8 @@ class Committer:
         place = self._store.watermark(orphan.name)
         entries, behind = orphan.take(place, GROUP_EVENTS)
         if entries:
-            self._commit(Taken(entries, None, ((orphan.name, behind),)))
+            again = orphan.again(place)
+            self._commit(Taken(entries, None, ((orphan.name, behind),), again))
             return True
         with self.right(), native.unforked():
             if self._tail.settle(orphan) and place is not None:

@@ -48,6 +48,10 @@ class MemoryStore:
     def open(self) -> None:
         """Do nothing: it is ready."""
 
+    def mend(self, now: int) -> bool:
+        """Return False: there is no file that could be damaged."""
+        return False
+
     def close(self) -> None:
         """Do nothing: nothing is open."""
 

@@ -18,7 +18,7 @@ import attrs
 from journeykit.exceptions import Superseded
 from journeykit.model import jsonbytes
 from journeykit.model.event import Entry, Stored
-from journeykit.store.protocol import PROJECTOR, Projection
+from journeykit.store.protocol import PROJECTOR, REBUILDING, Projection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 
     from journeykit.store.protocol import Position, StateKey, Store
 
-#: In State: what the folds were declared by, and the last event that an unfinished rebuild folds
-#: for the second time.
+#: In State: what the folds were declared by.
 _DECLARATION: Final = ("projector", "declaration")
-_REBUILDING: Final = ("projector", "rebuilding")
 
 #: Events read at a time: enough to share a transaction, few enough to be visible soon.
 BATCH_EVENTS: Final = 2000
@@ -287,6 +285,10 @@ class Projector:
         view = View(self._store, self._cache, self._alarm)
         if batch:
             derived, position = list(self._news(view, batch)), batch[-1].position
+        elif self._store.cursor(PROJECTOR) != self._position:
+            # Not by this one: the database may have been repaired.
+            self.forget()
+            return 0.0
         elif self._due and self._silent_until is None:
             derived, position = self._let_pass(view, self._now()), self._position
         else:
@@ -314,7 +316,7 @@ class Projector:
             self.forget()
             raise
         self._position = position
-        if _REBUILDING in state:
+        if REBUILDING in state:
             self._silent_until = None
         self._remember(state)
         self._projected()
@@ -339,18 +341,18 @@ class Projector:
 
     def rebuild(self) -> None:
         """Forget State; the next steps make it again from the Log."""
-        known = self._store.state(_REBUILDING)
+        known = self._store.state(REBUILDING)
         until = jsonbytes.loads(known) if known else self._store.cursor(PROJECTOR)
         keep = {_DECLARATION: self._declaration}
         if until is not None:
-            keep[_REBUILDING] = jsonbytes.dumps(until)
+            keep[REBUILDING] = jsonbytes.dumps(until)
         self._store.forget_state(keep)
         self.forget()
 
     def _find_position(self) -> None:
         if self._store.state(_DECLARATION) != self._declaration:
             self.rebuild()
-        known = self._store.state(_REBUILDING)
+        known = self._store.state(REBUILDING)
         self._silent_until = jsonbytes.loads(known) if known else None
         self._position, self._known = self._store.cursor(PROJECTOR), True
 
@@ -361,11 +363,11 @@ class Projector:
         self._prefetch(view, batch)
         for stored in batch:
             derived = [*self._let_pass(view, stored.recorded_at), *self._fold(view, stored)]
-            if silent_until is None:
+            if silent_until is None or stored.position > silent_until:
                 yield from derived
-            elif stored.position >= silent_until:
+            if silent_until is not None and stored.position >= silent_until:
                 silent_until = None
-                view.put(*_REBUILDING, None, jsonbytes.dumps)
+                view.put(*REBUILDING, None, jsonbytes.dumps)
 
     def _prefetch(self, view: View, batch: Sequence[Stored]) -> None:
         for wants in self._wants:

@@ -25,6 +25,9 @@ PROJECTOR: Final = "projector"
 #: The space and the key that a piece of State is kept under.
 StateKey = tuple[str, str]
 
+#: In State: the last event that an unfinished rebuild folds for the second time.
+REBUILDING: Final[StateKey] = ("projector", "rebuilding")
+
 
 #: One of a customer's ids: `("user", user_id)` or `("anonymous", anonymous_id)`.
 Id = tuple[str, str]
@@ -75,6 +78,8 @@ class Commit:
         unparked: Numbers of parked events that this commit settles.
 
         watermarks: How far files of events were read for it; one never moves back.
+
+        again: The entries were in the Log before; those that are added had been lost.
     """
 
     entries: Sequence[Entry] = ()
@@ -82,6 +87,7 @@ class Commit:
     counts: Mapping[str, int] = attrs.field(factory=dict)
     unparked: Sequence[int] = ()
     watermarks: Sequence[Watermark] = ()
+    again: bool = False
 
 
 class Committed(NamedTuple):
@@ -141,6 +147,13 @@ class Store(Protocol):
 
     def open(self) -> None:
         """Make the store ready; a second call does nothing."""
+
+    def mend(self, now: int) -> bool:
+        """
+        Repair what somebody of this process has found damaged; returns whether it did.
+
+        Whoever then writes what follows from what it had read before gets `StoreReplaced`, once.
+        """
 
     def close(self) -> None:
         """Let go of what this process holds of the store."""

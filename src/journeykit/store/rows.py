@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from journeykit.store.protocol import Id
 
 KINDS: Final = tuple(Kind)
-_KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(KINDS)}
+KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(KINDS)}
 
 #: The columns of an entry, as the log and the parked events have them.
 ENTRY_COLUMNS: Final = "id, kind, name, user_id, anonymous_id, session_id, occurred_at, flags, body"
@@ -54,7 +54,7 @@ FETCH: Final = _IN_ONE_STEP.format(
 
 READ_OBSERVED: Final = _IN_ONE_STEP.format(
     _STORED,
-    f"WHERE position > :after AND kind <> {_KIND_NUMBERS[Kind.DERIVED]} "
+    f"WHERE position > :after AND kind <> {KIND_NUMBERS[Kind.DERIVED]} "
     "ORDER BY position LIMIT :limit",
 )
 READ_HISTORY: Final = _IN_ONE_STEP.format(
@@ -162,7 +162,7 @@ def mark(db: sqlite3.Connection, watermarks: Sequence[Watermark]) -> None:
 
 def _row(entry: Entry) -> tuple[Any, ...]:
     """Return *entry* in the order of `ENTRY_COLUMNS`."""
-    return (entry[0], _KIND_NUMBERS[entry[1]], *entry[2:])
+    return (entry[0], KIND_NUMBERS[entry[1]], *entry[2:])
 
 
 def parked(

@@ -1,25 +1,14 @@
-"""
-A store in one SQLite file, shared by all processes of a host.
-
-Readers never wait.
-Writers take a file lock before SQLite's own, which is unfair when several processes want it.
-"""
+"""A store in one SQLite file, shared by all processes of a host: what it is asked, as SQL."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import sqlite3
-import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from journeykit import native
-from journeykit.exceptions import StoreError, Superseded
-from journeykit.store import rows, wal
-from journeykit.store.connection import Connection, explained
-from journeykit.store.locks import LockDirectory
+from journeykit.exceptions import Superseded
+from journeykit.store import rows
+from journeykit.store.database import Database
 from journeykit.store.protocol import (
     PROJECTOR,
     Commit,
@@ -28,179 +17,27 @@ from journeykit.store.protocol import (
     Parking,
     Projection,
 )
+from journeykit.store.schema import FOUND_AGAIN, LOST, SET_CURSOR, count, cursor_of, one_column
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from journeykit.model.event import Outgoing, Stored
     from journeykit.store.protocol import Id, Lease, Position, StateKey
 
-#: Counts up with each change that older versions of journeykit cannot read.
-SCHEMA_VERSION: Final = 1
-
-#: What tells a store of ours from any other SQLite file ("jkit").
-_APPLICATION: Final = 0x6A6B6974
-
 #: Events of a history read at a time: no reader keeps the write-ahead log from being emptied.
 _PAGE: Final = 500
-
-#: How long to wait for somebody who locks the file without our file lock, in seconds.
-_BUSY_TIMEOUT: Final = 5.0
 
 #: Pieces of State that a scan reads at a time.
 PAGE: Final = 500
 
-_SCHEMA: Final = """
-CREATE TABLE log (
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    kind INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    user_id TEXT,
-    anonymous_id TEXT,
-    session_id TEXT,
-    occurred_at INTEGER NOT NULL,
-    recorded_at INTEGER NOT NULL,
-    flags INTEGER NOT NULL,
-    body BLOB NOT NULL
-);
-CREATE TABLE state (
-    space TEXT NOT NULL,
-    key TEXT NOT NULL,
-    data BLOB NOT NULL,
-    PRIMARY KEY (space, key)
-) WITHOUT ROWID;
-CREATE TABLE trail (
-    customer TEXT NOT NULL,
-    position INTEGER NOT NULL,
-    PRIMARY KEY (customer, position)
-) WITHOUT ROWID;
-CREATE TABLE cursor (
-    name TEXT PRIMARY KEY,
-    position INTEGER
-) WITHOUT ROWID;
-CREATE TABLE parked (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    owner TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    parked_at INTEGER NOT NULL,
-    replay INTEGER NOT NULL DEFAULT 0,
-    id TEXT NOT NULL,
-    kind INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    user_id TEXT,
-    anonymous_id TEXT,
-    session_id TEXT,
-    occurred_at INTEGER NOT NULL,
-    flags INTEGER NOT NULL,
-    body BLOB NOT NULL
-);
-CREATE UNIQUE INDEX parked_once ON parked (owner, id);
-CREATE INDEX parked_replay ON parked (replay, owner);
-CREATE TABLE watermark (
-    file TEXT PRIMARY KEY,
-    place INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE counter (
-    name TEXT PRIMARY KEY,
-    value INTEGER NOT NULL
-) WITHOUT ROWID;
-"""
 
-#: What came after the first tables; older versions of journeykit leave it alone.
-_ADDED: Final = """
-CREATE TABLE IF NOT EXISTS status (
-    name TEXT PRIMARY KEY,
-    status BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS parked_user ON parked (owner, user_id);
-CREATE INDEX IF NOT EXISTS parked_visitor ON parked (owner, anonymous_id);
-"""
-
-_ADD_COUNT: Final = (
-    "INSERT INTO counter (name, value) VALUES (?, ?) "
-    "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value"
-)
-_SET_CURSOR: Final = (
-    "INSERT INTO cursor (name, position) VALUES (?, ?) "
-    "ON CONFLICT (name) DO UPDATE SET position = excluded.position"
-)
-
-
-class SQLiteStore:
+class SQLiteStore(Database):
     """
     Keeps everything in the SQLite file at *path*; its positions are integers.
 
     The file and its lock files can be read by their owner only.
     """
-
-    def __init__(self, path: str | Path) -> None:
-        self._path = Path(path).absolute()
-        self._locks = LockDirectory(self._path.with_name(f"{self._path.name}-locks"))
-        self._wal = wal.WriteAheadLog(self._path)
-        #: A thread holds its own connection, and closes it by ending.
-        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
-        self._inherited: list[object] = []
-        self._local = native.local()
-        self._opening = native.lock()
-        self._ready = False
-
-    @property
-    def name(self) -> str:
-        """The file's path."""
-        return str(self._path)
-
-    def sizes(self) -> dict[str, int]:
-        """Return how many bytes the file has, and what SQLite writes ahead of it."""
-        try:
-            database = self._path.stat().st_size
-        except OSError:
-            database = 0
-        return {"database": database, "write_ahead": self._wal.size()}
-
-    # Opening and closing
-
-    def open(self) -> None:
-        """
-        Create the file and its tables where they are missing.
-
-        Raises:
-            StoreError: It cannot be written, or a newer journeykit made it.
-        """
-        with self._opening, self._translate():
-            if self._ready:
-                return
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._locks.open()
-            with self._locks.hold("commit"):
-                self._create()
-            self._ready = True
-
-    def close(self) -> None:
-        """Close this process's connections."""
-        with self._opening, native.unforked():
-            self._ready = False
-            for connection in list(self._connections):
-                connection.close()
-            self._connections.clear()
-            self._local = native.local()
-            self._locks.close()
-
-    def reset_after_fork(self) -> None:
-        """Forget, without closing, what the parent process has open."""
-        # Closing an inherited connection would clean up files that the parent still uses.
-        self._inherited.extend(self._connections)
-        self._connections = weakref.WeakSet()
-        self._local = native.local()
-        self._opening = native.lock()
-        self._locks.reset_after_fork()
-        self._ready = False
-
-    @property
-    def spool(self) -> Path:
-        """The directory beside the file where processes keep what they have not committed."""
-        return self._path.with_name(f"{self._path.name}-spool")
 
     # The Log
 
@@ -221,8 +58,10 @@ class SQLiteStore:
         with self._write() as db:
             added = rows.append(db, commit.entries, now)
             rows.park(db, commit.parked, now)
-            _count(db, {**commit.counts, "events": commit.counts.get("events", 0) + added})
-            db.executemany("DELETE FROM parked WHERE number = ?", _numbered(commit.unparked))
+            count(db, {**commit.counts, "events": commit.counts.get("events", 0) + added})
+            if commit.again:
+                db.execute(FOUND_AGAIN, (added, LOST))
+            db.executemany("DELETE FROM parked WHERE number = ?", one_column(commit.unparked))
             rows.mark(db, commit.watermarks)
         return Committed(added, len(commit.entries) - added)
 
@@ -243,9 +82,11 @@ class SQLiteStore:
             return rows.stored(db, rows.FETCH, {"positions": json.dumps(list(positions))})
 
     def signal(self) -> object:
-        """Return a number that changes when anybody else has written to the file."""
+        """Return what changes when anybody else has written to the file, or found it damaged."""
+        if self._suspected is not None:
+            return "suspected"
         with self._read() as db:
-            return db.execute("PRAGMA data_version").fetchone()[0]
+            return self._checked, db.execute("PRAGMA data_version").fetchone()[0]
 
     # State
 
@@ -318,7 +159,7 @@ class SQLiteStore:
         """Write *projection*, or raise `Superseded`."""
         state = projection.state
         with self._write() as db:
-            if _cursor(db, projection.cursor) != projection.expected:
+            if cursor_of(db, projection.cursor) != projection.expected:
                 msg = f"the cursor {projection.cursor!r} has moved"
                 raise Superseded(msg)
             rows.insert(
@@ -332,8 +173,8 @@ class SQLiteStore:
             )
             rows.insert(db, rows.ADD_TRAIL, projection.trail)
             rows.append(db, projection.derived, now)
-            _count(db, projection.counts)
-            db.execute(_SET_CURSOR, (projection.cursor, projection.position))
+            count(db, projection.counts)
+            db.execute(SET_CURSOR, (projection.cursor, projection.position))
 
     def forget_state(self, keep: Mapping[StateKey, bytes]) -> None:
         """Replace all State by *keep*, and set the projector's cursor to the beginning."""
@@ -351,17 +192,17 @@ class SQLiteStore:
     def cursor(self, name: str) -> Position:
         """Return where the reader *name* is; None at the beginning."""
         with self._read() as db:
-            return _cursor(db, name)
+            return cursor_of(db, name)
 
     def advance(self, name: str, position: Position, parked: Sequence[Parking], now: int) -> None:
         """Move the reader *name*, and set aside what it could not deliver."""
         with self._write() as db:
             rows.park(db, parked, now)
-            db.execute(_SET_CURSOR, (name, position))
+            db.execute(SET_CURSOR, (name, position))
 
     def tell_status(self, name: str, status: bytes) -> None:
         """Keep what the reader *name* says of itself, for other processes."""
-        with self._write() as db:
+        with self._write(follows=False) as db:
             db.execute("INSERT OR REPLACE INTO status (name, status) VALUES (?, ?)", (name, status))
 
     def told_status(self, name: str) -> bytes | None:
@@ -405,15 +246,15 @@ class SQLiteStore:
         query = (
             "UPDATE parked SET replay = 1 WHERE replay = 0 AND (:owner IS NULL OR owner = :owner)"
         )
-        with self._write() as db:
-            count = db.execute(query, {"owner": owner}).rowcount
-            _count(db, {"replayed": count})
-        return count
+        with self._write(follows=False) as db:
+            marked = db.execute(query, {"owner": owner}).rowcount
+            count(db, {"replayed": marked})
+        return marked
 
     def settle(self, numbers: Sequence[int], failed: Mapping[int, str]) -> None:
         """Remove replayed events; those in *failed* stay parked, with a new reason."""
         with self._write() as db:
-            db.executemany("DELETE FROM parked WHERE number = ?", _numbered(numbers))
+            db.executemany("DELETE FROM parked WHERE number = ?", one_column(numbers))
             db.executemany(
                 "UPDATE parked SET replay = 0, reason = ? WHERE number = ?",
                 [(reason, number) for number, reason in failed.items()],
@@ -423,116 +264,17 @@ class SQLiteStore:
         """Delete parked events, and count them as `dropped`; returns how many there were."""
         with self._write() as db:
             before = db.total_changes
-            db.executemany("DELETE FROM parked WHERE number = ?", _numbered(numbers))
-            count = db.total_changes - before
-            _count(db, {"dropped": count})
-        return count
+            db.executemany("DELETE FROM parked WHERE number = ?", one_column(numbers))
+            dropped = db.total_changes - before
+            count(db, {"dropped": dropped})
+        return dropped
 
     def count(self, counts: Mapping[str, int]) -> None:
         """Add to the counters."""
-        with self._write() as db:
-            _count(db, counts)
+        with self._write(follows=False) as db:
+            count(db, counts)
 
     def counters(self) -> dict[str, int]:
         """Return the counters."""
         with self._read() as db:
             return {"events": 0, **dict(db.execute("SELECT name, value FROM counter"))}
-
-    # Connections and transactions
-
-    @contextlib.contextmanager
-    def _read(self) -> Iterator[sqlite3.Connection]:
-        self.open()
-        with self._translate(), self._connected() as db:
-            yield db
-
-    @contextlib.contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        self.open()
-        with self._translate(), self._locks.hold("commit"):
-            with self._connected() as db:
-                db.execute("BEGIN IMMEDIATE")
-                try:
-                    yield db
-                    db.execute("COMMIT")
-                except BaseException:
-                    if db.in_transaction:
-                        db.execute("ROLLBACK")
-                    raise
-            self._wal.tend(self._connected)
-
-    @contextlib.contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        with native.unforked(), self._connection().used() as db:
-            yield db
-
-    def _connection(self) -> Connection:
-        connection: Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = Connection(self._connect())
-            self._connections.add(connection)
-        return connection
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
-        )
-        try:
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(f"PRAGMA journal_size_limit = {wal.SOFT_BYTES}")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _create(self) -> None:
-        with native.unforked(), self._connection().used() as db:
-            version = self._check(db)
-            db.execute("PRAGMA journal_mode = WAL")
-            if version == 0:
-                script = (
-                    f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {_APPLICATION}; "
-                    f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-                )
-                db.executescript(script)
-            db.executescript(_ADDED)
-
-    def _check(self, db: sqlite3.Connection) -> int:
-        """Return the version of the tables, 0 for none; changes nothing in a file of others."""
-        owner = db.execute("PRAGMA application_id").fetchone()[0]
-        version: int = db.execute("PRAGMA user_version").fetchone()[0]
-        tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if owner != _APPLICATION and (owner or version or tables):
-            msg = f"store {self._path}: it is another program's database; name another file"
-            raise StoreError(msg)
-        if version > SCHEMA_VERSION:
-            msg = (
-                f"store {self._path}: a newer journeykit made it (schema {version}, this one reads "
-                f"{SCHEMA_VERSION}); upgrade journeykit"
-            )
-            raise StoreError(msg)
-        return version
-
-    @contextlib.contextmanager
-    def _translate(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise explained(error, self._path) from error
-        except OSError as error:
-            hint = "make its directory writable for this user, or name another place"
-            msg = f"store {self._path}: {error.strerror}; {hint}"
-            raise StoreError(msg) from error
-
-
-def _count(db: sqlite3.Connection, counts: Mapping[str, int]) -> None:
-    db.executemany(_ADD_COUNT, [(name, value) for name, value in counts.items() if value])
-
-
-def _cursor(db: sqlite3.Connection, name: str) -> Position:
-    row = db.execute("SELECT position FROM cursor WHERE name = ?", (name,)).fetchone()
-    return row[0] if row else None
-
-
-def _numbered(numbers: Iterable[int]) -> list[tuple[int]]:
-    return [(number,) for number in numbers]
