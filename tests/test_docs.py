@@ -18,10 +18,12 @@ import journeykit
 from journeykit import (
     Consent,
     Core,
+    Exit,
     Goal,
     Instance,
     Journey,
     Receipt,
+    ReEntry,
     Rule,
     Settings,
     Stage,
@@ -46,6 +48,8 @@ CLASSES = {
     "A stage": Stage,
     "A rule": Rule,
     "A goal": Goal,
+    "An exit": Exit,
+    "A re-entry": ReEntry,
     "[[touchpoints]]": Touchpoint,
     "[plugins]": PluginSettings,
     'type = "console"': ConsoleSettings,
@@ -132,8 +136,8 @@ def _told(default: Any) -> str:
         return str(default).lower()
     if isinstance(default, timedelta):
         return f'"{default.total_seconds():.0f}s"'
-    if isinstance(default, tuple):
-        return "[]"
+    if isinstance(default, tuple | ReEntry):
+        return "[]" if isinstance(default, tuple) else "{}"
     return f'"{default}"' if isinstance(default, str) else str(default)
 
 

@@ -59,7 +59,8 @@ def derive(
     """
     journey, stage, instance = about
     cause_id, user_id, anonymous_id, session_id, flags = cause
-    event_id = id_behind(cause_id, at, name, cause_id, journey, instance, subject)
+    text = f"{name}\x1f{cause_id}\x1f{instance}\x1f{subject}"
+    event_id = id_behind(cause_id, at, text.encode("utf-8", "surrogatepass") + journey)
     customer = {"user_id": user_id, "anonymous_id": anonymous_id, "session_id": session_id}
     body = _BODY % (
         event_id.encode(),

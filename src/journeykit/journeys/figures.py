@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from journeykit.journeys.run import NOWHERE
 from journeykit.model import jsonbytes
 
 if TYPE_CHECKING:
@@ -55,6 +56,16 @@ def recount(view: View, label: str, before: Standing | None, after: Standing | N
     """Let the figures of a journey follow an instance that went from *before* to *after*."""
     if before == after:
         return
+    if before is not None and after is not None and _only_moved(before, after):
+        known = view.get(FIGURES, label, jsonbytes.loads)
+        stages = len(after.visits)
+        known[3 + stages + before.current] -= 1
+        known[3 + stages + after.current] += 1
+        known[3 + after.current] += not before.visits[after.current]
+        known[3 + 2 * stages + before.furthest] -= 1
+        known[3 + 2 * stages + after.furthest] += 1
+        view.put(FIGURES, label, known, jsonbytes.dumps)
+        return
     was = before.counts() if before is not None else None
     now = after.counts() if after is not None else None
     size = len(was or now or ())
@@ -67,3 +78,18 @@ def recount(view: View, label: str, before: Standing | None, after: Standing | N
     ]
     changed[2] = round(changed[2], 6)
     view.put(FIGURES, label, changed, jsonbytes.dumps)
+
+
+def _only_moved(before: Standing, after: Standing) -> bool:
+    """Return whether all that may have happened is one step to another stage, the usual change."""
+    return (
+        before[_REST] == after[_REST]
+        and before.ended_at is None
+        and before.current != NOWHERE
+        and after.visits[after.current] - before.visits[after.current] == 1
+        and sum(after.visits) - sum(before.visits) == 1
+    )
+
+
+#: Of a standing, all but the stage.
+_REST = slice(3, None)

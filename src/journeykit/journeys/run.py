@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
 
@@ -49,13 +49,13 @@ class Standing(NamedTuple):
 
     current: int
     furthest: int
+    visits: tuple[int, ...]
     completed_at: int | None
     value: float
     ended_at: int | None
     outcome: str | None
     number: int
-    observed: tuple[int, ...]
-    closed: tuple[Any, ...] | None
+    closed: tuple[float, ...] | None
 
     def counts(self) -> list[float]:
         """
@@ -63,7 +63,7 @@ class Standing(NamedTuple):
 
         Instances, completed, their worth; then for each stage: entered, current, furthest.
         """
-        stages = len(self.observed)
+        stages = len(self.visits)
         found: list[float] = list(self.closed) if self.closed else [0] * (3 + 3 * stages)
         if self.furthest == NOWHERE:
             return found
@@ -71,7 +71,7 @@ class Standing(NamedTuple):
         if self.completed_at is not None:
             found[1] += 1
             found[2] += self.value
-        for index, visits in enumerate(self.observed):
+        for index, visits in enumerate(self.visits):
             found[3 + index] += visits > 0
         if self.ended_at is None and self.current != NOWHERE:
             found[3 + stages + self.current] += 1
@@ -172,12 +172,12 @@ class Run:
         return Standing(
             self.current,
             self.furthest,
+            tuple(self.visits),
             self.completed_at,
             self.value,
             self.ended_at,
             self.outcome,
             self.number,
-            tuple(self.visits),
             tuple(self.closed) if self.closed else None,
         )
 

@@ -291,8 +291,8 @@ def _correction(
 def _alike(standing: Standing | None) -> object:
     if standing is None:
         return None
-    observed = tuple(visits > 0 for visits in standing.observed)
-    return standing._replace(observed=observed, value=0.0, closed=None)
+    observed = tuple(visits > 0 for visits in standing.visits)
+    return standing._replace(visits=observed, value=0.0, closed=None)
 
 
 def _key(plan: Plan, stage: int) -> str | None:
