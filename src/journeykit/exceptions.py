@@ -8,6 +8,7 @@ JourneykitError
 ├── EventRejected    track() refused an event, and the kit is strict
 ├── StoreError       the store could not do what it was asked
 │   ├── StoreBusy        another process holds the database; trying again helps
+│   ├── Outdated         a newer journeykit has changed the database; this one only spools
 │   └── Superseded       somebody else moved this cursor first; nothing was written
 ├── DeliveryError    raised by a sink: the whole batch was not delivered
 └── ImportFailed     a file could not be imported
@@ -73,6 +74,10 @@ class StoreError(JourneykitError):
 
 class StoreBusy(StoreError):
     """Another process holds the database; trying again later helps."""
+
+
+class Outdated(StoreError):
+    """A newer journeykit has changed the database so that this one must not write to it."""
 
 
 class Superseded(StoreError):

@@ -16,7 +16,7 @@ import attrs
 
 from journeykit import native
 from journeykit.delivery.relay import NO_STATUS, Relay
-from journeykit.exceptions import StoreError
+from journeykit.exceptions import Outdated, StoreError
 from journeykit.model.extension import SinkOptions
 from journeykit.runtime import Ticker, Worker
 from journeykit.store.committer import Committer
@@ -98,12 +98,17 @@ class Led:
 
     def step(self) -> float | None:
         """Do a slice of work, if this process leads or can begin to."""
-        if self._lease is None:
-            self._lease = self._store.lead(self._role)
+        try:
             if self._lease is None:
-                return None
-            self._began()
-        return self._step()
+                self._store.check_writer()
+                self._lease = self._store.lead(self._role)
+                if self._lease is None:
+                    return None
+                self._began()
+            return self._step()
+        except Outdated:
+            self.release()
+            raise
 
     def free(self) -> bool:
         """Return whether nobody leads."""

@@ -137,11 +137,14 @@ class Segment:
         self.map.close()
         os.close(self._descriptor)
 
-    def remove(self) -> None:
-        """Delete the file, then let go of it."""
+    def remove(self) -> bool:
+        """Delete the file, then let go of it; returns whether it is gone."""
+        gone = False
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
+            gone = True
         self.let_go()
+        return gone
 
 
 class Damaged(Exception):
@@ -179,8 +182,10 @@ class OrphanSegment:
         path = self.segment.path
         if self.damaged is None:
             path.unlink(missing_ok=True)
+            _sync(path.parent)
         else:
             aside = path.rename(path.with_suffix(_DAMAGED))
+            _sync(path.parent)
             _log.error(
                 "journeykit.segment_damaged", extra={"file": str(aside), "byte": self.damaged}
             )
@@ -213,6 +218,7 @@ class Spool:
         self._adopting = native.lock()
         self._not_before = 0.0
         self._closed = False
+        self._adopts = True
         self._forget()
 
     def _forget(self) -> None:
@@ -286,9 +292,12 @@ class Spool:
             self.released, self._freed = mark.released, mark.freed
             done, self._segments = self._segments[:last], self._segments[last:]
             self._gone = [name for name in self._gone if name not in mark.gone]
-            self._gone += [segment.name for segment in done]
-        for segment in done:
-            segment.remove()
+        gone = [segment.name for segment in done if segment.remove()]
+        if gone:
+            with contextlib.suppress(OSError):
+                _sync(self._directory)
+                with self._lock:
+                    self._gone += gone
 
     def tend(self) -> None:
         """Have the next segment ready before it is needed."""
@@ -310,7 +319,7 @@ class Spool:
     def orphans(self) -> Sequence[OrphanSegment]:
         """Return the segments of dead processes, which stay locked until they are settled."""
         with self._adopting:
-            if not self._closed:
+            if self._adopts and not self._closed:
                 self._look()
             found = [self._adopted[name] for name in sorted(self._adopted)]
         return [orphan for orphan in found if not orphan.stuck]
@@ -344,6 +353,13 @@ class Spool:
                 return False
             del self._adopted[orphan.name]
             return True
+
+    def adopt(self, *, allowed: bool) -> None:
+        """Take what dead processes leave, as at first, or leave it to other processes."""
+        with self._adopting:
+            self._adopts = allowed
+            while not allowed and self._adopted:
+                self._adopted.popitem()[1].segment.let_go()
 
     def close(self) -> None:
         """Unlock what waits, for another process to adopt; delete what is read to its end."""
@@ -445,6 +461,15 @@ def _lock(path: Path) -> int | None:
         pass
     os.close(descriptor)
     return None
+
+
+def _sync(directory: Path) -> None:
+    """Bring to the disk which files there are: one that came back would be read again."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _clean(path: Path, descriptor: int | None) -> None:

@@ -79,6 +79,9 @@ class Tail(Protocol):
     def settle(self, orphan: Orphan) -> bool:
         """Delete *orphan*, all of which is in the Log; returns whether it is gone."""
 
+    def adopt(self, *, allowed: bool) -> None:
+        """Take what dead processes leave, as at first, or leave it to other processes."""
+
     def close(self) -> None:
         """Leave what waits to another process, where that is possible."""
 
@@ -141,6 +144,9 @@ class MemoryTail:
     def settle(self, orphan: Orphan) -> bool:
         """Do nothing: there are no orphans."""
         return False
+
+    def adopt(self, *, allowed: bool) -> None:
+        """Do nothing: there are no orphans."""
 
     def close(self) -> None:
         """Do nothing: nobody else could have it."""

@@ -255,7 +255,11 @@ class Relay:
             DeliveryError: It refused the batch for good.
 
             _Outage: It takes nothing at present.
+
+            Outdated: A newer journeykit delivers now.
         """
+        # A sink would get again and again what cannot be noted as delivered.
+        self._store.check_writer()
         self._calling_since = self._monotonic()
         try:
             ids = {item.entry.id for item in stored}

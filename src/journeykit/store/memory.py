@@ -146,6 +146,9 @@ class MemoryStore:
             self._cursors[name] = position
             self._park(parked, now)
 
+    def check_writer(self) -> None:
+        """Do nothing: all that writes to memory is of one version."""
+
     def lead(self, role: str) -> Lease | None:
         """Return the leadership of *role*, or None while another kit has it."""
         with self._lock:

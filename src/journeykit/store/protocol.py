@@ -189,6 +189,14 @@ class Store(Protocol):
     def advance(self, name: str, position: Position, parked: Sequence[Parking], now: int) -> None:
         """Move the reader *name*, and set aside what it could not deliver, in one transaction."""
 
+    def check_writer(self) -> None:
+        """
+        See that this process may write, before it does for others what it could not record.
+
+        Raises:
+            Outdated: A newer journeykit has changed the store; all that writes raises this.
+        """
+
     def lead(self, role: str) -> Lease | None:
         """Return the leadership of *role*, or None while another process has it."""
 

@@ -8,6 +8,7 @@ Writers take a file lock before SQLite's own, which is unfair when several proce
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import weakref
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from journeykit import native
 from journeykit.exceptions import StoreError, Superseded
 from journeykit.model.event import Entry, Kind, Stored
+from journeykit.store import versions
 from journeykit.store.connection import Connection, explained
 from journeykit.store.locks import LockDirectory
 from journeykit.store.protocol import (
@@ -34,14 +36,14 @@ if TYPE_CHECKING:
     from journeykit.capture.tail import Watermark
     from journeykit.store.protocol import Lease, Position, StateKey
 
-#: Counts up with each change that older versions of journeykit cannot read.
-SCHEMA_VERSION: Final = 1
-
 #: What tells a store of ours from any other SQLite file ("jkit").
 _APPLICATION: Final = 0x6A6B6974
 
 #: How long to wait for somebody who locks the file without our file lock, in seconds.
 _BUSY_TIMEOUT: Final = 5.0
+
+#: How long to wait for somebody who is making the file, or commits to it, in seconds.
+_OPEN_TIMEOUT: Final = 0.3
 
 _KINDS: Final = tuple(Kind)
 _KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
@@ -124,6 +126,7 @@ _SET_CURSOR: Final = (
     "INSERT INTO cursor (name, position) VALUES (?, ?) "
     "ON CONFLICT (name) DO UPDATE SET position = excluded.position"
 )
+_INSERT_TRAIL: Final = "INSERT OR IGNORE INTO trail (customer, position) VALUES (?, ?)"
 _SELECT_LOG: Final = f"SELECT position, recorded_at, {_ENTRY_COLUMNS} FROM log"
 
 
@@ -141,6 +144,7 @@ class SQLiteStore:
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._inherited: list[object] = []
         self._local = native.local()
+        #: Never held by who waits for another process.
         self._opening = native.lock()
         self._ready = False
 
@@ -156,21 +160,28 @@ class SQLiteStore:
         Create the file and its tables where they are missing.
 
         Raises:
-            StoreError: It cannot be written, or a newer journeykit made it.
+            StoreError: It cannot be written, or is another program's.
         """
-        with self._opening, self._translate():
-            if self._ready:
-                return
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._locks.open()
-            with self._locks.hold("commit"):
-                self._create()
+        if self._ready:
+            return
+        with self._translate():
+            with self._opening:
+                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._touch()
+                self._locks.open()
+            lease = self._locks.lease_within("commit", _OPEN_TIMEOUT)
+            # Who has the lock may have been stopped: nobody waits for it who only wants to read.
+            if lease is not None:
+                with lease:
+                    self._create()
+            elif not self._is_made():
+                with self._locks.hold("commit"):
+                    self._create()
             self._ready = True
 
     def close(self) -> None:
         """Close this process's connections."""
-        with self._opening, native.unforked():
+        with native.unforked():
             self._ready = False
             for connection in list(self._connections):
                 connection.close()
@@ -269,7 +280,7 @@ class SQLiteStore:
                 "DELETE FROM state WHERE space = ? AND key = ?",
                 [key for key, data in state.items() if data is None],
             )
-            db.executemany("INSERT OR IGNORE INTO trail VALUES (?, ?)", projection.trail)
+            db.executemany(_INSERT_TRAIL, projection.trail)
             _append(db, projection.derived, now)
             _count(db, projection.counts)
             db.execute(_SET_CURSOR, (projection.cursor, projection.position))
@@ -297,6 +308,11 @@ class SQLiteStore:
         with self._write() as db:
             _park(db, parked, now)
             db.execute(_SET_CURSOR, (name, position))
+
+    def check_writer(self) -> None:
+        """Raise `Outdated` where a newer journeykit does not let this one write."""
+        with self._read() as db:
+            versions.check_writer(db, self._path)
 
     def lead(self, role: str) -> Lease | None:
         """Return the leadership of *role*, or None while another process has it."""
@@ -372,6 +388,7 @@ class SQLiteStore:
         ):
             db.execute("BEGIN IMMEDIATE")
             try:
+                versions.check_writer(db, self._path)
                 yield db
                 db.execute("COMMIT")
             except BaseException:
@@ -397,16 +414,35 @@ class SQLiteStore:
             raise
         return connection
 
+    def _touch(self) -> None:
+        # Closing a file that SQLite has open too would cost this process all its locks on it, and
+        # another process would delete what this one writes to: only a new file is opened here.
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            os.close(os.open(self._path, flags, 0o600))
+        except FileExistsError:
+            if self._path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)) from None
+
+    def _is_made(self) -> bool:
+        """Return whether the tables are there, and new enough; somebody may be making them."""
+        with native.unforked(), self._connection().used() as db:
+            try:
+                db.execute("BEGIN")
+                made = self._check(db) >= versions.SCHEMA_VERSION
+                return made and db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+            except sqlite3.OperationalError:
+                return False
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+
     def _create(self) -> None:
         with native.unforked(), self._connection().used() as db:
             version = self._check(db)
             db.execute("PRAGMA journal_mode = WAL")
-            if version == 0:
-                script = (
-                    f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {_APPLICATION}; "
-                    f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-                )
-                db.executescript(script)
+            create = f"{_SCHEMA} PRAGMA application_id = {_APPLICATION};"
+            versions.upgrade(db, version, create)
 
     def _check(self, db: sqlite3.Connection) -> int:
         """Return the version of the tables, 0 for none; changes nothing in a file of others."""
@@ -415,12 +451,6 @@ class SQLiteStore:
         tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if owner != _APPLICATION and (owner or version or tables):
             msg = f"store {self._path}: it is another program's database; name another file"
-            raise StoreError(msg)
-        if version > SCHEMA_VERSION:
-            msg = (
-                f"store {self._path}: a newer journeykit made it (schema {version}, this one reads "
-                f"{SCHEMA_VERSION}); upgrade journeykit"
-            )
             raise StoreError(msg)
         return version
 
