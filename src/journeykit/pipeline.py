@@ -132,6 +132,7 @@ class Pipeline:
         self.trips: list[Trip] = []
         #: What the store said last, while it does not work.
         self.store_error: str | None = None
+        self._shut_out = False
         self._signal: object = None
         self._failure: BaseException | None = None
         self._moved = native.Signal()
@@ -276,14 +277,25 @@ class Pipeline:
                 delay = step()
             except StoreError as error:
                 self.store_error = str(error)
+                self._shut_out = self._shut_out or isinstance(error, Outdated)
                 raise
             except BaseException as error:
                 self._failure = error
                 raise
-            self.store_error = None
+            self._worked()
             return delay
 
         return guarded
+
+    def _worked(self) -> None:
+        # Steps that write nothing go well also where a newer version shuts this one out.
+        if self._shut_out:
+            try:
+                self._parts.store.check_writer()
+            except StoreError:
+                return
+            self._shut_out = False
+        self.store_error = None
 
     def _settled(self, *, delivered: bool) -> bool:
         if len(self._parts.tail):
