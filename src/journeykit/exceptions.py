@@ -9,6 +9,7 @@ JourneykitError
 ├── StoreError       the store could not do what it was asked
 │   ├── StoreBusy        another process holds the database; trying again helps
 │   ├── StoreDamaged     the database is damaged; a process that tracks repairs it
+│   ├── Outdated         a newer journeykit has changed the database; this one only spools
 │   └── Superseded       somebody else moved this cursor first; nothing was written
 │       └── StoreReplaced    the database is another one than before; nothing was written
 ├── DeliveryError    raised by a sink: the whole batch was not delivered
@@ -75,6 +76,10 @@ class StoreError(JourneykitError):
 
 class StoreBusy(StoreError):
     """Another process holds the database; trying again later helps."""
+
+
+class Outdated(StoreError):
+    """A newer journeykit has changed the database so that this one must not write to it."""
 
 
 class Superseded(StoreError):

@@ -1,9 +1,10 @@
 """
 Threads, locks and thread-locals of the operating system.
 
-gevent puts its own in the place of those in `threading`: they run only while its loop gets to run.
+gevent and eventlet put their own in the place of those in `threading`, which run only while their
+loop gets to run.
 What works in the background must go on beside a loop that is busy, so it takes the originals.
-Where nobody has replaced anything, these are the standard library's; gevent is never imported here.
+Where nobody has replaced anything, these are the standard library's; neither is ever imported here.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ def _original(module: str, name: str) -> Any:
     monkey = sys.modules.get("gevent.monkey")
     if monkey is not None and hasattr(monkey, "get_original"):
         return monkey.get_original(module, name)
+    patcher = sys.modules.get("eventlet.patcher")
+    if patcher is not None and patcher.is_monkey_patched("thread"):
+        return getattr(patcher.original(module), name)
     return getattr(sys.modules[module], name)
 
 

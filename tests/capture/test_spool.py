@@ -279,6 +279,45 @@ def test_half_a_record_is_none(make_spool: MakeSpool, directory: Path) -> None:
 # Files of others
 
 
+def test_orphans_may_be_left_to_others(make_spool: MakeSpool) -> None:
+    """A spool that may not adopt unlocks what it had adopted, and takes it again when it may."""
+    writer, first, second = make_spool(), make_spool(), make_spool()
+    writer.append(pack(entry(1)))
+    writer.close()
+    assert len(first.orphans()) == 1
+    assert not second.orphaned()
+
+    first.adopt(allowed=False)
+    assert not first.orphaned()
+    assert len(second.orphans()) == 1
+
+    second.adopt(allowed=False)
+    first.adopt(allowed=True)
+    assert [orphan.take(None, 9)[0] for orphan in first.orphans()] == [[entry(1)]]
+
+
+def test_a_deleted_segment_is_forgotten_only_when_the_disk_knows(
+    make_spool: MakeSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its watermark goes once its directory was synced: a power cut could bring the file back."""
+    monkeypatch.setattr(module, "SEGMENT_BYTES", 200)
+    spool = make_spool()
+    for number in range(3):
+        assert spool.append(pack(entry(number, 120))) is None
+    names = [segment.name for segment in spool._segments]
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse)
+        spool.release(spool.take(2).mark)
+    assert (names[0], None) not in spool.take(9).watermarks
+
+    spool.release(spool.take(9).mark)
+    assert (names[1], None) in spool.take(9).watermarks
+
+
 def test_what_is_no_dead_segment_is_left_alone(make_spool: MakeSpool, directory: Path) -> None:
     """A segment of a newer form, and files that are none, stay; what was never one goes."""
     spool = make_spool()

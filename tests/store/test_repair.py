@@ -26,6 +26,7 @@ from journeykit.store import repair as module
 from journeykit.store.protocol import PROJECTOR, REBUILDING, Commit, Parking, Projection
 from journeykit.store.schema import LOST, SALVAGED
 from journeykit.store.sqlite import SQLiteStore
+from journeykit.store.versions import SCHEMA_VERSION
 
 MakeEntry = Callable[..., Entry]
 
@@ -335,6 +336,38 @@ def test_what_readers_told_is_taken_over(
     assert store.with_parked("sink:a", [("user", "u1")]) == {("user", "u1")}
     assert root_of(path, "parked_user")
     assert root_of(path, "parked_visitor")
+
+
+@pytest.mark.parametrize("where", ["header", "cursor"])
+def test_who_may_write_is_taken_over(
+    path: Path, open_store: OpenStore, filled: list[str], where: str
+) -> None:
+    """A version that is shut out is still shut out of the new file."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("UPDATE meta SET value = ? WHERE key = 'min_writer'", (SCHEMA_VERSION,))
+    start = 0 if where == "header" else (root_of(path, where) - 1) * PAGE
+    scramble(path, start, 100)
+    assert mended(open_store())
+
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT * FROM meta").fetchall() == [("min_writer", SCHEMA_VERSION)]
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_newer_versions_store_is_left_to_that(
+    path: Path, open_store: OpenStore, make_entry: MakeEntry
+) -> None:
+    """An older version, which may write to it, does not know what all is to be taken over."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    store = open_store()
+    store.commit(Commit([make_entry(id="new")]), NOW)
+    store.close()
+    scramble(path, 0, 100)
+
+    with pytest.raises(StoreDamaged, match="a newer journeykit's; upgrade this one"):
+        mended(open_store())
+    assert set_aside(path) == []
 
 
 def test_where_nothing_can_be_read_readers_tell_anew(

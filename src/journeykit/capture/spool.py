@@ -189,11 +189,14 @@ class Segment:
         self.map.close()
         os.close(self._descriptor)
 
-    def remove(self) -> None:
-        """Delete the file, then let go of it."""
+    def remove(self) -> bool:
+        """Delete the file, then let go of it; returns whether it is gone."""
+        gone = False
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
+            gone = True
         self.let_go()
+        return gone
 
 
 class Damaged(Exception):
@@ -238,8 +241,10 @@ class OrphanSegment:
         path = self.segment.path
         if self.damaged is None:
             path.unlink(missing_ok=True)
+            _sync(path.parent)
         else:
             aside = path.rename(path.with_suffix(_DAMAGED))
+            _sync(path.parent)
             _log.error(
                 "journeykit.segment_damaged", extra={"file": str(aside), "byte": self.damaged}
             )
@@ -276,13 +281,16 @@ class Spool:
         self._adopting = native.lock()
         self._not_before = 0.0
         self._closed = False
+        self._adopts = True
         self._forget()
 
     def _forget(self) -> None:
         self._segments: list[Segment] = []
         self._next: Segment | None = None
         self._adopted: dict[str, OrphanSegment] = {}
+        #: Files that are gone, and those of which the disk may not know that yet.
         self._gone: list[str] = []
+        self._deleted: list[str] = []
         self._bytes = self._freed = 0
         self._writing = self._reading = False
         self._unread: list[Segment] = []
@@ -344,11 +352,26 @@ class Spool:
     def _drop_empty(self) -> None:
         while len(self._segments) > 1 and self._segments[0].read == self._segments[0].end:
             done = self._segments.pop(0)
-            self._gone.append(done.name)
             if self._reading:
                 self._unread.append(done)
             else:
-                done.remove()
+                self._delete(done)
+
+    def _delete(self, segment: Segment) -> None:
+        if segment.remove():
+            self._deleted.append(segment.name)
+
+    def _note_deleted(self) -> None:
+        """Let the store forget deleted files: once the disk knows, for they could come back."""
+        with self._lock:
+            deleted = self._deleted[:]
+        if not deleted:
+            return
+        with contextlib.suppress(OSError):
+            _sync(self._directory)
+            with self._lock:
+                self._gone += deleted
+                self._deleted = [name for name in self._deleted if name not in deleted]
 
     def take(self, limit: int) -> Taken:
         """Return up to *limit* of the oldest entries, which stay."""
@@ -381,7 +404,7 @@ class Spool:
             self._reading = False
             unread, self._unread = self._unread, []
         for segment in unread:
-            segment.remove()
+            self._delete(segment)
 
     def release(self, mark: Mark | None) -> None:
         """Let go of everything up to *mark*, and of files that are read to their end."""
@@ -398,9 +421,9 @@ class Spool:
             self.released, self._freed = mark.released, mark.freed
             done, self._segments = self._segments[:last], self._segments[last:]
             self._gone = [name for name in self._gone if name not in mark.gone]
-            self._gone += [each.name for each in done]
         for each in done:
-            each.remove()
+            self._delete(each)
+        self._note_deleted()
 
     def rewind(self) -> None:
         """Go back to the oldest entry there still is: what the store had may be lost."""
@@ -429,6 +452,7 @@ class Spool:
             wanted = self._next is None and used > SEGMENT_BYTES // 4
         if current is not None:
             current.touch()
+        self._note_deleted()
         segment = self._create() if wanted else None
         if segment is not None:
             with self._lock:
@@ -444,7 +468,7 @@ class Spool:
     def orphans(self) -> Sequence[OrphanSegment]:
         """Return the segments of dead processes, which stay locked until they are settled."""
         with self._adopting:
-            if not self._closed:
+            if self._adopts and not self._closed:
                 self._look()
             found = [self._adopted[name] for name in sorted(self._adopted)]
         return [orphan for orphan in found if not orphan.stuck]
@@ -479,9 +503,22 @@ class Spool:
             del self._adopted[orphan.name]
             return True
 
+    def adopt(self, *, allowed: bool) -> None:
+        """Take what dead processes leave, as at first, or leave it to other processes."""
+        with self._adopting:
+            self._adopts = allowed
+            while not allowed and self._adopted:
+                self._adopted.popitem()[1].segment.let_go()
+
     def gone(self, files: Iterable[str]) -> Sequence[str]:
         """Return those of these files that are there no more, whoever they belonged to."""
-        return [name for name in files if not (self._directory / name).exists()]
+        found = [name for name in files if not (self._directory / name).exists()]
+        try:
+            if found:
+                _sync(self._directory)
+        except OSError:
+            return []
+        return found
 
     def close(self) -> None:
         """Unlock what waits, for another process to adopt; delete what is read to its end."""
@@ -587,6 +624,15 @@ def _lock(path: Path) -> int | None:
         pass
     os.close(descriptor)
     return None
+
+
+def _sync(directory: Path) -> None:
+    """Bring to the disk which files there are: one that came back would be read again."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _clean(path: Path, descriptor: int | None) -> None:

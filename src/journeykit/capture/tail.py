@@ -121,6 +121,9 @@ class Tail(Protocol):
     def gone(self, files: Iterable[str]) -> Sequence[str]:
         """Return those of these files that are there no more, whoever they belonged to."""
 
+    def adopt(self, *, allowed: bool) -> None:
+        """Take what dead processes leave, as at first, or leave it to other processes."""
+
     def close(self) -> None:
         """Leave what waits to another process, where that is possible."""
 
@@ -200,6 +203,9 @@ class MemoryTail:
     def gone(self, files: Iterable[str]) -> Sequence[str]:
         """Return nothing: there are no files."""
         return ()
+
+    def adopt(self, *, allowed: bool) -> None:
+        """Do nothing: there are no orphans."""
 
     def close(self) -> None:
         """Do nothing: nobody else could have it."""

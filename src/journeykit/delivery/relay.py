@@ -282,7 +282,11 @@ class Relay:
 
         Raises:
             _Outage: It takes nothing at present.
+
+            Outdated: A newer journeykit delivers now.
         """
+        # A sink would get again and again what cannot be noted as delivered.
+        self._store.check_writer()
         self._health.calls()
         try:
             answer = _checked(self.sink.deliver(Batch(events)))

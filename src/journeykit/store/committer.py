@@ -13,7 +13,7 @@ from journeykit import native
 from journeykit.capture.encode import Unencodable, encode
 from journeykit.capture.tail import Taken
 from journeykit.capture.tracker import EVENT_BYTES
-from journeykit.exceptions import StoreReplaced
+from journeykit.exceptions import Outdated, StoreReplaced
 from journeykit.model import jsonbytes
 from journeykit.model.event import Entry
 from journeykit.plugins import PluginFailure
@@ -79,6 +79,7 @@ class Committer:
         self._gathering: float | None = None
         self._linger_until = 0.0
         self._next_look = self._next_prune = 0.0
+        self._shut_out = False
         #: Entries that this process added to the Log, and those that were there already.
         self.added = 0
         self.repeated = 0
@@ -144,10 +145,13 @@ class Committer:
 
     def _adopt(self) -> bool:
         """Commit one group that a dead process has left behind; returns if there may be more."""
+        if self._shut_out:
+            self._check_writer()
         with native.unforked():
             orphan = next(iter(self._tail.orphans()), None)
         if orphan is None:
             return False
+        self._check_writer()
         # Asked again for each group: an abandoned thread may have committed some of it.
         place = self._store.watermark(orphan.name)
         entries, behind = orphan.take(place, GROUP_EVENTS)
@@ -168,6 +172,17 @@ class Committer:
         if gone:
             with self.right():
                 self._store.commit(Commit(watermarks=[(name, None) for name in gone]), self._now())
+
+    def _check_writer(self) -> None:
+        """Leave orphans to a newer version that shuts this one out: held here, they would wait."""
+        try:
+            self._store.check_writer()
+            self._shut_out = False
+        except Outdated:
+            self._shut_out = True
+            raise
+        finally:
+            self._tail.adopt(allowed=not self._shut_out)
 
     def _replay(self) -> float | None:
         parked = [

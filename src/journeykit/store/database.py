@@ -8,6 +8,7 @@ Writers take a file lock before SQLite's own, which is unfair when several proce
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import logging
 import os
@@ -19,11 +20,11 @@ from typing import TYPE_CHECKING, Final
 from journeykit import native
 from journeykit.exceptions import StoreDamaged, StoreError, StoreReplaced
 from journeykit.model.times import to_datetime
-from journeykit.store import wal
+from journeykit.store import versions, wal
 from journeykit.store.connection import Connection, explained, identity_of, means_damage
 from journeykit.store.locks import LockDirectory
 from journeykit.store.repair import Repair, confirmed, has_all
-from journeykit.store.schema import ADDED, APPLICATION, CREATE, SCHEMA_VERSION
+from journeykit.store.schema import APPLICATION
 from journeykit.store.tally import Tally, TallyFile
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 #: How long to wait for somebody who locks the file without our file lock, in seconds.
 _BUSY_TIMEOUT: Final = 5.0
+
+#: How long to wait for somebody who is making the file, or commits to it, in seconds.
+_OPEN_TIMEOUT: Final = 0.3
 
 _log = logging.getLogger("journeykit")
 
@@ -68,7 +72,6 @@ class Database:
         self._local = native.local()
         #: Which file a thread's last writing went to.
         self._knowing = native.local()
-        self._opening = native.lock()
         self._closing = native.rlock()
 
     @property
@@ -91,7 +94,7 @@ class Database:
         Create the file and its tables where they are missing.
 
         Raises:
-            StoreError: It cannot be written, or a newer journeykit made it.
+            StoreError: It cannot be written, or is another program's.
         """
         self._opened()
 
@@ -100,19 +103,21 @@ class Database:
         with self._translate():
             if self._checked is not None and self._checked == identity_of(self._file):
                 return self._checked
-            with self._opening:
-                return self._open()
+            return self._open()
 
     def _open(self) -> Identity:
-        if self._checked is not None and self._checked == identity_of(self._file):
-            return self._checked
         self._checked = None
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._locks.open()
-        with self._locks.hold("commit"), native.unforked():
-            self._make_file()
-            self._create()
-            self._checked = checked = identity_of(self._file)
+        lease = self._locks.lease_within("commit", _OPEN_TIMEOUT)
+        # Who has the lock may have been stopped: nobody waits for it who only wants to read.
+        if lease is not None:
+            with lease, native.unforked():
+                self._make()
+        elif not self._is_made():
+            with self._locks.hold("commit"), native.unforked():
+                self._make()
+        self._checked = checked = identity_of(self._file)
         return checked
 
     def mend(self, now: int) -> bool:
@@ -139,7 +144,7 @@ class Database:
 
     def close(self) -> None:
         """Close this process's connections."""
-        with self._opening, native.unforked():
+        with native.unforked():
             self._checked = None
             self._drop_connections()
             self._knowing = native.local()
@@ -193,8 +198,9 @@ class Database:
         with self._connected(file) as db:
             db.execute("BEGIN IMMEDIATE")
             try:
+                versions.check_writer(db, self._path)
                 yield db
-                tally = Tally.of(db, SCHEMA_VERSION)
+                tally = Tally.of(db)
                 db.execute("COMMIT")
             except BaseException:
                 if db.in_transaction:
@@ -221,9 +227,9 @@ class Database:
             raise StoreReplaced(msg)
 
     @contextlib.contextmanager
-    def _swapping(self) -> Iterator[None]:
-        """Hold what keeps files from being opened, closed or renamed."""
-        with self._closing, self._naming.hold("file"):
+    def _swapping(self, *, shared: bool = False) -> Iterator[None]:
+        """Hold what keeps files from being opened, closed or renamed; *shared*, to open one."""
+        with self._closing, self._naming.hold("file", shared=shared):
             yield
 
     def _connection(self, identity: Identity) -> Connection:
@@ -232,7 +238,8 @@ class Database:
             connection.close()
             connection = None
         if connection is None:
-            with self._swapping():
+            # Another process may be stopped while it opens the file too.
+            with self._swapping(shared=True):
                 found = identity_of(self._file)
                 connection = Connection(self._connect(), found, self._closing)
             self._local.connection = connection
@@ -253,36 +260,68 @@ class Database:
             raise
         return connection
 
+    def _make(self) -> None:
+        """Make the file and its tables where they are missing; the caller holds the lock."""
+        self._make_file()
+        self._look()
+        with self._connected(identity_of(self._file)) as db:
+            version = self._check(db)
+            db.execute("PRAGMA journal_mode = WAL")
+            versions.upgrade(db, version)
+
+    def _is_made(self) -> bool:
+        """Return whether the tables are there, and new enough; somebody may be making them."""
+        standing = identity_of(self._file)
+        if standing is None or not self._path.stat().st_size:
+            return False
+        try:
+            self._look()
+            with self._connected(standing) as db:
+                return self._has_tables(db)
+        except sqlite3.OperationalError as error:
+            if means_damage(error):
+                raise
+            return False
+
+    def _has_tables(self, db: sqlite3.Connection) -> bool:
+        db.execute("BEGIN")
+        try:
+            made = self._check(db) >= versions.SCHEMA_VERSION
+            return made and db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+
+    def _look(self) -> None:
+        # Before it is opened for writing: to close that would cut off what is behind a damaged
+        # place of the write-ahead log.
+        if not has_all(self._path, self._tally.read()):
+            raise self._damaged("it has less than it had")
+
     def _make_file(self) -> None:
         """Create the file where it is missing; one that was emptied is damaged."""
         noted = self._tally.read()
-        with self._swapping():
-            self._repair.finish()
-        standing = identity_of(self._file)
-        if standing is None and noted is not None and noted.position:
+        if identity_of(self._file) is None:
+            with self._swapping():
+                self._repair.finish()
+        if identity_of(self._file) is not None:
+            if self._path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if not self._path.stat().st_size and self._had_content(noted):
+                raise self._damaged("it is empty")
+            # Not opened: to close a file that SQLite has open too would cost this process all its
+            # locks on it, and another process would delete what this one writes to.
+            return
+        if noted is not None and noted.position:
             # Somebody has taken it away: what is left of it would mean nothing to a new one.
             _log.warning("journeykit.store_missing", extra={"file": str(self._path)})
-            self._tally.write(Tally(SCHEMA_VERSION, 0, 0))
-        elif standing is not None and not self._path.stat().st_size and self._had_content(noted):
-            raise self._damaged("it is empty")
-        # To close it frees locks that SQLite may have on it.
-        if not any(known.identity == standing for known in self._connections):
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._tally.write(Tally(versions.SCHEMA_VERSION, 0, 0))
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
     def _had_content(self, noted: Tally | None) -> bool:
         if noted is not None and noted.position:
             return True
         return self._wal.size() > 0
-
-    def _create(self) -> None:
-        # Looked at before it is opened for writing: to close that would cut off what is behind a
-        # damaged place of the write-ahead log.
-        if not has_all(self._path, self._tally.read()):
-            raise self._damaged("it has less than it had")
-        with self._connection(identity_of(self._file)).used() as db:
-            version = self._check(db)
-            db.execute("PRAGMA journal_mode = WAL")
-            db.executescript(ADDED if version else CREATE)
 
     def _check(self, db: sqlite3.Connection) -> int:
         """Return the version of the tables, 0 for none; changes nothing in a file of others."""
@@ -291,12 +330,6 @@ class Database:
         tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if owner != APPLICATION and (owner or version or tables):
             msg = f"store {self._path}: it is another program's database; name another file"
-            raise StoreError(msg)
-        if version > SCHEMA_VERSION:
-            msg = (
-                f"store {self._path}: a newer journeykit made it (schema {version}, this one reads "
-                f"{SCHEMA_VERSION}); upgrade journeykit"
-            )
             raise StoreError(msg)
         return version
 

@@ -191,6 +191,9 @@ class MemoryStore:
         """Return what the reader *name* has said of itself last."""
         return self._told.get(name)
 
+    def check_writer(self) -> None:
+        """Do nothing: all that writes to memory is of one version."""
+
     def lead(self, role: str) -> Lease | None:
         """Return the leadership of *role*, or None while another kit has it."""
         with self._lock:

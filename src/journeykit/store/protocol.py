@@ -240,6 +240,14 @@ class Store(Protocol):
     def told_status(self, name: str) -> bytes | None:
         """Return what the reader *name* has said of itself last."""
 
+    def check_writer(self) -> None:
+        """
+        See that this process may write, before it does for others what it could not record.
+
+        Raises:
+            Outdated: A newer journeykit has changed the store; all that writes raises this.
+        """
+
     def lead(self, role: str) -> Lease | None:
         """Return the leadership of *role*, or None while another process has it."""
 

@@ -17,11 +17,13 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from journeykit import native
 from journeykit.exceptions import StoreBusy, StoreDamaged
+from journeykit.store import versions
 from journeykit.store.connection import means_damage
 from journeykit.store.pages import Pages
 from journeykit.store.salvage import Salvage
-from journeykit.store.schema import APPLICATION, SCHEMA_VERSION, TABLES
+from journeykit.store.schema import APPLICATION, TABLES
 from journeykit.store.tally import Tally
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ def has_all(path: Path, tally: Tally | None) -> bool:
         return True
     with contextlib.closing(_reader(path)) as db:
         others = db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION
-        return (others and _has_tables(db)) or Tally.of(db, SCHEMA_VERSION).covers(tally)
+        return (others and _has_tables(db)) or Tally.of(db).covers(tally)
 
 
 def confirmed(path: Path, tally: Tally | None) -> bool:
@@ -166,13 +168,13 @@ class Repair:
             with contextlib.suppress(FileNotFoundError):
                 self._beside(suffix).rename(self._beside(f"{_ASIDE}{stamp}{suffix}"))
         with contextlib.closing(sqlite3.connect(complete)) as db:
-            self._tally.write(Tally.of(db, SCHEMA_VERSION))
+            self._tally.write(Tally.of(db))
         complete.rename(self._path)
         _sync(self._path.parent)
 
     def _check(self, now: datetime) -> None:
         noted = self._tally.read()
-        if noted is not None and noted.version > SCHEMA_VERSION:
+        if noted is not None and noted.version > versions.SCHEMA_VERSION:
             msg = f"store {self._path}: it is damaged, and a newer journeykit's; upgrade this one"
             raise StoreDamaged(msg)
         recent = [each for each in self._repairs() if timedelta() <= now - each < _DAY]
@@ -260,7 +262,7 @@ class Repair:
                 if time.monotonic() > deadline:
                     msg = f"store {self._path}: another process has locked it; end that"
                     raise StoreBusy(msg) from error
-                time.sleep(0.01)
+                native.sleep(0.01)
             else:
                 return
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journeykit.model import jsonbytes
 from journeykit.model.event import Kind
+from journeykit.store import versions
 from journeykit.store.connection import means_damage
 from journeykit.store.protocol import PROJECTOR, REBUILDING
 from journeykit.store.rows import ENTRY_COLUMNS, KIND_NUMBERS, KINDS
-from journeykit.store.schema import CREATE, LOST, SALVAGED, SET_ASIDE
+from journeykit.store.schema import LOST, SALVAGED, SET_ASIDE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -52,6 +53,7 @@ _SMALL: Final = {
     "cursor": ("name", "position"),
     "watermark": ("file", "place"),
     "counter": ("name", "value"),
+    "meta": ("key", "value"),
     "sqlite_sequence": ("name", "seq"),
 }
 
@@ -102,10 +104,12 @@ class Salvage:
     def run(self) -> Salvaged:
         """Do it."""
         target = self._target
-        target.executescript(CREATE)
+        versions.upgrade(target, 0)
         target.execute("BEGIN")
         for table in _SMALL:
             self._read_small(table)
+        for row in target.execute("SELECT key, value FROM meta").fetchall():
+            self._note("meta", *row)
         tops = {table: self._top(table, key) for table, key in _KEYS.items()}
         self._insert_log(self._ranges("log", "position", _LOG, tops["log"]))
         self._insert_parked(self._ranges("parked", "number", _PARKED, tops["parked"]))
@@ -117,6 +121,7 @@ class Salvage:
         if not salvaged.lost:
             # Otherwise the spool is read again from its beginning: it may still have what is lost.
             self._write_table("watermark")
+        self._write_table("meta")
         self._write_rebuilding()
         target.execute("COMMIT")
         return salvaged
@@ -201,7 +206,7 @@ class Salvage:
         self._insert_log(log)
         self._insert_parked(parked)
         roots = self._roots()
-        for table in ("cursor", "watermark", "counter"):
+        for table in ("cursor", "watermark", "counter", "meta"):
             for row in self._pages.tree(roots[table]):
                 if len(row.values) == 2:
                     self._note(table, *row.values)

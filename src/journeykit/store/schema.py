@@ -11,13 +11,12 @@ if TYPE_CHECKING:
 
     from journeykit.store.protocol import Position
 
-#: Counts up with each change that older versions of journeykit cannot read.
-SCHEMA_VERSION: Final = 1
-
 #: What tells a store of ours from any other SQLite file ("jkit").
 APPLICATION: Final = 0x6A6B6974
 
-SCHEMA: Final = """
+#: What makes a new file one of ours.
+SCHEMA: Final = f"""
+PRAGMA application_id = {APPLICATION};
 CREATE TABLE log (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -74,7 +73,7 @@ CREATE TABLE counter (
 ) WITHOUT ROWID;
 """
 
-#: What came after the first tables; older versions of journeykit leave it alone.
+#: What came with the second version; some files of the first have it too.
 ADDED: Final = """
 CREATE TABLE IF NOT EXISTS status (
     name TEXT PRIMARY KEY,
@@ -84,15 +83,12 @@ CREATE INDEX IF NOT EXISTS parked_user ON parked (owner, user_id);
 CREATE INDEX IF NOT EXISTS parked_visitor ON parked (owner, anonymous_id);
 """
 
-#: What makes a new file one of ours.
-CREATE: Final = (
-    f"BEGIN IMMEDIATE; {SCHEMA} {ADDED} PRAGMA application_id = {APPLICATION}; "
-    f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-)
-
 #: The tables without which a file is not whole.
 TABLES: Final = frozenset(
-    ("log", "state", "trail", "cursor", "parked", "watermark", "counter", "sqlite_sequence")
+    (
+        *("log", "state", "trail", "cursor", "parked", "watermark", "counter", "status", "meta"),
+        "sqlite_sequence",
+    )
 )
 
 #: Counters of repairs: events that were taken over, those that were lost, and in front of the name

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from journeykit import native
 from journeykit.exceptions import Superseded
-from journeykit.store import rows
+from journeykit.store import rows, versions
 from journeykit.store.database import Database
 from journeykit.store.protocol import (
     PROJECTOR,
@@ -210,6 +210,11 @@ class SQLiteStore(Database):
         with self._read() as db:
             row = db.execute("SELECT status FROM status WHERE name = ?", (name,)).fetchone()
         return row[0] if row else None
+
+    def check_writer(self) -> None:
+        """Raise `Outdated` where a newer journeykit does not let this one write."""
+        with self._read() as db:
+            versions.check_writer(db, self._path)
 
     def lead(self, role: str) -> Lease | None:
         """Return the leadership of *role*, or None while another process has it."""

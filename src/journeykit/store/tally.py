@@ -23,7 +23,8 @@ _MAGIC: Final = b"JKT1"
 _CHECKSUM: Final = struct.Struct("<I")
 
 _QUERY: Final = (
-    "SELECT (SELECT seq FROM sqlite_sequence WHERE name = 'log'), "
+    "SELECT (SELECT user_version FROM pragma_user_version), "
+    "(SELECT seq FROM sqlite_sequence WHERE name = 'log'), "
     "(SELECT value FROM counter WHERE name = 'events')"
 )
 
@@ -41,9 +42,9 @@ class Tally(NamedTuple):
     events: int
 
     @classmethod
-    def of(cls, db: sqlite3.Connection, version: int) -> Tally:
+    def of(cls, db: sqlite3.Connection) -> Tally:
         """Return how far the database behind *db* is."""
-        position, events = db.execute(_QUERY).fetchone()
+        version, position, events = db.execute(_QUERY).fetchone()
         return cls(version, position or 0, events or 0)
 
     def covers(self, other: Tally) -> bool:
