@@ -34,6 +34,8 @@ class Meaning:
         self.plan = plan
         self._asks = asks
         self._by = plan.journey.instance_by
+        #: Whether some event ends every instance of its customer.
+        self.ends_all = any(route.ends_all for route in plan.routes.values())
 
     def instance_value(self, view: View, stored: Stored) -> str | None:
         """Return which instance an event belongs to; None if it does not concern the journey."""

@@ -132,7 +132,13 @@ class StageFold:
         self, view: View, step: Step, meaning: Meaning, place: Place, moment: Moment
     ) -> Iterator[Entry]:
         plan, stored = meaning.plan, step.stored
-        run = view.get(INSTANCES, place.key, Run.decode) or Run.empty(len(plan.keys))
+        known = view.get(INSTANCES, place.key, Run.decode)
+        if known is None and meaning.ends_all:
+            # What ends every instance may have come before this one was heard of.
+            if len(self._history(view, step, meaning, place).moments) > 1:
+                yield from self._refold(view, step, meaning, place)
+                return
+        run = known or Run.empty(len(plan.keys))
         historical = stored.entry.flags & HISTORICAL
         if run.newest is not None and moment.place < run.newest:
             if moment.at < run.highest - plan.late and not historical:
