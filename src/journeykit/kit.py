@@ -23,6 +23,7 @@ from journeykit.config.settings import StagesIn
 from journeykit.delivery.health import told
 from journeykit.exceptions import EventRejected, StoreError
 from journeykit.insight import CustomerStage, Report, customers, report
+from journeykit.journeys.meaning import OPTED_OUT_FACT, TRANSFERRED_FACT
 from journeykit.metrics import observe
 from journeykit.model.customer import Customer
 from journeykit.model.event import DELIVER, HISTORICAL, Kind
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from journeykit.config.settings import Settings
     from journeykit.delivery.sink import Sink
+    from journeykit.journeys import Plan
     from journeykit.model.journey import Journey
     from journeykit.plugins import Plugins
     from journeykit.store.protocol import Parked, Store
@@ -233,6 +235,89 @@ class JourneyKit:
         if bound is not None:
             bound.rebind(person)
         return receipt
+
+    def opt_out(
+        self,
+        journey: str,
+        *,
+        customer: Customer | str | None = None,
+        reason: str,
+        actor: str = "customer",
+        revoke: bool = False,
+    ) -> Receipt:
+        """
+        Record that a customer wants no part in a journey any more.
+
+        Their runs through it end, and no other begins until somebody revokes it.
+
+        Args:
+            journey: The journey's key.
+
+            customer: Who; the bound customer if not given.
+
+            actor: Who decided it: `"customer"`, or a member of the staff.
+
+            revoke: Take it back: from now on runs may begin again.
+
+        Raises:
+            LookupError: There is no such journey.
+        """
+        self._plan(journey)
+        properties = {"journey": journey, **({"revoked": True} if revoke else {})}
+        return self._record(
+            OPTED_OUT_FACT, properties, customer, kind=Kind.FACT, actor=actor, reason=reason
+        )
+
+    def transfer(  # noqa: PLR0913 - who, from where, to where, and why
+        self,
+        source: str,
+        target: str,
+        stage: str,
+        *,
+        customer: Customer | str | None = None,
+        source_instance: str = "",
+        target_instance: str = "",
+        reason: str,
+        actor: str,
+    ) -> Receipt:
+        """
+        Move a customer from one journey into a stage of another.
+
+        The run through *source* ends as `transferred`, and one through *target* goes on, or begins,
+        at *stage*, whatever the journeys' rules say; both name the fact as their cause.
+
+        Args:
+            source, target: The journeys' keys.
+
+            stage: The key of the stage in *target*.
+
+            customer: Who; the bound customer if not given.
+
+            source_instance, target_instance: Which runs, where journeys have several a customer.
+
+            actor: Who decided it.
+
+        Raises:
+            LookupError: There is no such journey or stage, or both journeys are the same.
+        """
+        self._plan(source)
+        stages = self._plan(target).keys
+        if stage not in stages:
+            msg = f"journey {target!r} has no stage {stage!r}; it has {', '.join(stages)}"
+            raise LookupError(msg)
+        if source == target:
+            msg = f"both journeys are {source!r}; name another one to move to"
+            raise LookupError(msg)
+        properties = {
+            "from": source,
+            "to": target,
+            "stage": stage,
+            "from_instance": source_instance,
+            "to_instance": target_instance,
+        }
+        return self._record(
+            TRANSFERRED_FACT, properties, customer, kind=Kind.FACT, actor=actor, reason=reason
+        )
 
     def bind_customer(
         self,
@@ -442,13 +527,16 @@ class JourneyKit:
         Raises:
             LookupError: There is no such journey.
         """
+        return customers(self.store, self._plan(journey), limit)
+
+    def _plan(self, journey: str) -> Plan:
+        """Return the newest version of a journey."""
         found = [plan for plan in self._plans if plan.journey.key == journey]
         if not found:
             known = ", ".join(sorted({plan.journey.key for plan in self._plans})) or "none"
             msg = f"there is no journey {journey!r}; there are: {known}"
             raise LookupError(msg)
-        plan = max(found, key=lambda plan: plan.journey.version)
-        return customers(self.store, plan, limit)
+        return max(found, key=lambda plan: plan.journey.version)
 
     def status(self) -> dict[str, Any]:
         """Return what a person who runs the shop wants to know, as JSON values."""

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conftest import NOON
-from tests.journeys.test_stages import check_any_order
+from tests.journeys.test_stages import check_any_order, outcome
 
 from journeykit import Exit, Goal, Journey, ReEntry, Rule, Stage
 from journeykit.journeys import checkpoint
-from journeykit.model import Entry
+from journeykit.model import Entry, Kind
 from journeykit.model.event import HISTORICAL
 
 NewWorld = Callable[..., Any]
@@ -472,3 +472,113 @@ def test_order_of_arrival_does_not_matter(
             shuffle,
             journeys=(_EVERYTHING,),
         )
+
+
+# What people decide
+
+
+def fact(make_entry: MakeEntry, at: float, name: str, **properties: Any) -> Entry:
+    """Return a fact about the customer u1."""
+    return make_entry(name, properties, at=at, kind=Kind.FACT, actor="ada", reason="asked")
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_opting_out(make_world: MakeWorld, make_entry: MakeEntry, kind: str) -> None:
+    """Who opts out of a journey has no part in it, in no cart, until that is revoked."""
+    other = Journey(key="other", version=1, stages=[Stage("here", enter=["Product Added"])])
+    world = make_world(cart(), other, kind=kind)
+    world.add(added(make_entry, 0), fact(make_entry, 1, "customer.opted_out", journey="cart"))
+    assert world.run(value="c1").outcome == "opted_out"
+    assert told(world)[-1] == ("journey.exited", "cart", 1.0)
+
+    world.add(added(make_entry, 2), make_entry("Product Added", {"cart_id": "c2"}, at=3))
+    assert [stage.entered for stage in world.figures.stages] == [1, 0, 0]
+    assert world.runs(world.plans[1])["u:u1", ""].outcome is None
+
+    revoked = fact(make_entry, 4, "customer.opted_out", journey="cart", revoked=True)
+    world.add(revoked, added(make_entry, 5), make_entry("Product Added", {"cart_id": "c2"}, at=6))
+    assert [stage.entered for stage in world.figures.stages] == [3, 0, 0]
+    assert world.kept() == world.recount()
+    before = outcome(world)
+    assert outcome(world.again().fold()) == before
+
+
+def test_a_transfer_links_both_journeys(make_world: MakeWorld, make_entry: MakeEntry) -> None:
+    """A transfer ends one run and moves the other, past all rules, and both say why."""
+    service = Journey(
+        key="service",
+        version=1,
+        entry=["Ticket Opened"],
+        skip="forbid",
+        stages=[
+            Stage("asked", enter=["Ticket Opened"]),
+            Stage("answered", enter=["Ticket Answered"]),
+            Stage("visit", enter=["Visit Made"]),
+        ],
+    )
+    world = make_world(cart(), service).add(added(make_entry, 0))
+    moved = fact(
+        make_entry,
+        1,
+        "journey.transferred",
+        **{"from": "cart", "from_instance": "c1", "to": "service", "stage": "visit"},
+    )
+    world.add(moved)
+
+    assert world.run(value="c1").outcome == "transferred"
+    assert world.runs(world.plans[1])["u:u1", ""].current == 2
+    exited, entered = (entry.event() for entry in world.derived[1:])
+    assert (exited.name, exited.journey, exited.caused_by) == ("journey.exited", "cart", moved.id)
+    assert (entered.name, entered.journey, entered.caused_by) == (
+        "stage.entered",
+        "service",
+        moved.id,
+    )
+
+
+_DECIDED = st.lists(
+    st.fixed_dictionaries(
+        {
+            "name": st.sampled_from(["customer.opted_out", "journey.transferred"]),
+            "at": st.integers(0, 60),
+            "user_id": st.sampled_from(["u1", "u2"]),
+            "properties": st.fixed_dictionaries(
+                {
+                    "journey": st.just("cart"),
+                    "revoked": st.booleans(),
+                    "from": st.sampled_from(["cart", "other"]),
+                    "to": st.just("cart"),
+                    "stage": st.sampled_from(["pay", "done"]),
+                    "from_instance": st.just("c1"),
+                    "to_instance": st.just("c1"),
+                }
+            ),
+        }
+    ),
+    max_size=6,
+)
+
+
+@pytest.mark.parametrize("every", [2, 500])
+@settings(max_examples=60, deadline=None)
+@given(history=_HISTORIES, decided=_DECIDED, shuffle=st.randoms(use_true_random=False))
+def test_decisions_in_any_order(
+    new_world: NewWorld,
+    make_entry: MakeEntry,
+    every: int,
+    history: list[dict[str, Any]],
+    decided: list[dict[str, Any]],
+    shuffle: random.Random,
+) -> None:
+    """Opting out, and being moved, count from when they were decided, whenever that is heard."""
+
+    def make() -> list[Entry]:
+        events = [make_entry(id=f"e{i:03}", **event) for i, event in enumerate(history)]
+        facts = [
+            make_entry(id=f"f{i:03}", kind=Kind.FACT, **event) for i, event in enumerate(decided)
+        ]
+        return events + facts
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "EVERY_MOMENTS", every)
+        check_any_order(new_world, "memory", make, shuffle, journeys=(_EVERYTHING,))

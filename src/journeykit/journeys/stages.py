@@ -21,11 +21,12 @@ from journeykit.journeys.checkpoint import (
 from journeykit.journeys.derived import About, Cause, derive
 from journeykit.journeys.figures import recount
 from journeykit.journeys.identity import members, person
-from journeykit.journeys.meaning import EVERY, Meaning
+from journeykit.journeys.meaning import EVERY, OPTED_OUT_FACT, Meaning
 from journeykit.journeys.run import NOWHERE, Run
 from journeykit.journeys.timers import Timer, due, set_timer
+from journeykit.model import jsonbytes
 from journeykit.model.customer import Customer
-from journeykit.model.event import DELIVER, HISTORICAL
+from journeykit.model.event import HISTORICAL, Kind
 from journeykit.model.journey import Instance
 from journeykit.model.times import to_datetime
 
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 
 #: `journey@version`, customer and instance value → the run.
 INSTANCES: Final = "instance"
+
+#: Customer → the keys of journeys that they have ever opted out of.
+OPTED_OUT_OF: Final = "opted_out"
 
 _SEPARATOR: Final = "\x1f"
 
@@ -92,6 +96,8 @@ class StageFold:
 
     def __call__(self, view: View, step: Step) -> Iterator[Entry]:
         """Fold one event; derives what has become of the runs that it concerns."""
+        if step.joined or step.stored.entry.kind is Kind.FACT:
+            self._note_opting_out(view, step)
         for meaning in self._meanings:
             if step.joined:
                 yield from self._join(view, step, meaning)
@@ -133,11 +139,9 @@ class StageFold:
     ) -> Iterator[Entry]:
         plan, stored = meaning.plan, step.stored
         known = view.get(INSTANCES, place.key, Run.decode)
-        if known is None and meaning.ends_all:
-            # What ends every instance may have come before this one was heard of.
-            if len(self._history(view, step, meaning, place).moments) > 1:
-                yield from self._refold(view, step, meaning, place)
-                return
+        if known is None and self._concerns_new(view, step, meaning, place):
+            yield from self._refold(view, step, meaning, place)
+            return
         run = known or Run.empty(len(plan.keys))
         historical = stored.entry.flags & HISTORICAL
         if run.newest is not None and moment.place < run.newest:
@@ -156,6 +160,28 @@ class StageFold:
         if plan.has_deadlines and run.deadline(plan) != waited:
             self._wait(view, plan, place, run, stored)
         yield from _derived(plan, place.value, Cause.of(stored), signals)
+
+    def _concerns_new(self, view: View, step: Step, meaning: Meaning, place: Place) -> bool:
+        """Return whether what concerns every instance came before this one was heard of."""
+        opted = view.get(OPTED_OUT_OF, step.customer, jsonbytes.loads) or ()
+        if not meaning.ends_all and meaning.plan.journey.key not in opted:
+            return False
+        return len(self._history(view, step, meaning, place).moments) > 1
+
+    @staticmethod
+    def _note_opting_out(view: View, step: Step) -> None:
+        """Keep of whom it is worth while to ask what concerns instances that do not exist yet."""
+        known = set(view.get(OPTED_OUT_OF, step.customer, jsonbytes.loads) or ())
+        found = {
+            journey
+            for customer in step.joined
+            for journey in view.get(OPTED_OUT_OF, customer, jsonbytes.loads) or ()
+        }
+        entry = step.stored.entry
+        if entry.kind is Kind.FACT and entry.name == OPTED_OUT_FACT:
+            found.add(str(view.properties(step.stored).get("journey")))
+        if not found <= known:
+            view.put(OPTED_OUT_OF, step.customer, sorted(known | found), jsonbytes.dumps)
 
     def _join(self, view: View, step: Step, meaning: Meaning) -> Iterator[Entry]:
         """Fold the runs of customers anew who turned out to be one, or not to be."""
@@ -303,8 +329,3 @@ def _alike(standing: Standing | None) -> object:
 
 def _key(plan: Plan, stage: int) -> str | None:
     return None if stage == NOWHERE else plan.keys[stage]
-
-
-def is_news(flags: int) -> bool:
-    """Return whether what is derived with these flags may leave the house."""
-    return not flags & HISTORICAL or bool(flags & DELIVER)
