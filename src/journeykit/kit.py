@@ -22,7 +22,7 @@ from journeykit.config import loader
 from journeykit.config.settings import StagesIn
 from journeykit.delivery.health import told
 from journeykit.exceptions import EventRejected, StoreError
-from journeykit.insight import CustomerStage, Report, customers, report
+from journeykit.insight import CustomerStage, Explanation, Report, customers, explain, report
 from journeykit.journeys.meaning import OPTED_OUT_FACT, TRANSFERRED_FACT
 from journeykit.metrics import observe
 from journeykit.model.customer import Customer
@@ -475,6 +475,16 @@ class JourneyKit:
     def report(self) -> Report:
         """Return the figures of all journeys, as far as events have been folded."""
         return report(self.store, self._plans)
+
+    def explain(self, customer: Customer | str) -> Explanation | None:
+        """
+        Return a customer's path through every journey, with the rule behind each step.
+
+        Stages that plugins named are told as the declared rules have them.
+        Returns None if no event of theirs was folded.
+        """
+        who = Customer.of(customer)
+        return explain(self.store, self._plans, who.user_id, who.anonymous_id)
 
     @property
     def journeys(self) -> tuple[Journey, ...]:
