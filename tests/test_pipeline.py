@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import pytest
 from journeykit import Event, Journey, JourneyKit, Settings, hookimpl
 from journeykit.config.settings import DeclaredSink
 from journeykit.delivery import Batch, Rejection
-from journeykit.exceptions import StoreBusy
+from journeykit.exceptions import DeliveryError, StoreBusy
 from journeykit.model.extension import SinkOptions, SinkType
 from journeykit.pipeline import Led
 from journeykit.store.memory import MemoryStore
@@ -199,19 +200,28 @@ def test_a_sink_is_used_and_closed_in_one_thread(make_kit: MakeKit) -> None:
     assert threads[0] != threading.get_ident()
 
 
-def test_who_does_not_deliver_knows_no_state(make_kit: MakeKit, wait_until: WaitUntil) -> None:
-    """Of two kits on one store the one that delivers tells how the sink is doing."""
-    store = MemoryStore()
-    one, two = (make_kit(store=store, sinks=[Quiet("archive")]) for _ in range(2))
-    assert one.status()["sinks"][0]["breaker"] is None
-    for kit in (one, two):
-        kit.track("Page Viewed", customer="ada")
-        assert kit.flush()
+def test_every_process_knows_how_a_sink_is_doing(make_kit: MakeKit, wait_until: WaitUntil) -> None:
+    """Of two kits on one store the one that does not deliver, or is not started, knows as much."""
 
-    states = [kit.status()["sinks"][0]["breaker"] for kit in (one, two)]
-    assert states == ["closed", None]
-    one.close()
-    wait_until(lambda: two.status()["sinks"][0]["breaker"] == "closed")
+    class Down(Quiet):
+        def deliver(self, batch: Batch) -> Any:
+            raise DeliveryError("HTTP 503", retry_after=60)
+
+    store = MemoryStore()
+    sinks = [Down("crm"), Quiet("archive")]
+    one, two, third = (make_kit(store=store, sinks=sinks) for _ in range(3))
+    assert one.status()["sinks"][0]["breaker"] is None
+    one.track("Page Viewed", customer="ada")
+    assert not one.flush(0.5)
+    two.track("Page Viewed", customer="ada")
+    wait_until(lambda: two.status()["sinks"][1]["breaker"] is not None)
+
+    for kit in (one, two, third):
+        crm, archive = kit.status()["sinks"]
+        assert (crm["breaker"], crm["failures"], crm["last_error"]) == ("open", 1, "HTTP 503")
+        assert crm["as_of"] < crm["next_try"]
+        assert crm["process"] == os.getpid()
+        assert (archive["breaker"], archive["failures"], archive["next_try"]) == ("closed", 0, None)
 
 
 def test_declared_ordering_reaches_the_relay(make_settings: MakeSettings) -> None:

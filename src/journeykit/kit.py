@@ -20,7 +20,7 @@ from journeykit.capture import bind_customer as _bind_customer
 from journeykit.capture.context import current, current_customer
 from journeykit.config import loader
 from journeykit.config.settings import StagesIn
-from journeykit.delivery.relay import NO_STATUS
+from journeykit.delivery.health import told
 from journeykit.exceptions import EventRejected, StoreError
 from journeykit.insight import CustomerStage, Report, customers, report
 from journeykit.metrics import observe
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     from journeykit.store.protocol import Parked, Store
 
 _log = logging.getLogger("journeykit")
-
-#: More than anybody parks.
-_ALL: Final = 10**9
 
 #: How long a durable event waits for the Log, in seconds.
 _DURABLE_SECONDS: Final = 5.0
@@ -459,6 +456,7 @@ class JourneyKit:
         sinks = pipeline.sink_status() if pipeline else {}
         return {
             "store": self.store.name,
+            "store_bytes": dict(self.store.sizes()),
             "store_error": pipeline.store_error if pipeline else None,
             "process": os.getpid(),
             "started": pipeline is not None,
@@ -471,7 +469,7 @@ class JourneyKit:
             "sinks": [
                 {
                     "name": sink.name,
-                    **sinks.get(sink.name, NO_STATUS),
+                    **(sinks.get(sink.name) or told(self.store, sink.name)),
                     "behind": bool(self.store.read(self.store.cursor(f"sink:{sink.name}"), 1)),
                 }
                 for sink in self._parts.sinks
@@ -505,10 +503,7 @@ class JourneyKit:
 
     def drop_parked(self, numbers: Sequence[int]) -> int:
         """Delete parked events by their numbers, for good; returns how many there were."""
-        known = {item.number for item in self.store.parked(limit=_ALL)} & set(numbers)
-        self.store.settle(sorted(known), {})
-        self.store.count({"dropped": len(known)})
-        return len(known)
+        return self.store.drop(numbers)
 
 
 def _nothing() -> None:

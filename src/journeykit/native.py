@@ -65,6 +65,11 @@ def ident() -> int:
     return number
 
 
+def sleep(seconds: float) -> None:
+    """Let other threads run for *seconds*."""
+    _original("time", "sleep")(seconds)
+
+
 class _Gate:
     """
     Keeps a fork waiting while a thread is where its child could not go on from.
@@ -121,7 +126,6 @@ class _Gate:
     def _close(self) -> None:
         deadline = time.monotonic() + _FORK_SECONDS
         self._held = self._turn.acquire(timeout=_FORK_SECONDS)
-        sleep = _original("time", "sleep")
         while self._inside > self._depth()[0] and time.monotonic() < deadline:
             sleep(0.0005)
 

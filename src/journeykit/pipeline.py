@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from journeykit import native
-from journeykit.delivery.relay import NO_STATUS, Relay
+from journeykit.delivery.relay import Relay
 from journeykit.exceptions import StoreError
 from journeykit.model.extension import SinkOptions
 from journeykit.runtime import Ticker, Worker
@@ -226,12 +226,10 @@ class Pipeline:
             led.release()
 
     def sink_status(self) -> dict[str, dict[str, Any]]:
-        """Return how each sink is doing, as far as this process delivers to it."""
+        """Return how each sink is doing that this process delivers to."""
         leads = {worker.name: led.leads for led, worker in self._led}
-        found = {}
-        for relay, worker in zip(self.relays, self._relay_workers, strict=True):
-            found[relay.sink.name] = relay.status() if leads[worker.name] else dict(NO_STATUS)
-        return found
+        pairs = zip(self.relays, self._relay_workers, strict=True)
+        return {relay.sink.name: relay.status() for relay, worker in pairs if leads[worker.name]}
 
     @property
     def leads(self) -> bool:

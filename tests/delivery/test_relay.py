@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import random
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -10,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journeykit import hookimpl
-from journeykit.delivery import Backoff, Batch, Rejection, Relay
+from journeykit.delivery import Backoff, Batch, Rejection, Relay, health, replay
 from journeykit.delivery import relay as module
 from journeykit.delivery.replay import BEHIND
 from journeykit.exceptions import DeliveryError, StoreBusy, Superseded
-from journeykit.model import Entry, Event
+from journeykit.model import Entry, Event, jsonbytes
 from journeykit.model.event import DELIVER, HISTORICAL
 from journeykit.model.extension import Ordering
 from journeykit.model.times import to_rfc3339
 from journeykit.plugins import Plugins
 from journeykit.store.memory import MemoryStore
-from journeykit.store.protocol import Commit, Store
+from journeykit.store.protocol import Commit, Parking, Store
 
 MakeEntry = Callable[..., Entry]
 
@@ -219,6 +221,8 @@ def test_the_breaker_opens_and_closes(store: Store, make_entry: MakeEntry) -> No
         "next_try": None,
         "calling_for": None,
         "held_back": 0,
+        "process": os.getpid(),
+        "as_of": to_rfc3339(7),
     }
     wait = bench.relay.step()
     assert wait is not None
@@ -230,6 +234,57 @@ def test_the_breaker_opens_and_closes(store: Store, make_entry: MakeEntry) -> No
 
     assert seen == ["half_open"]
     assert bench.relay.status()["breaker"] == "closed"
+
+
+class Telling(MemoryStore):
+    """A store that counts what readers tell it of themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tellings: list[dict[str, Any]] = []
+
+    def tell_status(self, name: str, status: bytes) -> None:
+        """Note that it was told."""
+        super().tell_status(name, status)
+        self.tellings.append(jsonbytes.loads(status))
+
+
+def test_what_changes_is_told_to_other_processes(make_entry: MakeEntry) -> None:
+    """The store hears when a sink fails and when it works again, and nothing while it works."""
+    store = Telling()
+    bench = Bench(store, Scripted(None, None, *[DeliveryError("down")] * 2))
+    assert bench.relay.step() is None
+    assert store.tellings == []
+    for _ in range(2):
+        bench.add(make_entry()).run()
+    assert [told["breaker"] for told in store.tellings] == ["closed"]
+
+    bench.time += 5
+    bench.add(make_entry()).run()
+    told = [(told["breaker"], told["failures"], told["last_error"]) for told in store.tellings[1:]]
+    assert told == [("open", 1, "down"), ("open", 2, "down"), ("closed", 0, None)]
+    assert health.told(store, "crm") == store.tellings[-1]
+    assert health.told(store, "other") == health.NO_STATUS
+
+
+def test_a_sink_that_wavers_is_not_told_of_each_time(make_entry: MakeEntry) -> None:
+    """However often a sink changes, the store is told twice a second at most, and of the end."""
+    store = Telling()
+    times: list[float] = []
+    script = [later("a"), None] * 40
+    bench = Bench(store, Scripted(*script), backoff=Backoff(first=0.02, most=0.02))
+    store.tell_status = lambda name, status: (  # type: ignore[method-assign]
+        times.append(bench.time),
+        store.tellings.append(jsonbytes.loads(status)),
+    )
+    for number in range(20):
+        bench.add(make_entry(id="a" if not number else f"a{number}"), make_entry()).run()
+        bench.sink.script = [lambda batch: later(batch.ids[0])]
+
+    assert len(times) > 1
+    gaps = [after - before for before, after in itertools.pairwise(times)]
+    assert min(gaps) >= 0.499
+    assert store.tellings[-1]["held_back"] == 0
 
 
 def test_a_call_that_lasts_is_shown(store: Store, make_entry: MakeEntry) -> None:
@@ -445,10 +500,30 @@ def test_replay_delivers_what_was_parked(store: Store, make_entry: MakeEntry) ->
     assert store.replay("sink:crm") == 2
     bench.run()
 
-    assert len(bench.waits) == 1
+    assert len(bench.sink.batches) == 3
+    assert sum(bench.waits) <= 1
     assert bench.sink.taken == ["c", "b"]
     assert bench.parked == [("a", "new")]
     assert bench.relay.step() is None
+
+
+def test_replay_sends_the_same_wire_form(store: Store, make_entry: MakeEntry) -> None:
+    """An event that is tried once more goes out as it did before, with the Log's time."""
+    lines: list[bytes] = []
+
+    def refuse(batch: Batch) -> list[Rejection]:
+        lines.extend(batch.lines)
+        return [Rejection("a", "bad")]
+
+    bench = Bench(store, Scripted(refuse, refuse)).add(make_entry(id="a")).run()
+    (parked,) = store.parked()
+    assert (parked.parked_at, parked.recorded_at) == (7, 1)
+    store.replay()
+    bench.run()
+
+    assert len(lines) == 2
+    assert lines[0] == lines[1]
+    assert b'"recorded_at":"1970-01-01T00:00:00.000001Z"' in lines[1]
 
 
 def test_replay_finds_what_is_refused(store: Store, make_entry: MakeEntry) -> None:
@@ -510,11 +585,63 @@ def test_strict_replay_goes_on_in_order(store: Store, make_entry: MakeEntry) -> 
 def test_strict_goes_on_behind_a_dropped_event(store: Store, make_entry: MakeEntry) -> None:
     """Where somebody drops the event at fault, what waited behind it is delivered by itself."""
     bench = strict(store, Scripted([Rejection("a", "bad")])).add(*make(make_entry, "abc")).run()
-    store.settle([store.parked("sink:crm")[0].number], {})
+    store.drop([store.parked("sink:crm")[0].number])
     bench.run()
 
     assert bench.sink.taken == ["b", "c"]
     assert bench.parked == []
+
+
+def test_strict_reads_parked_events_only_after_a_change(
+    store: Store, make_entry: MakeEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many events are parked, a strict sink's step does not look through them again."""
+    bench = strict(store, Scripted([Rejection("a", "bad")])).add(*make(make_entry, "abc")).run()
+    looked: list[Any] = []
+    parked = store.parked
+    monkeypatch.setattr(
+        store, "parked", lambda *owner, **more: looked.append(more) or parked(*owner, **more)
+    )
+    bench.add(make_entry(id="d"), make_entry(id="z", user_id="zoe")).run()
+    assert looked == []
+    assert bench.sink.taken == ["z"]
+    assert [event for event, _ in bench.parked] == ["a", "b", "c", "d"]
+
+    store.replay()
+    looked.clear()
+    bench.run()
+    assert looked
+    assert all(more["limit"] == replay.PAGE for more in looked)
+    assert bench.sink.taken == ["z", "a", "b", "c", "d"]
+
+
+@given(
+    customers=st.lists(st.sampled_from("xyz"), min_size=4, max_size=14),
+    poison=st.sets(st.integers(0, 13), max_size=4),
+    page=st.integers(1, 5),
+)
+def test_strict_replays_page_by_page(
+    make_entry: MakeEntry, customers: list[str], poison: set[int], page: int
+) -> None:
+    """However long the pages are, each customer's replayed events go out in order up to a bad one."""
+    bench = strict(MemoryStore(), Scripted())
+    entries = [make_entry(id=str(n), user_id=user) for n, user in enumerate(customers)]
+    bench.store.commit(Commit(parked=[Parking("sink:crm", entry, "bad") for entry in entries]), 1)
+    bench.sink.script = [
+        lambda batch: [Rejection(event, "bad") for event in batch.ids if int(event) in poison]
+    ] * 99
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replay, "PAGE", page)
+        bench.store.replay()
+        bench.run()
+
+    for user in set(customers):
+        mine = [n for n, its_user in enumerate(customers) if its_user == user]
+        bad = min([n for n in mine if n in poison], default=99)
+        assert [n for n in map(int, bench.sink.taken) if n in mine] == [n for n in mine if n < bad]
+        left = [int(event) for event, _ in bench.parked if int(event) in mine]
+        assert left == [n for n in mine if n >= bad]
+    assert bench.store.parked(replay=True) == []
 
 
 @given(

@@ -233,7 +233,7 @@ def test_replay_gives_the_same_figures_as_without(store: Store, make_entry: Make
     assert sorted(bench.ids()) == sorted(fine.ids())
     assert figures(store) == figures(fine.store)
     assert store.parked() == []
-    assert store.counters() == {"events": 4, "withheld:guard": 1}
+    assert store.counters() == {"events": 4, "replayed": 3, "withheld:guard": 1}
 
 
 def test_replay_that_fails_again_stays_parked(store: Store, make_entry: MakeEntry) -> None:

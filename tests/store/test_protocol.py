@@ -222,7 +222,88 @@ class StoreContract:
 
         assert store.parked()[0].number != number
 
+    def test_parked_events_know_when_they_were_recorded(
+        self, store: Store, make_entry: MakeEntry
+    ) -> None:
+        """A parked event has the time the Log gave it; one that is not in the Log has none."""
+        known, unknown = make_entry(id="known"), make_entry(id="unknown")
+        store.commit(Commit([known]), 5)
+        store.commit(Commit(parked=[Parking("sink:a", known, "r")]), 9)
+        store.commit(Commit(parked=[Parking("plugin:b", unknown, "r")]), 9)
+
+        assert [item.recorded_at for item in store.parked()] == [5, None]
+        store.commit(Commit([unknown]), 11)
+        assert [item.recorded_at for item in store.parked()] == [5, 11]
+
+    def test_parked_events_are_read_in_pages(self, store: Store, make_entry: MakeEntry) -> None:
+        """Reading goes on behind a number, with the same owner."""
+        for number, owner in enumerate(["a", "b", "a", "a"]):
+            store.commit(Commit(parked=[Parking(owner, make_entry(id=str(number)), "r")]), 1)
+        (first,) = store.parked("a", limit=1)
+
+        behind = store.parked("a", after=first.number, limit=1)
+        assert [item.entry.id for item in behind] == ["2"]
+        assert store.parked("a", after=store.parked()[-1].number) == []
+
+    def test_customers_with_parked_events_are_found(
+        self, store: Store, make_entry: MakeEntry
+    ) -> None:
+        """Of the customers asked for, those are told of whom this owner has parked an event."""
+        one = make_entry(user_id="ada", anonymous_id="x")
+        two = make_entry(user_id=None, anonymous_id="bob")
+        store.commit(Commit(parked=[Parking("sink:a", one, "r"), Parking("sink:b", two, "r")]), 1)
+        asked = {("user", "ada"), ("anonymous", "ada"), ("user", "x"), ("anonymous", "x")}
+
+        assert store.with_parked("sink:a", asked) == {("user", "ada"), ("anonymous", "x")}
+        assert store.with_parked("sink:a", {("anonymous", "bob")}) == set()
+        assert store.with_parked("sink:b", {("anonymous", "bob")}) == {("anonymous", "bob")}
+        assert store.with_parked("sink:a", set()) == set()
+
+    def test_dropped_and_replayed_events_are_counted(
+        self, store: Store, make_entry: MakeEntry
+    ) -> None:
+        """Dropping removes what there is and says how many; it and replaying are counted."""
+        for event in "pq":
+            store.commit(Commit(parked=[Parking("sink:a", make_entry(id=event), "r")]), 1)
+        first, _ = store.parked()
+        assert store.replay("sink:none") == 0
+        assert store.drop([]) == 0
+        assert store.counters() == {"events": 0}
+
+        assert store.drop([first.number, first.number, 999]) == 1
+        assert store.replay() == 1
+        assert [item.entry.id for item in store.parked()] == ["q"]
+        assert store.counters() == {"events": 0, "dropped": 1, "replayed": 1}
+
     # Readers
+
+    def test_relays_read_what_the_log_has(self, store: Store, make_entry: MakeEntry) -> None:
+        """What a relay reads has the Log's order and values, and the same wire form."""
+        entries = [
+            make_entry(id="a", user_id="Zoë", anonymous_id=None, flags=1),
+            make_entry(id='"\\\x00', user_id=None, anonymous_id="x\n")._replace(body=b"{\xff\x00}"),
+            make_entry(id="c")._replace(body=b""),
+        ]
+        store.commit(Commit(entries[:2]), 5)
+        store.commit(Commit(entries[2:]), 6)
+        log = store.read(None, 10)
+
+        assert store.outgoing(None, 10) == [item.outgoing() for item in log]
+        assert [item.wire() for item in store.outgoing(None, 2)] == [
+            item.wire() for item in log[:2]
+        ]
+        assert [item.id for item in store.outgoing(log[0].position, 1)] == ['"\\\x00']
+        assert store.outgoing(log[2].position, 10) == []
+
+    def test_readers_tell_how_they_are(self, store: Store) -> None:
+        """What a reader has said of itself last is there for everybody, each by its name."""
+        assert store.told_status("sink:a") is None
+        store.tell_status("sink:a", b"1")
+        store.tell_status("sink:b", b"2")
+        store.tell_status("sink:a", b"3")
+        store.close()
+
+        assert (store.told_status("sink:a"), store.told_status("sink:b")) == (b"3", b"2")
 
     def test_cursors_are_kept_by_name(self, store: Store, make_entry: MakeEntry) -> None:
         """Each reader has a cursor of its own, and parks in the step that moves it."""
@@ -332,6 +413,20 @@ class StoreContract:
         assert ids(store.read(None, 10)) == ["d"]
         assert store.counters()["events"] == 0
 
+    def test_scan_goes_on_while_state_changes(self, store: Store) -> None:
+        """A long scan yields every key once, and others may write meanwhile."""
+        state = {("s", f"a{number:04d}"): b"1" for number in range(1200)}
+        state |= {("s", "b"): b"1", ("t", "a"): b"1"}
+        store.project(Projection(PROJECTOR, None, None, state), 1)
+        found = []
+        for key, _ in store.scan("s", "a"):
+            found.append(key)
+            if len(found) % 400 == 0:
+                change: dict[tuple[str, str], bytes | None] = {("s", key): b"2"}
+                store.project(Projection(PROJECTOR, None, None, change), 1)
+
+        assert found == [f"a{number:04d}" for number in range(1200)]
+
     @pytest.mark.parametrize("prefix", ["", "a", "a_", "a%", "é", "\x1f", "b"])
     def test_scan_finds_a_prefix(self, store: Store, prefix: str) -> None:
         """A scan yields exactly the keys of one space that begin with the prefix, in order."""
@@ -387,6 +482,13 @@ class StoreContract:
             store.commit(Commit([broken], counts={"n": object()}, watermarks=[("a", 60)]), 1)  # type: ignore[dict-item]
 
         assert store.watermark("a") == 30
+
+    def test_sizes_are_bytes(self, store: Store, make_entry: MakeEntry) -> None:
+        """A store says how many bytes it takes, part by part, also before anything is in it."""
+        assert all(size >= 0 for size in store.sizes().values())
+        store.commit(Commit([make_entry()]), 1)
+
+        assert all(size > 0 for size in store.sizes().values())
 
     def test_opening_and_closing_twice_is_harmless(
         self, store: Store, make_entry: MakeEntry

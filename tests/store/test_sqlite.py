@@ -15,6 +15,7 @@ import pytest
 
 from journeykit.exceptions import StoreBusy, StoreError
 from journeykit.model.event import Entry
+from journeykit.store import rows
 from journeykit.store import sqlite as module
 from journeykit.store.protocol import PROJECTOR, Commit, Parking, Projection
 from journeykit.store.sqlite import SCHEMA_VERSION, SQLiteStore
@@ -497,3 +498,53 @@ def test_threads_that_end_leave_no_connection(tmp_path: Path) -> None:
         thread.join()
     assert descriptors() <= before + 3
     store.close()
+
+
+def test_a_batch_takes_few_steps(open_store: OpenStore, make_entry: MakeEntry) -> None:
+    """Hundreds of events are written and read in few statements, and read in one row."""
+    store = open_store()
+    store.open()
+    statements: list[str] = []
+    with store._read() as db:
+        db.set_trace_callback(statements.append)
+    entries = [make_entry(id=str(number)) for number in range(500)]
+
+    store.commit(Commit(entries), 1)
+    inserts = [text for text in statements if text.startswith("INSERT INTO log")]
+    assert 1 <= len(inserts) <= 10
+    statements.clear()
+    assert [item.entry for item in store.read(None, 500)] == entries
+    assert len(store.outgoing(None, 500)) == 500
+    positions = [item.position for item in store.read(None, 500)]
+    assert [item.entry for item in store.fetch(positions)] == entries
+    assert len(statements) == 4
+
+
+def test_a_store_of_an_older_version_gets_what_was_added(
+    path: Path, open_store: OpenStore, make_entry: MakeEntry
+) -> None:
+    """A file that was made before readers told of themselves is completed when it is opened."""
+    store = open_store()
+    store.commit(Commit([make_entry()]), 1)
+    store.close()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript("DROP TABLE status; DROP INDEX parked_user; DROP INDEX parked_visitor;")
+
+    again = open_store()
+    again.tell_status("sink:a", b"1")
+    assert again.told_status("sink:a") == b"1"
+    assert len(again.read(None, 5)) == 1
+    names = "SELECT count(*) FROM sqlite_master WHERE name IN ('parked_user', 'parked_visitor')"
+    assert query(path, names) == 2
+
+
+def test_customers_with_parked_events_are_found_by_an_index(open_store: OpenStore) -> None:
+    """How many events are parked does not matter to a strict sink's step."""
+    store = open_store()
+    store.open()
+    with store._read() as db:
+        for statement in rows._WITH_PARKED.values():
+            plan = db.execute(f"EXPLAIN QUERY PLAN {statement}", ("[]", "sink:a")).fetchall()
+            parked = [row[3] for row in plan if "parked" in row[3]]
+            assert parked
+            assert all("USING COVERING INDEX" in text for text in parked)

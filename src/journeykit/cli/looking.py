@@ -173,17 +173,35 @@ def status(session: Session, config: str, as_json: bool) -> None:
         return
     counters = value["counters"]
     click.echo(f"store    {value['store']}")
+    if sizes := value["store_bytes"]:
+        parts = (
+            f"{name.replace('_', ' ')} {size / 2**20:,.1f} MiB" for name, size in sizes.items()
+        )
+        click.echo(f"disk     {', '.join(parts)}")
     click.echo(f"events   {counters['events']:,}")
     click.echo(f"folded   {'not all of them yet' if value['behind'] else 'all'}")
     for sink in value["sinks"]:
-        state = "has events to deliver" if sink["behind"] else "has everything"
-        click.echo(f"sink     {sink['name']}: {state}")
+        click.echo(f"sink     {sink['name']}: {_sink(sink)}")
     for owner, count in sorted(value["parked"].items()):
         click.echo(f"parked   {count:,} by {owner} (journeykit parked list)")
     for name, count in sorted(counters.items()):
         what, _, whose = name.partition(":")
         if what in ("withheld", "tripped"):
             click.echo(f"{what:<8} {count:,} by {whose}")
+
+
+def _sink(sink: dict[str, Any]) -> str:
+    """Return how a sink is doing, as the process that delivers to it has told last."""
+    said = "has events to deliver" if sink["behind"] else "has everything"
+    if sink["failures"]:
+        said += f"; failed {sink['failures']:,} times in a row: {sink['last_error']}"
+    if sink["next_try"]:
+        said += f"; next try {sink['next_try'][:19]}Z"
+    if sink["held_back"]:
+        said += f"; {sink['held_back']:,} events are held back"
+    if sink["failures"] or sink["held_back"]:
+        said += f" (process {sink['process']} at {sink['as_of'][:19]}Z)"
+    return said
 
 
 @click.command()

@@ -13,30 +13,27 @@ import contextlib
 import logging
 import random
 import time
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from journeykit.delivery.backoff import Backoff
+from journeykit.delivery.health import SINK_OWNER, Breaker, Health
 from journeykit.delivery.reason import plain
-from journeykit.delivery.replay import ALL, BEHIND, Replay
+from journeykit.delivery.replay import BEHIND, Replay
 from journeykit.delivery.sink import Batch, Rejection
 from journeykit.delivery.window import Window
 from journeykit.exceptions import DeliveryError
-from journeykit.model.event import DELIVER, HISTORICAL, Stored
+from journeykit.model.event import DELIVER, HISTORICAL, Outgoing
 from journeykit.model.extension import Ordering
-from journeykit.model.times import to_rfc3339
 from journeykit.store.protocol import Parking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
     from journeykit.delivery.sink import Sink
     from journeykit.delivery.window import Item
     from journeykit.plugins import Plugins
-    from journeykit.store.protocol import Store
-
-SINK_OWNER: Final = "sink:"
+    from journeykit.store.protocol import Parked, Store
 
 #: Events handed to a sink at a time: from about 100 on the batch costs more than the call.
 BATCH_EVENTS: Final = 500
@@ -50,28 +47,10 @@ AHEAD_EVENTS: Final = 5_000
 #: How often one event is tried that the other side takes later, while it takes others: an hour.
 MOST_TRIES: Final = 20
 
-#: The status of a sink that another process delivers to, or nobody yet.
-NO_STATUS: Final[Mapping[str, Any]] = {
-    "breaker": None,
-    "failures": 0,
-    "last_error": None,
-    "next_try": None,
-    "calling_for": None,
-    "held_back": 0,
-}
+#: What a sink says of a batch: what it did not take, by id; or that it refuses the whole for good.
+Answer = dict[str, Rejection] | DeliveryError
 
 _log = logging.getLogger("journeykit")
-
-
-class Breaker(StrEnum):
-    """Whether a sink is called."""
-
-    #: It works.
-    CLOSED = "closed"
-    #: It failed, and is left alone for a while.
-    OPEN = "open"
-    #: It failed, and is tried with a few events now.
-    HALF_OPEN = "half_open"
 
 
 class Relay:
@@ -124,49 +103,48 @@ class Relay:
         self._window = Window(strict=self._strict)
         self._replayed = Replay(store, self.owner, strict=self._strict)
         #: What was parked, and is not in the store yet.
-        self._parkings: list[Parking] = []
+        self._parkings: list[tuple[Outgoing, str]] = []
         self._most = BATCH_EVENTS
         #: Calls of which the sink took something.
         self._successes = 0
-        self._not_before = 0.0
-        self._calling_since: float | None = None
-        #: Failures in a row, and what the last one said.
-        self.failures = 0
-        self.last_error: str | None = None
+        self._health = Health(store, self.owner, now=now, monotonic=monotonic)
 
     @property
     def breaker(self) -> Breaker:
         """Whether the sink is called."""
-        if not self.failures:
-            return Breaker.CLOSED
-        waits = self._monotonic() < self._not_before
-        return Breaker.OPEN if waits else Breaker.HALF_OPEN
+        return self._health.breaker
+
+    @property
+    def failures(self) -> int:
+        """Failures in a row."""
+        return self._health.failures
+
+    @property
+    def last_error(self) -> str | None:
+        """What the last failure said; None if the sink works."""
+        return self._health.last_error
 
     def status(self) -> dict[str, Any]:
         """Return how the sink is doing, as JSON values."""
-        monotonic, since = self._monotonic(), self._calling_since
-        wait = self._not_before - monotonic
-        next_try = to_rfc3339(self._now() + int(wait * 1e6)) if wait > 0 else None
-        return {
-            "breaker": self.breaker.value,
-            "failures": self.failures,
-            "last_error": self.last_error,
-            "next_try": next_try,
-            "calling_for": None if since is None else round(monotonic - since, 3),
-            "held_back": self._window.held,
-        }
+        return self._health.status()
 
     def step(self) -> float | None:
         """Deliver one batch; returns the seconds until the next try, None if all is delivered."""
-        wait = self._not_before - self._monotonic()
-        if wait > 0:
-            return wait
-        self._read()
+        wait = self._health.wait
+        return self._tell(wait if wait > 0 else self._work())
+
+    def _work(self) -> float | None:
+        self._find_place()
+        straight = self._straight()
+        if straight is None:
+            self._read()
         # Alone in its step, so that a thread that was abandoned in a hook delivers nothing.
         if self._record():
             return 0.0
         try:
-            if items := self._window.choose(self._most, self._monotonic()):
+            if straight:
+                self._pass_on(straight)
+            elif items := self._window.choose(self._most, self._monotonic()):
                 self._deliver(items)
             elif not self._replay():
                 return self._window.wait(self._monotonic())
@@ -175,21 +153,40 @@ class Relay:
         self._record()
         return 0.0
 
+    def _tell(self, delay: float | None) -> float | None:
+        """Let other processes know what has changed, now or in a while; *delay* is until then."""
+        self._health.held_back = self._window.held
+        due = self._health.due()
+        if due is None:
+            return delay
+        if due > 0:
+            return due if delay is None else min(delay, due)
+        with self.right():
+            self._health.tell()
+        return delay
+
     # The window
 
-    def _read(self) -> None:
-        """Read on, or anew where somebody else has moved the cursor."""
+    def _find_place(self) -> None:
+        """Begin anew where somebody else has moved the cursor."""
         position = self._store.cursor(self.owner)
         if not self._window.stands_at(position):
             self._window.begin(position)
             self._parkings.clear()
+
+    def _straight(self) -> Sequence[Outgoing] | None:
+        """Return a whole batch as it lies in the Log; None where events need a closer look."""
+        if self._strict or len(self._window) or self._parkings or self._most < BATCH_EVENTS:
+            return None
+        return self._store.outgoing(self._window.reached, BATCH_EVENTS)
+
+    def _read(self) -> None:
         room = min(BATCH_EVENTS, AHEAD_EVENTS - len(self._window))
         if room > 0 and self._window.ready < self._most:
-            for stored in self._store.read(self._window.reached, room):
-                self._window.add(stored, wanted=is_news(stored))
+            self._window.add(self._store.outgoing(self._window.reached, room), is_news)
         if self._strict and len(self._window):
-            parked = self._store.parked(self.owner, limit=ALL)
-            for item in self._window.behind(item.entry for item in parked):
+            parked = self._store.with_parked(self.owner, self._window.customers())
+            for item in self._window.behind(parked):
                 self._park(item, BEHIND)
 
     def _record(self) -> bool:
@@ -197,44 +194,73 @@ class Relay:
         position = self._window.settled()
         if self._window.stands_at(position) and not self._parkings:
             return False
+        parkings = self._complete(self._parkings)
         with self.right():
-            self._store.advance(self.owner, position, self._parkings, self._now())
+            self._store.advance(self.owner, position, parkings, self._now())
         self._window.forget(position)
-        parked, self._parkings = self._parkings, []
+        self._parkings = []
         self._delivered()
-        for _, entry, reason in parked:
+        for _, entry, reason in parkings:
             self._plugins.event_parked(entry.event(), self.sink.name, reason)
         return True
 
+    def _complete(self, parkings: Sequence[tuple[Outgoing, str]]) -> list[Parking]:
+        """Return *parkings* with all columns, which a relay reads of no other event."""
+        if not parkings:
+            return []
+        reasons = {event.id: reason for event, reason in parkings}
+        found = self._store.fetch([event.position for event, _ in parkings])
+        return [Parking(self.owner, item.entry, reasons[item.id]) for item in found]
+
     def _park(self, item: Item, reason: str) -> None:
         item.done = True
-        self._parkings.append(Parking(self.owner, item.stored.entry, reason))
+        self._parkings.append((item.event, reason))
 
     # One call of the sink
 
+    def _pass_on(self, events: Sequence[Outgoing]) -> None:
+        """Deliver what of *events* is news; all of them join the window if any was not taken."""
+        news = [event for event in events if is_news(event)]
+        answer: Answer = {}
+        try:
+            if news:
+                answer = self._call(news, may_refuse_all=len(news) == 1)
+        except _Outage:
+            self._window.add(events, is_news)
+            raise
+        if answer:
+            added = self._window.add(events, is_news)
+            self._settle([item for item in added if not item.done], answer)
+            return
+        self._window.skip(events)
+        if news:
+            self._successes += 1
+            self._health.worked()
+
     def _deliver(self, items: Sequence[Item]) -> None:
         fresh = len(items) > 1 and not any(item.answers for item in items)
-        try:
-            rejected = self._call([item.stored for item in items], may_refuse_all=not fresh)
-        except DeliveryError as refusal:
+        self._settle(items, self._call([item.event for item in items], may_refuse_all=not fresh))
+
+    def _settle(self, items: Sequence[Item], answer: Answer) -> None:
+        """Do with *items* what the sink said of them."""
+        self._health.worked()
+        if isinstance(answer, DeliveryError):
             if len(items) > 1:
                 self._window.halve(items)
             else:
-                self._park(items[0], plain(str(refusal)))
-            self._worked()
+                self._park(items[0], plain(str(answer)))
             return
         for item in items:
-            rejection = rejected.get(item.stored.entry.id)
+            rejection = answer.get(item.event.id)
             if rejection is None:
                 item.done = True
             elif rejection.retryable:
                 self._hold(item, plain(rejection.reason))
             else:
                 self._park(item, plain(rejection.reason))
-        if len(rejected) < len(items):
+        if len(answer) < len(items):
             self._successes += 1
             self._most = min(self._most * 2, BATCH_EVENTS)
-        self._worked()
 
     def _hold(self, item: Item, reason: str) -> None:
         """Try *item* later, unless the sink has taken others often enough and never this one."""
@@ -247,23 +273,19 @@ class Relay:
             delay = self._backoff.delay(item.answers, self._random)
             item.not_before = self._monotonic() + delay
 
-    def _call(self, stored: Sequence[Stored], *, may_refuse_all: bool) -> dict[str, Rejection]:
+    def _call(self, events: Sequence[Outgoing], *, may_refuse_all: bool) -> Answer:
         """
-        Hand *stored* to the sink; returns what it did not take, by id.
+        Hand *events* to the sink; returns what it said.
 
         Raises:
-            DeliveryError: It refused the batch for good.
-
             _Outage: It takes nothing at present.
         """
-        self._calling_since = self._monotonic()
+        self._health.calls()
         try:
-            ids = {item.entry.id for item in stored}
-            answer = _checked(self.sink.deliver(Batch(stored)))
-            rejected = {item.id: item for item in answer if item.id in ids}
+            answer = _checked(self.sink.deliver(Batch(events)))
         except DeliveryError as error:
             if not error.retryable:
-                raise
+                return error
             raise _Outage(plain(str(error)), error.retry_after) from error
         except KeyboardInterrupt:
             raise
@@ -271,44 +293,44 @@ class Relay:
             # Not its message: it may hold what was being sent.
             raise _Outage(type(error).__name__, None) from error
         finally:
-            self._calling_since = None
+            self._health.called()
+        if not answer:
+            return {}
+        ids = {event.id for event in events}
+        rejected = {item.id: item for item in answer if item.id in ids}
         later = [item.reason for item in rejected.values() if item.retryable]
-        if len(later) == len(stored) and not may_refuse_all:
+        if len(later) == len(events) and not may_refuse_all:
             raise _Outage(plain(later[0]), None)
         return rejected
 
     def _replay(self) -> bool:
-        """Try once more what was parked; returns whether there was any."""
+        """Try once more what was parked; returns whether there may be more."""
         waiting, stuck = self._replayed.take(self._most)
         if stuck:
             with self.right():
                 self._store.settle((), dict.fromkeys(stuck, BEHIND))
         if not waiting:
-            return False
-        stored = [Stored(None, item.parked_at, item.entry) for item in waiting]
-        try:
-            rejected = self._call(stored, may_refuse_all=True)
-            failed = {event: plain(item.reason) for event, item in rejected.items()}
-        except DeliveryError as refusal:
-            self._worked()
-            if len(waiting) > 1:
-                self._replayed.halve(len(waiting))
-                return True
-            failed = {stored[0].entry.id: plain(str(refusal))}
+            return self._replayed.looking
+        answer = self._call([again(item) for item in waiting], may_refuse_all=True)
+        self._health.worked()
+        if not isinstance(answer, DeliveryError):
+            failed = {event: plain(item.reason) for event, item in answer.items()}
+        elif len(waiting) == 1:
+            failed = {waiting[0].entry.id: plain(str(answer))}
+        else:
+            self._replayed.halve(len(waiting))
+            return True
         with self.right():
             self._replayed.settle(waiting, failed)
-        self._worked()
         return True
 
     # Failures
 
     def _wait(self, outage: _Outage) -> float:
-        self.failures += 1
-        self.last_error = outage.reason
         self._most = PROBE_EVENTS
         self._window.forget_halves()
-        delay = self._backoff.delay(self.failures, self._random, outage.retry_after)
-        self._not_before = self._monotonic() + delay
+        delay = self._backoff.delay(self.failures + 1, self._random, outage.retry_after)
+        self._health.failed(outage.reason, delay)
         # The first failure in a row, the second, the fourth, and so on.
         if self.failures & (self.failures - 1) == 0:
             _log.warning(
@@ -321,10 +343,6 @@ class Relay:
                 },
             )
         return delay
-
-    def _worked(self) -> None:
-        self.failures = 0
-        self.last_error = None
 
 
 def _checked(rejected: Iterable[Rejection] | None) -> list[Rejection]:
@@ -343,7 +361,12 @@ class _Outage(Exception):
         super().__init__(reason)
 
 
-def is_news(stored: Stored) -> bool:
+def is_news(event: Outgoing) -> bool:
     """Return whether a sink is to have this event: history goes out only on request."""
-    flags = stored.entry.flags
+    flags = event.flags
     return not flags & HISTORICAL or bool(flags & DELIVER)
+
+
+def again(parked: Parked) -> Outgoing:
+    """Return a parked event as it went out the first time."""
+    return Outgoing.of(parked.entry, None, parked.recorded_at)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, overload
 import attrs
 
 if TYPE_CHECKING:
-    from journeykit.model.event import Event, Stored
+    from journeykit.model.event import Event, Outgoing, Stored
 
 
 @attrs.frozen
@@ -37,25 +37,25 @@ class Batch(Sequence["Event"]):
     A sink that passes on what it is handed joins `lines` and never decodes.
     """
 
-    def __init__(self, stored: Sequence[Stored]) -> None:
-        self._stored = tuple(stored)
+    def __init__(self, events: Sequence[Outgoing | Stored]) -> None:
+        self._taken = tuple(events)
 
     @cached_property
     def _events(self) -> tuple[Event, ...]:
-        return tuple(stored.event() for stored in self._stored)
+        return tuple(item.event() for item in self._taken)
 
     @cached_property
     def lines(self) -> tuple[bytes, ...]:
         """The wire form of each event: one JSON object in UTF-8."""
-        return tuple(stored.wire() for stored in self._stored)
+        return tuple(item.wire() for item in self._taken)
 
     @property
     def ids(self) -> tuple[str, ...]:
         """The id of each event."""
-        return tuple(stored.entry.id for stored in self._stored)
+        return tuple(item.id for item in self._taken)
 
     def __len__(self) -> int:
-        return len(self._stored)
+        return len(self._taken)
 
     @overload
     def __getitem__(self, index: int) -> Event: ...

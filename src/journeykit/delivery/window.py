@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from journeykit.model.event import Entry, Stored
+    from journeykit.model.event import Entry, Outgoing
     from journeykit.store.protocol import Position
 
 #: Where a window stands before it has begun: no position equals it.
 _NOWHERE: Final = object()
 
-#: A customer's ids, each with its kind.
+#: Ids of customers, each with its kind.
 Ids = set[tuple[str, str]]
 
 
-def ids_of(entry: Entry) -> Ids:
+def ids_of(entry: Entry | Outgoing) -> Ids:
     """Return what tells that two events are of one customer."""
     found = {("user", entry.user_id), ("anonymous", entry.anonymous_id)}
     return {(kind, value) for kind, value in found if value is not None}
@@ -42,7 +42,7 @@ class Item:
         not_before: When it may be tried again.
     """
 
-    stored: Stored
+    event: Outgoing
     done: bool = False
     answers: int = 0
     tries: int = 0
@@ -87,17 +87,28 @@ class Window:
         """How many events are neither settled nor held back."""
         return sum(1 for item in self._items if not item.done and not item.answers)
 
-    def add(self, stored: Stored, *, wanted: bool) -> None:
-        """Append an event; what is not *wanted* is settled at once."""
-        self._items.append(Item(stored, done=not wanted))
-        self.reached = stored.position
+    def add(self, events: Sequence[Outgoing], wanted: Callable[[Outgoing], bool]) -> list[Item]:
+        """Append *events*, and return them; what is not *wanted* is settled at once."""
+        added = [Item(event, done=not wanted(event)) for event in events]
+        self._items += added
+        if events:
+            self.reached = events[-1].position
+        return added
 
-    def behind(self, parked: Iterable[Entry]) -> list[Item]:
-        """Return the events of customers of whom an earlier one is among *parked*."""
-        customers = Ids().union(*(ids_of(entry) for entry in parked))
+    def skip(self, events: Sequence[Outgoing]) -> None:
+        """Move on behind *events*, all of which are settled; the window is empty."""
+        self.reached = events[-1].position
+
+    def customers(self) -> Ids:
+        """Return the ids of all whose events wait."""
+        return Ids().union(*(ids_of(item.event) for item in self._items if not item.done))
+
+    def behind(self, parked: Ids) -> list[Item]:
+        """Return the events of customers of whom an earlier one is parked, by their ids."""
+        customers = set(parked)
         found = []
         for item in self._items if customers else ():
-            ids = ids_of(item.stored.entry)
+            ids = ids_of(item.event)
             if not item.done and not customers.isdisjoint(ids):
                 customers |= ids
                 found.append(item)
@@ -126,7 +137,7 @@ class Window:
             if free and not waiting and not self._strict:
                 chosen.append(item)
             else:
-                ids = ids_of(item.stored.entry)
+                ids = ids_of(item.event)
                 free = free and waiting.isdisjoint(ids)
                 if free:
                     chosen.append(item)
@@ -152,14 +163,14 @@ class Window:
         position = self._cursor
         for item in self._items:
             if not item.done:
-                break
-            position = item.stored.position
-        return position
+                return position
+            position = item.event.position
+        return self.reached
 
     def forget(self, position: Position) -> None:
         """Let go of what is settled, up to *position*."""
         for count, item in enumerate(self._items, 1):
-            if item.stored.position == position:
+            if item.event.position == position:
                 del self._items[:count]
                 break
         self._cursor = position

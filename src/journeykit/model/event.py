@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -65,6 +66,36 @@ class Entry(NamedTuple):
         return Event.from_wire({**wire, "historical": bool(self.flags & HISTORICAL)})
 
 
+class Outgoing(NamedTuple):
+    """
+    An event as a relay passes it on: what it reads of it, and the body.
+
+    `position` is None for one that was parked and is tried once more.
+    """
+
+    position: Any
+    recorded_at: int | None
+    id: str
+    user_id: str | None
+    anonymous_id: str | None
+    flags: int
+    body: bytes
+
+    @classmethod
+    def of(cls, entry: Entry, position: Any, recorded_at: int | None) -> Outgoing:
+        """Return what a relay reads of *entry*."""
+        customer = entry.user_id, entry.anonymous_id
+        return cls(position, recorded_at, entry.id, *customer, entry.flags, entry.body)
+
+    def wire(self) -> bytes:
+        """Return the whole wire form, without parsing the body."""
+        return self.body[:-1] + _wire_end(self.recorded_at, self.flags & HISTORICAL)
+
+    def event(self) -> Event:
+        """Return the event that plugins see."""
+        return Event.from_wire(jsonbytes.loads(self.wire()))
+
+
 class Stored(NamedTuple):
     """An entry with its place in the Log; `position` means something to its store only."""
 
@@ -72,19 +103,29 @@ class Stored(NamedTuple):
     recorded_at: int
     entry: Entry
 
+    @property
+    def id(self) -> str:
+        """The event's id."""
+        return self.entry.id
+
+    def outgoing(self) -> Outgoing:
+        """Return what a relay reads of it."""
+        return Outgoing.of(self.entry, self.position, self.recorded_at)
+
     def wire(self) -> bytes:
         """Return the whole wire form, without parsing the body."""
-        historical = b"true" if self.entry.flags & HISTORICAL else b"false"
-        recorded = to_rfc3339(self.recorded_at).encode()
-        return b'%b,"recorded_at":"%b","historical":%b}' % (
-            self.entry.body[:-1],
-            recorded,
-            historical,
-        )
+        return self.outgoing().wire()
 
     def event(self) -> Event:
         """Return the event that plugins see."""
-        return Event.from_wire(jsonbytes.loads(self.wire()))
+        return self.outgoing().event()
+
+
+@functools.lru_cache(maxsize=64)
+def _wire_end(recorded_at: int | None, historical: int) -> bytes:
+    """Return what follows the body, which the events of one commit share."""
+    recorded = "" if recorded_at is None else f',"recorded_at":"{to_rfc3339(recorded_at)}"'
+    return f'{recorded},"historical":{"true" if historical else "false"}}}'.encode()
 
 
 @attrs.frozen(kw_only=True)

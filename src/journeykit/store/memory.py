@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from journeykit import native
 from journeykit.exceptions import Superseded
-from journeykit.model.event import Entry, Stored
+from journeykit.model.event import Entry, Outgoing, Stored
 from journeykit.store.protocol import (
     PROJECTOR,
     Commit,
@@ -19,9 +19,9 @@ from journeykit.store.protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from journeykit.store.protocol import Lease, Position, StateKey
+    from journeykit.store.protocol import Id, Lease, Position, StateKey
 
 
 class MemoryStore:
@@ -33,10 +33,11 @@ class MemoryStore:
     def __init__(self) -> None:
         self._lock = native.rlock()
         self._log: list[Stored] = []
-        self._ids: set[str] = set()
+        self._ids: dict[str, int] = {}
         self._state: dict[str, dict[str, bytes]] = {}
         self._trail: dict[str, list[Position]] = {}
         self._cursors: dict[str, Position] = {}
+        self._told: dict[str, bytes] = {}
         self._parked: dict[int, Parked] = {}
         self._parked_count = 0
         self._watermarks: dict[str, int] = {}
@@ -53,6 +54,10 @@ class MemoryStore:
         """Start anew: the parent's thread may have held the lock."""
         self._lock = native.rlock()
         self._leaders.clear()
+
+    def sizes(self) -> Mapping[str, int]:
+        """Return nothing: it takes no disk."""
+        return {}
 
     def watermark(self, file: str) -> int | None:
         """Return how far a file of events was read; None if not at all."""
@@ -83,6 +88,10 @@ class MemoryStore:
         with self._lock:
             start = self._index_behind(after)
             return self._log[start : start + limit]
+
+    def outgoing(self, after: Position, limit: int) -> list[Outgoing]:
+        """Return up to *limit* events behind *after*, in Log order, as a relay reads them."""
+        return [stored.outgoing() for stored in self.read(after, limit)]
 
     def fetch(self, positions: Sequence[Position]) -> list[Stored]:
         """Return the events at *positions*, in Log order."""
@@ -150,6 +159,14 @@ class MemoryStore:
             self._cursors[name] = position
             self._park(parked, now)
 
+    def tell_status(self, name: str, status: bytes) -> None:
+        """Keep what the reader *name* says of itself."""
+        self._told[name] = status
+
+    def told_status(self, name: str) -> bytes | None:
+        """Return what the reader *name* has said of itself last."""
+        return self._told.get(name)
+
     def lead(self, role: str) -> Lease | None:
         """Return the leadership of *role*, or None while another kit has it."""
         with self._lock:
@@ -159,16 +176,31 @@ class MemoryStore:
         return _MemoryLease(self._leaders, role)
 
     def parked(
-        self, owner: str | None = None, *, replay: bool | None = None, limit: int = 1000
+        self,
+        owner: str | None = None,
+        *,
+        replay: bool | None = None,
+        after: int = 0,
+        limit: int = 1000,
     ) -> list[Parked]:
-        """Return parked events, oldest first."""
+        """Return parked events, oldest first, those behind the number *after*."""
         with self._lock:
             found = [
-                parked
+                parked._replace(recorded_at=self._ids.get(parked.entry.id))
                 for parked in self._parked.values()
-                if owner in (None, parked.owner) and replay in (None, parked.replay)
+                if owner in (None, parked.owner)
+                and replay in (None, parked.replay)
+                and parked.number > after
             ]
         return found[:limit]
+
+    def with_parked(self, owner: str, customers: Collection[Id]) -> set[Id]:
+        """Return those of *customers* of whom *owner* has parked an event."""
+        with self._lock:
+            entries = [item.entry for item in self._parked.values() if item.owner == owner]
+        found = {("user", entry.user_id) for entry in entries}
+        found |= {("anonymous", entry.anonymous_id) for entry in entries}
+        return {customer for customer in customers if customer in found}
 
     def parked_counts(self) -> dict[str, int]:
         """Return how many events each owner has parked."""
@@ -181,6 +213,8 @@ class MemoryStore:
             found = self.parked(owner, replay=False, limit=len(self._parked))
             for parked in found:
                 self._parked[parked.number] = parked._replace(replay=True)
+            if found:
+                self._counters["replayed"] += len(found)
         return len(found)
 
     def settle(self, numbers: Sequence[int], failed: Mapping[int, str]) -> None:
@@ -192,6 +226,14 @@ class MemoryStore:
                 parked = self._parked.get(number)
                 if parked is not None:
                     self._parked[number] = parked._replace(reason=reason, replay=False)
+
+    def drop(self, numbers: Sequence[int]) -> int:
+        """Delete parked events, and count them as `dropped`; returns how many there were."""
+        with self._lock:
+            found = [number for number in set(numbers) if self._parked.pop(number, None)]
+            if found:
+                self._counters["dropped"] += len(found)
+        return len(found)
 
     def count(self, counts: Mapping[str, int]) -> None:
         """Add to the counters."""
@@ -207,7 +249,7 @@ class MemoryStore:
         if entry.id in self._ids:
             return False
         recorded_at = max(now, self._log[-1].recorded_at) if self._log else now
-        self._ids.add(entry.id)
+        self._ids[entry.id] = recorded_at
         self._log.append(Stored(_position(len(self._log)), recorded_at, entry))
         return True
 

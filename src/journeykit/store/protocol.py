@@ -7,14 +7,14 @@ Nothing here calls anybody else's code while a transaction is open.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
 import attrs
 
 from journeykit.capture.tail import Watermark
-from journeykit.model.event import Entry, Stored
+from journeykit.model.event import Entry, Outgoing, Stored
 
 #: A place in the Log; None is before the first event.
 Position = Any
@@ -24,6 +24,10 @@ PROJECTOR: Final = "projector"
 
 #: The space and the key that a piece of State is kept under.
 StateKey = tuple[str, str]
+
+
+#: One of a customer's ids: `("user", user_id)` or `("anonymous", anonymous_id)`.
+Id = tuple[str, str]
 
 
 class Parking(NamedTuple):
@@ -40,7 +44,12 @@ class Parking(NamedTuple):
 
 
 class Parked(NamedTuple):
-    """Something that was set aside; `number` names it, `parked_at` is in microseconds."""
+    """
+    Something that was set aside.
+
+    `number` names it, `parked_at` is in microseconds, and so is `recorded_at`, which is None for an
+    event that is not in the Log.
+    """
 
     number: int
     owner: str
@@ -48,6 +57,7 @@ class Parked(NamedTuple):
     reason: str
     parked_at: int
     replay: bool
+    recorded_at: int | None = None
 
 
 @attrs.frozen
@@ -142,6 +152,9 @@ class Store(Protocol):
     def spool(self) -> Path | None:
         """The directory where processes keep what they have not committed; None for memory."""
 
+    def sizes(self) -> Mapping[str, int]:
+        """Return how many bytes each part of the store takes on the disk, by a name of its own."""
+
     # The Log
 
     def watermark(self, file: str) -> int | None:
@@ -156,6 +169,9 @@ class Store(Protocol):
     def read(self, after: Position, limit: int) -> list[Stored]:
         """Return up to *limit* events behind *after*, in Log order."""
 
+    def outgoing(self, after: Position, limit: int) -> list[Outgoing]:
+        """Return up to *limit* events behind *after*, in Log order, as a relay reads them."""
+
     def fetch(self, positions: Sequence[Position]) -> list[Stored]:
         """Return the events at *positions*, in Log order."""
 
@@ -168,7 +184,11 @@ class Store(Protocol):
         """Return one piece of State."""
 
     def scan(self, space: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
-        """Yield the keys that begin with *prefix*, and their State, in order of keys."""
+        """
+        Yield the keys that begin with *prefix*, and their State, in order of keys.
+
+        What changes meanwhile is read as it was before, or as it is then.
+        """
 
     def trail(self, customer: str) -> list[Position]:
         """Return the positions of a customer's events, in Log order."""
@@ -192,24 +212,50 @@ class Store(Protocol):
     def advance(self, name: str, position: Position, parked: Sequence[Parking], now: int) -> None:
         """Move the reader *name*, and set aside what it could not deliver, in one transaction."""
 
+    def tell_status(self, name: str, status: bytes) -> None:
+        """Keep what the reader *name* says of itself, for other processes."""
+
+    def told_status(self, name: str) -> bytes | None:
+        """Return what the reader *name* has said of itself last."""
+
     def lead(self, role: str) -> Lease | None:
         """Return the leadership of *role*, or None while another process has it."""
 
     # Parked events and counters
 
     def parked(
-        self, owner: str | None = None, *, replay: bool | None = None, limit: int = 1000
+        self,
+        owner: str | None = None,
+        *,
+        replay: bool | None = None,
+        after: int = 0,
+        limit: int = 1000,
     ) -> list[Parked]:
-        """Return parked events, oldest first; `replay` selects those that wait for a replay."""
+        """
+        Return parked events, oldest first.
+
+        Args:
+            owner: Only this owner's.
+
+            replay: Only those that wait for a replay, or only those that do not.
+
+            after: Only those behind this number.
+        """
+
+    def with_parked(self, owner: str, customers: Collection[Id]) -> set[Id]:
+        """Return those of *customers* of whom *owner* has parked an event."""
 
     def parked_counts(self) -> dict[str, int]:
         """Return how many events each owner has parked."""
 
     def replay(self, owner: str | None = None) -> int:
-        """Mark parked events for another try; returns how many."""
+        """Mark parked events for another try, and count them as `replayed`; returns how many."""
 
     def settle(self, numbers: Sequence[int], failed: Mapping[int, str]) -> None:
         """Remove replayed events; those in *failed* stay parked, with a new reason."""
+
+    def drop(self, numbers: Sequence[int]) -> int:
+        """Delete parked events, and count them as `dropped`; returns how many there were."""
 
     def count(self, counts: Mapping[str, int]) -> None:
         """Add to the counters."""

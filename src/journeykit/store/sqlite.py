@@ -8,15 +8,16 @@ Writers take a file lock before SQLite's own, which is unfair when several proce
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from journeykit import native
 from journeykit.exceptions import StoreError, Superseded
-from journeykit.model.event import Entry, Kind, Stored
+from journeykit.store import rows, wal
 from journeykit.store.connection import Connection, explained
 from journeykit.store.locks import LockDirectory
 from journeykit.store.protocol import (
@@ -29,10 +30,10 @@ from journeykit.store.protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from journeykit.capture.tail import Watermark
-    from journeykit.store.protocol import Lease, Position, StateKey
+    from journeykit.model.event import Outgoing, Stored
+    from journeykit.store.protocol import Id, Lease, Position, StateKey
 
 #: Counts up with each change that older versions of journeykit cannot read.
 SCHEMA_VERSION: Final = 1
@@ -43,12 +44,8 @@ _APPLICATION: Final = 0x6A6B6974
 #: How long to wait for somebody who locks the file without our file lock, in seconds.
 _BUSY_TIMEOUT: Final = 5.0
 
-_KINDS: Final = tuple(Kind)
-_KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
-
-_ENTRY_COLUMNS: Final = (
-    "id, kind, name, user_id, anonymous_id, session_id, occurred_at, flags, body"
-)
+#: Pieces of State that a scan reads at a time.
+PAGE: Final = 500
 
 _SCHEMA: Final = """
 CREATE TABLE log (
@@ -107,15 +104,16 @@ CREATE TABLE counter (
 ) WITHOUT ROWID;
 """
 
-_INSERT_LOG: Final = (
-    f"INSERT INTO log (recorded_at, {_ENTRY_COLUMNS}) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
-)
-_INSERT_PARKED: Final = (
-    f"INSERT INTO parked (owner, reason, parked_at, {_ENTRY_COLUMNS}) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-    "ON CONFLICT (owner, id) DO UPDATE SET reason = excluded.reason, replay = 0"
-)
+#: What came after the first tables; older versions of journeykit leave it alone.
+_ADDED: Final = """
+CREATE TABLE IF NOT EXISTS status (
+    name TEXT PRIMARY KEY,
+    status BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS parked_user ON parked (owner, user_id);
+CREATE INDEX IF NOT EXISTS parked_visitor ON parked (owner, anonymous_id);
+"""
+
 _ADD_COUNT: Final = (
     "INSERT INTO counter (name, value) VALUES (?, ?) "
     "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value"
@@ -124,7 +122,6 @@ _SET_CURSOR: Final = (
     "INSERT INTO cursor (name, position) VALUES (?, ?) "
     "ON CONFLICT (name) DO UPDATE SET position = excluded.position"
 )
-_SELECT_LOG: Final = f"SELECT position, recorded_at, {_ENTRY_COLUMNS} FROM log"
 
 
 class SQLiteStore:
@@ -137,6 +134,7 @@ class SQLiteStore:
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path).absolute()
         self._locks = LockDirectory(self._path.with_name(f"{self._path.name}-locks"))
+        self._wal = wal.WriteAheadLog(self._path)
         #: A thread holds its own connection, and closes it by ending.
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._inherited: list[object] = []
@@ -148,6 +146,14 @@ class SQLiteStore:
     def name(self) -> str:
         """The file's path."""
         return str(self._path)
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many bytes the file has, and what SQLite writes ahead of it."""
+        try:
+            database = self._path.stat().st_size
+        except OSError:
+            database = 0
+        return {"database": database, "write_ahead": self._wal.size()}
 
     # Opening and closing
 
@@ -210,25 +216,27 @@ class SQLiteStore:
     def commit(self, commit: Commit, now: int) -> Committed:
         """Write *commit*; its entries are recorded at *now*, or later if the Log is later."""
         with self._write() as db:
-            added = _append(db, commit.entries, now)
-            _park(db, commit.parked, now)
+            added = rows.append(db, commit.entries, now)
+            rows.park(db, commit.parked, now)
             _count(db, {**commit.counts, "events": commit.counts.get("events", 0) + added})
-            db.executemany("DELETE FROM parked WHERE number = ?", _rows(commit.unparked))
-            _mark(db, commit.watermarks)
+            db.executemany("DELETE FROM parked WHERE number = ?", _numbered(commit.unparked))
+            rows.mark(db, commit.watermarks)
         return Committed(added, len(commit.entries) - added)
 
     def read(self, after: Position, limit: int) -> list[Stored]:
         """Return up to *limit* events behind *after*, in Log order."""
-        query = f"{_SELECT_LOG} WHERE position > ? ORDER BY position LIMIT ?"
         with self._read() as db:
-            return [_stored(row) for row in db.execute(query, (after or 0, limit))]
+            return rows.stored(db, rows.READ, {"after": after or 0, "limit": limit})
+
+    def outgoing(self, after: Position, limit: int) -> list[Outgoing]:
+        """Return up to *limit* events behind *after*, in Log order, as a relay reads them."""
+        with self._read() as db:
+            return rows.outgoing(db, {"after": after or 0, "limit": limit})
 
     def fetch(self, positions: Sequence[Position]) -> list[Stored]:
         """Return the events at *positions*, in Log order."""
-        query = f"{_SELECT_LOG} WHERE position = ?"
         with self._read() as db:
-            found = [db.execute(query, (position,)).fetchone() for position in sorted(positions)]
-        return [_stored(row) for row in found if row is not None]
+            return rows.stored(db, rows.FETCH, {"positions": json.dumps(list(positions))})
 
     def signal(self) -> object:
         """Return a number that changes when anybody else has written to the file."""
@@ -245,12 +253,22 @@ class SQLiteStore:
 
     def scan(self, space: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
         """Yield the keys that begin with *prefix*, and their State, in order of keys."""
-        query = "SELECT key, data FROM state WHERE space = ? AND key >= ? ORDER BY key"
-        with self._read() as db:
-            for key, data in db.execute(query, (space, prefix)):
+        place, compare = prefix, ">="
+        while True:
+            # A page at a time: as long as somebody reads, the write-ahead log cannot begin anew.
+            query = (
+                f"SELECT key, data FROM state WHERE space = ? AND key {compare} ? "
+                f"ORDER BY key LIMIT {PAGE}"
+            )
+            with self._read() as db:
+                page = db.execute(query, (space, place)).fetchall()
+            for key, data in page:
                 if not key.startswith(prefix):
                     return
                 yield key, data
+            if len(page) < PAGE:
+                return
+            place, compare = page[-1][0], ">"
 
     def trail(self, customer: str) -> list[Position]:
         """Return the positions of a customer's events, in Log order."""
@@ -265,17 +283,17 @@ class SQLiteStore:
             if _cursor(db, projection.cursor) != projection.expected:
                 msg = f"the cursor {projection.cursor!r} has moved"
                 raise Superseded(msg)
-            db.executemany(
-                "INSERT INTO state (space, key, data) VALUES (?, ?, ?) "
-                "ON CONFLICT (space, key) DO UPDATE SET data = excluded.data",
+            rows.insert(
+                db,
+                rows.SET_STATE,
                 [(*key, data) for key, data in state.items() if data is not None],
             )
             db.executemany(
                 "DELETE FROM state WHERE space = ? AND key = ?",
                 [key for key, data in state.items() if data is None],
             )
-            db.executemany("INSERT OR IGNORE INTO trail VALUES (?, ?)", projection.trail)
-            _append(db, projection.derived, now)
+            rows.insert(db, rows.ADD_TRAIL, projection.trail)
+            rows.append(db, projection.derived, now)
             _count(db, projection.counts)
             db.execute(_SET_CURSOR, (projection.cursor, projection.position))
 
@@ -300,8 +318,19 @@ class SQLiteStore:
     def advance(self, name: str, position: Position, parked: Sequence[Parking], now: int) -> None:
         """Move the reader *name*, and set aside what it could not deliver."""
         with self._write() as db:
-            _park(db, parked, now)
+            rows.park(db, parked, now)
             db.execute(_SET_CURSOR, (name, position))
+
+    def tell_status(self, name: str, status: bytes) -> None:
+        """Keep what the reader *name* says of itself, for other processes."""
+        with self._write() as db:
+            db.execute("INSERT OR REPLACE INTO status (name, status) VALUES (?, ?)", (name, status))
+
+    def told_status(self, name: str) -> bytes | None:
+        """Return what the reader *name* has said of itself last."""
+        with self._read() as db:
+            row = db.execute("SELECT status FROM status WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else None
 
     def lead(self, role: str) -> Lease | None:
         """Return the leadership of *role*, or None while another process has it."""
@@ -312,19 +341,21 @@ class SQLiteStore:
     # Parked events and counters
 
     def parked(
-        self, owner: str | None = None, *, replay: bool | None = None, limit: int = 1000
+        self,
+        owner: str | None = None,
+        *,
+        replay: bool | None = None,
+        after: int = 0,
+        limit: int = 1000,
     ) -> list[Parked]:
-        """Return parked events, oldest first."""
-        query = (
-            f"SELECT number, owner, reason, parked_at, replay, {_ENTRY_COLUMNS} FROM parked "
-            "WHERE (:owner IS NULL OR owner = :owner) AND (:replay IS NULL OR replay = :replay) "
-            "ORDER BY number LIMIT :limit"
-        )
+        """Return parked events, oldest first, those behind the number *after*."""
         with self._read() as db:
-            return [
-                _parked(row)
-                for row in db.execute(query, {"owner": owner, "replay": replay, "limit": limit})
-            ]
+            return rows.parked(db, owner, replay=replay, after=after, limit=limit)
+
+    def with_parked(self, owner: str, customers: Collection[Id]) -> set[Id]:
+        """Return those of *customers* of whom *owner* has parked an event."""
+        with self._read() as db:
+            return rows.with_parked(db, owner, customers)
 
     def parked_counts(self) -> dict[str, int]:
         """Return how many events each owner has parked."""
@@ -337,16 +368,27 @@ class SQLiteStore:
             "UPDATE parked SET replay = 1 WHERE replay = 0 AND (:owner IS NULL OR owner = :owner)"
         )
         with self._write() as db:
-            return db.execute(query, {"owner": owner}).rowcount
+            count = db.execute(query, {"owner": owner}).rowcount
+            _count(db, {"replayed": count})
+        return count
 
     def settle(self, numbers: Sequence[int], failed: Mapping[int, str]) -> None:
         """Remove replayed events; those in *failed* stay parked, with a new reason."""
         with self._write() as db:
-            db.executemany("DELETE FROM parked WHERE number = ?", _rows(numbers))
+            db.executemany("DELETE FROM parked WHERE number = ?", _numbered(numbers))
             db.executemany(
                 "UPDATE parked SET replay = 0, reason = ? WHERE number = ?",
                 [(reason, number) for number, reason in failed.items()],
             )
+
+    def drop(self, numbers: Sequence[int]) -> int:
+        """Delete parked events, and count them as `dropped`; returns how many there were."""
+        with self._write() as db:
+            before = db.total_changes
+            db.executemany("DELETE FROM parked WHERE number = ?", _numbered(numbers))
+            count = db.total_changes - before
+            _count(db, {"dropped": count})
+        return count
 
     def count(self, counts: Mapping[str, int]) -> None:
         """Add to the counters."""
@@ -363,26 +405,28 @@ class SQLiteStore:
     @contextlib.contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:
         self.open()
-        with self._translate(), native.unforked(), self._connection().used() as db:
+        with self._translate(), self._connected() as db:
             yield db
 
     @contextlib.contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
         self.open()
-        with (
-            self._translate(),
-            self._locks.hold("commit"),
-            native.unforked(),
-            self._connection().used() as db,
-        ):
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
+        with self._translate(), self._locks.hold("commit"):
+            with self._connected() as db:
+                db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield db
+                    db.execute("COMMIT")
+                except BaseException:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
+                    raise
+            self._wal.tend(self._connected)
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        with native.unforked(), self._connection().used() as db:
+            yield db
 
     def _connection(self) -> Connection:
         connection: Connection | None = getattr(self._local, "connection", None)
@@ -397,6 +441,7 @@ class SQLiteStore:
         )
         try:
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA journal_size_limit = {wal.SOFT_BYTES}")
         except BaseException:
             connection.close()
             raise
@@ -412,6 +457,7 @@ class SQLiteStore:
                     f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
                 )
                 db.executescript(script)
+            db.executescript(_ADDED)
 
     def _check(self, db: sqlite3.Connection) -> int:
         """Return the version of the tables, 0 for none; changes nothing in a file of others."""
@@ -441,32 +487,6 @@ class SQLiteStore:
             raise StoreError(msg) from error
 
 
-def _append(db: sqlite3.Connection, entries: Sequence[Entry], now: int) -> int:
-    if not entries:
-        return 0
-    last = db.execute("SELECT recorded_at FROM log ORDER BY position DESC LIMIT 1").fetchone()
-    recorded_at = max(now, last[0]) if last else now
-    before = db.total_changes
-    db.executemany(_INSERT_LOG, [(recorded_at, *_row(entry)) for entry in entries])
-    return db.total_changes - before
-
-
-def _park(db: sqlite3.Connection, parkings: Sequence[Parking], now: int) -> None:
-    db.executemany(
-        _INSERT_PARKED, [(owner, reason, now, *_row(entry)) for owner, entry, reason in parkings]
-    )
-
-
-def _mark(db: sqlite3.Connection, watermarks: Sequence[Watermark]) -> None:
-    db.executemany(
-        "INSERT INTO watermark (file, place) VALUES (?, ?) "
-        "ON CONFLICT (file) DO UPDATE SET place = max(place, excluded.place)",
-        [mark for mark in watermarks if mark[1] is not None],
-    )
-    gone = [(file,) for file, place in watermarks if place is None]
-    db.executemany("DELETE FROM watermark WHERE file = ?", gone)
-
-
 def _count(db: sqlite3.Connection, counts: Mapping[str, int]) -> None:
     db.executemany(_ADD_COUNT, [(name, value) for name, value in counts.items() if value])
 
@@ -476,22 +496,5 @@ def _cursor(db: sqlite3.Connection, name: str) -> Position:
     return row[0] if row else None
 
 
-def _rows(numbers: Iterable[int]) -> list[tuple[int]]:
+def _numbered(numbers: Iterable[int]) -> list[tuple[int]]:
     return [(number,) for number in numbers]
-
-
-def _row(entry: Entry) -> tuple[Any, ...]:
-    return (entry.id, _KIND_NUMBERS[entry.kind], *entry[2:])
-
-
-def _entry(columns: tuple[Any, ...]) -> Entry:
-    return Entry(columns[0], _KINDS[columns[1]], *columns[2:])
-
-
-def _stored(row: tuple[Any, ...]) -> Stored:
-    return Stored(row[0], row[1], _entry(row[2:]))
-
-
-def _parked(row: tuple[Any, ...]) -> Parked:
-    number, owner, reason, parked_at, replay = row[:5]
-    return Parked(number, owner, _entry(row[5:]), reason, parked_at, bool(replay))

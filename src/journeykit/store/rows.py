@@ -1,0 +1,185 @@
+"""
+Events as rows of SQLite's tables, many of them in one step.
+
+Each step of SQLite lets go of the interpreter and has to get it back, which beside a thread that
+computes takes milliseconds.
+So a batch is written and read in a few steps, whatever its length.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
+
+from journeykit.model import jsonbytes
+from journeykit.model.event import Entry, Kind, Outgoing, Stored
+from journeykit.store.protocol import Parked, Parking
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection, Mapping, Sequence
+
+    from journeykit.capture.tail import Watermark
+    from journeykit.store.protocol import Id
+
+KINDS: Final = tuple(Kind)
+_KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(KINDS)}
+
+#: The columns of an entry, as the log and the parked events have them.
+ENTRY_COLUMNS: Final = "id, kind, name, user_id, anonymous_id, session_id, occurred_at, flags, body"
+
+#: How many rows one statement inserts: few sizes, for each is compiled and kept.
+#: Eighty rows of twelve values stay below the 999 values that SQLite takes before 3.32.
+_SIZES: Final = (80, 16, 4, 1)
+
+#: The rows of a query as one JSON array, and their bodies behind each other.
+#: The array has the length of each body; JSON could not hold what is no text.
+_IN_ONE_STEP: Final = (
+    "SELECT json_group_array(json_array({0}, length(body))), "
+    "CAST(group_concat(body, '') AS BLOB) FROM (SELECT {0}, body FROM log {1})"
+)
+_STORED: Final = (
+    "position, recorded_at, id, kind, name, user_id, anonymous_id, session_id, occurred_at, flags"
+)
+_OUTGOING: Final = "position, recorded_at, id, user_id, anonymous_id, flags"
+
+_BEHIND: Final = "WHERE position > :after ORDER BY position LIMIT :limit"
+READ: Final = _IN_ONE_STEP.format(_STORED, _BEHIND)
+READ_OUTGOING: Final = _IN_ONE_STEP.format(_OUTGOING, _BEHIND)
+FETCH: Final = _IN_ONE_STEP.format(
+    _STORED, "WHERE position IN (SELECT value FROM json_each(:positions)) ORDER BY position"
+)
+
+_ADD: Final = (
+    f"INSERT INTO log (recorded_at, {ENTRY_COLUMNS}) VALUES {{}} ON CONFLICT (id) DO NOTHING"
+)
+_PARK: Final = (
+    f"INSERT INTO parked (owner, reason, parked_at, {ENTRY_COLUMNS}) VALUES {{}} "
+    "ON CONFLICT (owner, id) DO UPDATE SET reason = excluded.reason, replay = 0"
+)
+
+_WITH_PARKED: Final = {
+    kind: "SELECT value FROM json_each(?) WHERE EXISTS "
+    f"(SELECT 1 FROM parked WHERE owner = ? AND {column} = value)"
+    for kind, column in (("user", "user_id"), ("anonymous", "anonymous_id"))
+}
+
+SET_STATE: Final = (
+    "INSERT INTO state (space, key, data) VALUES {} "
+    "ON CONFLICT (space, key) DO UPDATE SET data = excluded.data"
+)
+ADD_TRAIL: Final = "INSERT OR IGNORE INTO trail (customer, position) VALUES {}"
+
+#: The constructor of a named tuple without its check of the count, which is what takes the time.
+_new: Final = tuple.__new__
+
+
+def insert(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Execute *statement*, whose `{}` stands for the values, with all of *rows*."""
+    start = 0
+    for size in _SIZES:
+        while len(rows) - start >= size:
+            piece = rows[start : start + size]
+            text = _for_rows(statement, len(piece[0]), size)
+            db.execute(text, tuple(chain.from_iterable(piece)))
+            start += size
+
+
+@functools.lru_cache(maxsize=64)
+def _for_rows(statement: str, width: int, count: int) -> str:
+    row = f"({', '.join('?' * width)})"
+    return statement.format(", ".join([row] * count))
+
+
+def stored(db: sqlite3.Connection, query: str, values: Mapping[str, Any]) -> list[Stored]:
+    """Return the events that `READ` or `FETCH` finds."""
+    heads, bodies = db.execute(query, values).fetchone()
+    found, start = [], 0
+    for position, recorded_at, event, kind, *columns, length in jsonbytes.loads(heads):
+        end = start + length
+        entry = _new(Entry, (event, KINDS[kind], *columns, bodies[start:end]))
+        found.append(_new(Stored, (position, recorded_at, entry)))
+        start = end
+    return found
+
+
+def outgoing(db: sqlite3.Connection, values: Mapping[str, Any]) -> list[Outgoing]:
+    """Return the events that `READ_OUTGOING` finds."""
+    heads, bodies = db.execute(READ_OUTGOING, values).fetchone()
+    found, start = [], 0
+    for position, recorded_at, event, user, anonymous, flags, length in jsonbytes.loads(heads):
+        end = start + length
+        columns = (position, recorded_at, event, user, anonymous, flags, bodies[start:end])
+        found.append(_new(Outgoing, columns))
+        start = end
+    return found
+
+
+def append(db: sqlite3.Connection, entries: Sequence[Entry], now: int) -> int:
+    """Append to the Log those of *entries* that it does not have; returns how many."""
+    if not entries:
+        return 0
+    last = db.execute("SELECT recorded_at FROM log ORDER BY position DESC LIMIT 1").fetchone()
+    recorded_at = max(now, last[0]) if last else now
+    before = db.total_changes
+    insert(db, _ADD, [(recorded_at, *_row(entry)) for entry in entries])
+    return db.total_changes - before
+
+
+def park(db: sqlite3.Connection, parkings: Sequence[Parking], now: int) -> None:
+    """Set events aside."""
+    insert(
+        db,
+        _PARK,
+        [(owner, reason, now, *_row(entry)) for owner, entry, reason in parkings],
+    )
+
+
+def mark(db: sqlite3.Connection, watermarks: Sequence[Watermark]) -> None:
+    """Note how far files of events were read."""
+    db.executemany(
+        "INSERT INTO watermark (file, place) VALUES (?, ?) "
+        "ON CONFLICT (file) DO UPDATE SET place = max(place, excluded.place)",
+        [mark for mark in watermarks if mark[1] is not None],
+    )
+    gone = [(file,) for file, place in watermarks if place is None]
+    db.executemany("DELETE FROM watermark WHERE file = ?", gone)
+
+
+def _row(entry: Entry) -> tuple[Any, ...]:
+    """Return *entry* in the order of `ENTRY_COLUMNS`."""
+    return (entry[0], _KIND_NUMBERS[entry[1]], *entry[2:])
+
+
+def parked(
+    db: sqlite3.Connection, owner: str | None, *, replay: bool | None, after: int, limit: int
+) -> list[Parked]:
+    """Return parked events, oldest first."""
+    query = (
+        "SELECT number, owner, reason, parked_at, replay, "
+        "(SELECT recorded_at FROM log WHERE log.id = parked.id), "
+        f"{ENTRY_COLUMNS} FROM parked WHERE number > :after "
+    )
+    # Only what is asked for, so that an index finds it.
+    query += "AND owner = :owner " if owner is not None else ""
+    query += "AND replay = :replay " if replay is not None else ""
+    values = {"owner": owner, "replay": replay, "after": after, "limit": limit}
+    found = db.execute(f"{query} ORDER BY number LIMIT :limit", values).fetchall()
+    return [_parked(row) for row in found]
+
+
+def _parked(row: tuple[Any, ...]) -> Parked:
+    number, owner, reason, parked_at, replay, recorded_at, *columns = row
+    entry = Entry(columns[0], KINDS[columns[1]], *columns[2:])
+    return Parked(number, owner, entry, reason, parked_at, bool(replay), recorded_at)
+
+
+def with_parked(db: sqlite3.Connection, owner: str, customers: Collection[Id]) -> set[Id]:
+    """Return those of *customers* of whom *owner* has parked an event."""
+    found: set[Id] = set()
+    for kind, query in _WITH_PARKED.items():
+        ids = json.dumps([value for its_kind, value in customers if its_kind == kind])
+        found |= {(kind, value) for (value,) in db.execute(query, (ids, owner))}
+    return found
