@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from journeykit.capture import Bound, bind_customer
-    from journeykit.config import Consent, Core, Secret, Settings
+    from journeykit.config import Consent, Core, Redaction, Secret, Settings
     from journeykit.delivery.sink import Batch, Rejection, Sink
     from journeykit.exceptions import (
         ConfigError,
@@ -64,6 +64,7 @@ _HOMES: Final = {
     "PainPoint": "model",
     "PluginError": "exceptions",
     "Receipt": "model",
+    "Redaction": "config",
     "Rejection": "delivery.sink",
     "Rule": "model",
     "Secret": "config",
@@ -100,6 +101,7 @@ __all__ = [
     "PainPoint",
     "PluginError",
     "Receipt",
+    "Redaction",
     "Rejection",
     "Rule",
     "Secret",

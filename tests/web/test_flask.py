@@ -268,7 +268,7 @@ def test_only_who_may_be_recorded_is(
 ) -> None:
     """Without consent there is no event and no cookie, also if the shop signs the visitor in."""
     kit = make_kit(mode, strict=False)
-    app = make_app(kit, consent=lambda: iter(answer) if isinstance(answer, list) else answer)
+    app = make_app(kit, purposes=lambda: iter(answer) if isinstance(answer, list) else answer)
 
     @app.get("/login")
     def login() -> str:
@@ -289,7 +289,7 @@ def test_who_cannot_be_asked_has_not_agreed(
 ) -> None:
     """When the shop's consent function raises, nothing is recorded and the page goes on."""
     kit = make_kit(mode, strict=False)
-    client = make_app(kit, consent=_raise).test_client()
+    client = make_app(kit, purposes=_raise).test_client()
 
     assert client.get("/track/home").text == "no_consent"
     assert (_events(kit), _cookie(client)) == ([], None)
@@ -297,7 +297,7 @@ def test_who_cannot_be_asked_has_not_agreed(
 
 def test_opt_in_without_a_question_is_a_mistake(make_kit: MakeKit, make_app: MakeApp) -> None:
     """Where only who agreed may be recorded, the app must say how it asks."""
-    with pytest.raises(ConfigError, match="so init_app needs consent=, a function"):
+    with pytest.raises(ConfigError, match="so init_app needs purposes=, a function"):
         make_app(make_kit("opt_in"))
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from journeykit.capture.encode import encode
 from journeykit.capture.ids import id_behind
+from journeykit.model.consent import stamp_of
 from journeykit.model.event import WIRE_VERSION, Entry, Kind
 from journeykit.model.times import to_rfc3339
 
@@ -49,7 +50,7 @@ def derive(  # noqa: PLR0913 - the parts of an event
             "anonymous_id": entry.anonymous_id,
             "session_id": entry.session_id,
         },
-        "context": {},
+        "context": stamp_of(entry.flags, entry.body).to_context(),
         "occurred_at": to_rfc3339(entry.occurred_at),
         "channel": None,
         "properties": properties,
