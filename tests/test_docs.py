@@ -22,18 +22,21 @@ from journeykit import (
     Instance,
     Journey,
     Receipt,
+    Redaction,
     Rule,
     Settings,
     Stage,
     Touchpoint,
     hookspecs,
 )
+from journeykit.capture.redaction import KEYS
 from journeykit.cli import app as cli
 from journeykit.config.loader import _LISTS, _TABLES
 from journeykit.config.settings import PluginSettings
 from journeykit.delivery.console import ConsoleSettings
 from journeykit.delivery.file import FileSettings
 from journeykit.journeys.templates import ECOMMERCE
+from journeykit.model.extension import SinkOptions
 from journeykit.model.vocabulary import AMBIGUOUS
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -48,6 +51,8 @@ CLASSES = {
     "A goal": Goal,
     "[[touchpoints]]": Touchpoint,
     "[plugins]": PluginSettings,
+    "[redaction]": Redaction,
+    "[sinks.NAME]": SinkOptions,
     'type = "console"': ConsoleSettings,
     'type = "file"': FileSettings,
 }
@@ -133,7 +138,7 @@ def _told(default: Any) -> str:
     if isinstance(default, timedelta):
         return f'"{default.total_seconds():.0f}s"'
     if isinstance(default, tuple):
-        return "[]"
+        return f"[{', '.join(_told(item) for item in default)}]"
     return f'"{default}"' if isinstance(default, str) else str(default)
 
 
@@ -149,6 +154,12 @@ def test_every_setting_has_a_table() -> None:
     """Settings that come from a file are those that the configuration page has sections for."""
     from_file = {field.name for field in attrs.fields(Settings)} - {"core", "base", "origin"}
     assert {*from_file, "journeykit"} == {*_TABLES, *_LISTS}
+
+
+def test_every_key_that_is_always_redacted_is_listed() -> None:
+    """The configuration page lists the keys whose values are redacted in every shop."""
+    section = sections("configuration.md")["[redaction]"].partition("Always redacted")[2]
+    assert tuple(re.findall(r"`(\w+)`", section.partition(":\n")[2])) == KEYS
 
 
 class Shown(NamedTuple):
@@ -232,7 +243,18 @@ def test_the_glossary_has_the_words_of_the_public_names() -> None:
     """The glossary has an entry for each public thing that is a word of the design."""
     glossary = (DOCS / "glossary.md").read_text(encoding="utf-8")
     words = {kind.__name__ for kind in (Goal, Instance, Journey, Receipt, Rule, Stage, Touchpoint)}
-    words |= {"Event", "Customer", "Sink", "Tail", "Spool", "Entry", "Run", "Trail", "Plan"}
+    words |= {
+        "Event",
+        "Customer",
+        "Sink",
+        "Redaction",
+        "Tail",
+        "Spool",
+        "Entry",
+        "Run",
+        "Trail",
+        "Plan",
+    }
     for word in words:
         assert f"\n{word}\n" in glossary
 

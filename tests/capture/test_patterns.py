@@ -111,14 +111,20 @@ def test_other_numbers_are_no_cards(text: str) -> None:
 def cards(draw: st.DrawFn) -> str:
     """Return the number of a Visa, Mastercard or American Express."""
     prefix, length = draw(st.sampled_from([("4", 16), ("52", 16), ("37", 15)]))
-    rest = draw(st.text("0123456789", min_size=length - 1 - len(prefix), max_size=length - 1 - len(prefix)))
+    rest = draw(
+        st.text("0123456789", min_size=length - 1 - len(prefix), max_size=length - 1 - len(prefix))
+    )
     return next(number for digit in range(10) if luhn(number := f"{prefix}{rest}{digit}"))
 
 
 @given(cards(), st.sampled_from([" ", "-", "", " - "]), st.text(" ,;:!?()[]<>/", max_size=3))
 def test_every_card_is_found(card: str, gap: str, around: str) -> None:
     """Whatever its digits, a card's number is found, in its printed groups or in one piece."""
-    groups = [card[:4], card[4:10], card[10:]] if len(card) == 15 else [card[i : i + 4] for i in range(0, 16, 4)]
+    groups = (
+        [card[:4], card[4:10], card[10:]]
+        if len(card) == 15
+        else [card[i : i + 4] for i in range(0, 16, 4)]
+    )
     text = f"{around}{gap.join(groups)}{around}"
 
     assert [hit.replace(" ", "").replace("-", "") for hit in found(Pattern.CARD, text)] == [card]
@@ -169,7 +175,17 @@ def test_addresses_are_found(text: str, address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["@ada", "3 @ 5.00", "logo@2x.png", "img@1.5x.webp", "root@localhost", "a@b", "pkg@1.2.3", "50% off"]
+    "text",
+    [
+        "@ada",
+        "3 @ 5.00",
+        "logo@2x.png",
+        "img@1.5x.webp",
+        "root@localhost",
+        "a@b",
+        "pkg@1.2.3",
+        "50% off",
+    ],
 )
 def test_what_only_has_the_sign_stays(text: str) -> None:
     """Names, prices, pictures and versions are no addresses."""
@@ -188,7 +204,9 @@ def test_every_address_is_found(local: str, labels: list[str], top: str) -> None
     assert found(Pattern.EMAIL, f"from {address}, yesterday") == [address]
 
 
-@pytest.mark.parametrize("text", ["a" * 30_000, "a@" * 15_000, "a." * 15_000, "a%40" * 8_000, "@a." * 10_000])
+@pytest.mark.parametrize(
+    "text", ["a" * 30_000, "a@" * 15_000, "a." * 15_000, "a%40" * 8_000, "@a." * 10_000]
+)
 def test_hostile_texts_take_no_time(text: str) -> None:
     """A text as long as an event may be is looked through at once, not for minutes."""
     assert found(Pattern.EMAIL, text) == []
@@ -218,7 +236,13 @@ def test_accounts_are_found_however_they_are_written(account: str, around: str) 
 
 @pytest.mark.parametrize(
     "text",
-    ["DE88370400440532013000", "DE8937040044053201300", "XX89370400440532013000", "SKU12345678901234", "ADE89370400440532013000"],
+    [
+        "DE88370400440532013000",
+        "DE8937040044053201300",
+        "XX89370400440532013000",
+        "SKU12345678901234",
+        "ADE89370400440532013000",
+    ],
 )
 def test_what_looks_like_an_account_stays(text: str) -> None:
     """A wrong check digit, length or country is no account."""
@@ -277,7 +301,11 @@ def test_what_is_no_token_stays(text: str) -> None:
 
 
 @given(
-    st.dictionaries(st.text(max_size=8), st.text(max_size=30) | st.integers() | st.floats(allow_nan=False), max_size=5)
+    st.dictionaries(
+        st.text(max_size=8),
+        st.text(max_size=30) | st.integers() | st.floats(allow_nan=False),
+        max_size=5,
+    )
 )
 def test_the_glance_misses_nothing(properties: dict[str, object]) -> None:
     """What a glance does not let through has nothing in it that would be found."""
@@ -289,6 +317,11 @@ def test_the_glance_misses_nothing(properties: dict[str, object]) -> None:
 
 def test_an_ordinary_event_is_let_through() -> None:
     """Prices, names and ids are seen at a glance to be harmless."""
-    properties = {"product_id": "tea-042", "name": "Darjeeling, first flush", "price": 12.5, "cart_id": "c-81723"}
+    properties = {
+        "product_id": "tea-042",
+        "name": "Darjeeling, first flush",
+        "price": 12.5,
+        "cart_id": "c-81723",
+    }
 
     assert looks(encode(properties), _is_secret) == frozenset()

@@ -7,6 +7,7 @@ import pytest
 
 from journeykit.journeys.derived import derive
 from journeykit.model import Entry, Journey, Kind
+from journeykit.model.consent import Stamp, stamp_of
 from journeykit.model.event import DELIVER, HISTORICAL
 
 MakeWorld = Callable[..., Any]
@@ -54,6 +55,19 @@ def test_history_stays_history(make_world: MakeWorld, make_entry: MakeEntry, fla
 
     assert [entry.flags for entry in world.derived] == [flags, flags]
     assert {item.event().historical for item in world.log} == {bool(flags)}
+
+
+def test_consent_is_that_of_the_cause(make_world: MakeWorld, make_entry: MakeEntry) -> None:
+    """What follows from an event may go where the event may go, and carries nothing else of it."""
+    stamp = Stamp(frozenset(["analytics", "marketing"]), frozenset(["export:*"]))
+    context = {"library": "journeykit", **stamp.to_context(), "page": {"name": "cart"}}
+    entry = make_entry("Order Completed", flags=stamp.flags, context=context)
+    world = make_world(SHOP).add(entry)
+
+    assert len(world.derived) == 2
+    for derived in world.derived:
+        assert stamp_of(derived.flags, derived.body) == stamp
+        assert derived.event().context == stamp.to_context()
 
 
 def test_ids_are_the_same_in_every_store(make_world: MakeWorld, make_entry: MakeEntry) -> None:

@@ -59,10 +59,10 @@ class Choice:
         if customer is not None:
             who = Customer.of(customer)
         else:
-            known = current_customer()
+            # Before asking who it is: nobody gets an id only to say that they want none.
             if bound is not None:
                 bound.restamp(stamp)
-            who = current_customer() or known
+            who = current_customer()
         token = bind(_bare(who, bound, stamp, opt_in=opt_in))
         try:
             properties = {"granted": sorted(self.granted), "denied": sorted(self.denied)}

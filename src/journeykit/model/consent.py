@@ -92,11 +92,12 @@ class Stamp(NamedTuple):
         return context
 
     @classmethod
-    def from_context(cls, context: Mapping[str, Any]) -> Stamp:
-        """Return the stamp in the context of an event."""
-        granted = context.get("purposes")
-        denied = frozenset(context.get("denied", ()))
-        return cls(None if granted is None else frozenset(granted), denied)
+    def from_context(cls, flags: int, context: Mapping[str, Any]) -> Stamp:
+        """Return the stamp in the context of an event, where a shop may have keys of its own."""
+        return cls(
+            frozenset(context["purposes"]) if flags & ASKED else None,
+            frozenset(context["denied"]) if flags & DENIED else frozenset(),
+        )
 
 
 #: Nobody was asked, and nobody has refused anything.
@@ -119,4 +120,4 @@ def stamp_of(flags: int, body: bytes) -> Stamp:
         context = jsonbytes.loads(encoded_context(body))
     except ValueError:
         context = jsonbytes.loads(body)["context"]
-    return Stamp.from_context(context)
+    return Stamp.from_context(flags, context)

@@ -24,7 +24,7 @@ class Ordering(StrEnum):
 
 def _check_purpose(_: object, __: object, value: str) -> None:
     if not is_purpose(value):
-        raise ValueError(f'expected a purpose such as "marketing", got {value!r}')
+        raise ValueError(f'purpose: expected a name such as "marketing", got {value!r}')
 
 
 @attrs.frozen(kw_only=True)
