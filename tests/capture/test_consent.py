@@ -7,6 +7,7 @@ import pytest
 
 from journeykit import Customer, Event, EventRejected, JourneyKit
 from journeykit.capture.context import Bound, bind, bind_customer, unbind
+from journeykit.model.consent import Stamp, stamp_of
 
 MakeKit = Callable[..., JourneyKit]
 
@@ -175,4 +176,21 @@ def test_denials_are_stamped_and_deny(make_kit: MakeKit) -> None:
             assert kit.track("X").reason == "no_consent"
 
     (event,) = events(kit)
+    (stored,) = kit.store.read(None, 9)
+    assert stamp_of(stored.entry.flags, stored.entry.body) == Stamp(None, frozenset(["marketing"]))
     assert event.context == {"library": "journeykit", "denied": ["marketing"], "purposes": "mine"}
+
+
+def test_the_stamp_comes_before_what_the_shop_adds(make_kit: MakeKit) -> None:
+    """Who looks for the stamp need not read a shop's own context, and that does not replace it."""
+    kit = make_kit()
+    context = {"page": "x", "purposes": ["all"], "library": "mine"}
+    with kit.bind_customer("ada", context=context, purposes=["analytics"]):
+        assert kit.track("X")
+
+    (event,) = events(kit)
+    assert list(event.context.items()) == [
+        ("library", "journeykit"),
+        ("purposes", ["analytics"]),
+        ("page", "x"),
+    ]

@@ -795,11 +795,17 @@ def _marketing() -> Gate:
     return Gate("crm", "marketing", third_party=True, opt_in=False)
 
 
+@pytest.mark.parametrize("size", [2, 500])
 @pytest.mark.parametrize("ordering", list(Ordering))
 def test_events_without_the_purpose_are_skipped_and_counted(
-    store: Store, make_entry: MakeEntry, ordering: Ordering
+    monkeypatch: pytest.MonkeyPatch,
+    store: Store,
+    make_entry: MakeEntry,
+    ordering: Ordering,
+    size: int,
 ) -> None:
     """A sink gets the events whose customers have agreed; the others are counted once."""
+    monkeypatch.setattr(module, "BATCH_EVENTS", size)
     bench = Bench(store, Scripted(), gate=_marketing(), ordering=ordering)
     bench.add(*_consenting(make_entry, "abcdef", "bce")).run()
     bench.run()

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from journeykit.model.event import Entry, Outgoing
     from journeykit.model.extension import SinkOptions
 
+_TRACE: Final = b',"trace":{"trace_id":"'
+
 #: The most contexts to remember.
 _REMEMBERED: Final = 1024
 
@@ -51,8 +53,11 @@ class Gate:
         """Return whether the sink may not have *event*."""
         if not event.flags & self._telling:
             return self.purpose is not None and not self._unasked
-        # The events of a page share their context, unless the app traces.
+        # The events of a page share their context up to the trace, which is behind the stamp.
         context = encoded_context(event.body)
+        trace = context.rfind(_TRACE)
+        if trace > 0:
+            context = context[:trace]
         known = self._known.get(context)
         if known is None:
             known = self._allows(event)
