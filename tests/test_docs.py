@@ -18,11 +18,13 @@ import journeykit
 from journeykit import (
     Consent,
     Core,
+    Exit,
     Goal,
     Instance,
     Journey,
     Receipt,
     Redaction,
+    ReEntry,
     Rule,
     Settings,
     Stage,
@@ -49,6 +51,8 @@ CLASSES = {
     "A stage": Stage,
     "A rule": Rule,
     "A goal": Goal,
+    "An exit": Exit,
+    "A re-entry": ReEntry,
     "[[touchpoints]]": Touchpoint,
     "[plugins]": PluginSettings,
     "[redaction]": Redaction,
@@ -129,17 +133,17 @@ def test_every_default_of_the_configuration_is_told(
 def _told(default: Any) -> str:
     if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
         default = default.factory()
-    if default is attrs.NOTHING:
-        return "–"
-    if default is None:
-        return "none"
+    if default in (attrs.NOTHING, None):
+        return "none" if default is None else "–"
     if isinstance(default, bool):
         return str(default).lower()
     if isinstance(default, timedelta):
         return f'"{default.total_seconds():.0f}s"'
     if isinstance(default, tuple):
         return f"[{', '.join(_told(item) for item in default)}]"
-    return f'"{default}"' if isinstance(default, str) else str(default)
+    if isinstance(default, str):
+        return f'"{default}"'
+    return "{}" if isinstance(default, ReEntry) else str(default)
 
 
 def test_every_table_of_the_configuration_has_a_section() -> None:

@@ -5,12 +5,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
 import pytest
 
 from journeykit import Event, Journey, JourneyKit, Settings, hookimpl
+from journeykit import pipeline as module
 from journeykit.config.settings import DeclaredSink
 from journeykit.delivery import Batch, Rejection
 from journeykit.exceptions import DeliveryError, StoreBusy
@@ -86,12 +88,8 @@ def test_stage_runs_only_while_it_leads() -> None:
     done: list[str] = []
 
     def stage(name: str) -> Led:
-        return Led(
-            store,
-            "role",
-            lambda: done.append(name) or 0.0,
-            lambda: done.append(f"{name} began"),
-        )
+        stage: Any = SimpleNamespace(step=lambda: done.append(name) or 0.0, filled=True)
+        return Led(store, "role", stage, lambda: done.append(f"{name} began"))
 
     one, two = stage("one"), stage("two")
     assert one.step() == 0.0
@@ -104,6 +102,34 @@ def test_stage_runs_only_while_it_leads() -> None:
 
     assert done == ["one began", "one", "one", "two began", "two"]
     two.release()
+
+
+def test_a_stage_that_has_done_what_there_was_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage rests after a short batch and after none, not after a full one or in a hurry."""
+    now, hurry, answers = (
+        100.0,
+        False,
+        iter([(0.0, True), (0.0, False), (None, False), (7.0, True)]),
+    )
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    stage: Any = SimpleNamespace(filled=True)
+
+    def step() -> float | None:
+        delay, stage.filled = next(answers)
+        return delay
+
+    stage.step = step
+    led = Led(MemoryStore(), "role", stage, lambda: None, lambda: hurry)
+    assert led.step() == 0.0
+    assert led.step() == pytest.approx(module._REST)
+    now += module._REST / 2
+    assert led.step() == pytest.approx(module._REST / 2)
+    now += module._REST
+    assert led.step() is None
+    assert led.step() == pytest.approx(module._REST)
+    hurry = True
+    assert led.step() == 7.0
+    led.release()
 
 
 def test_busy_store_is_told_and_recovers(make_kit: MakeKit, wait_until: WaitUntil) -> None:

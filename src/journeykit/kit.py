@@ -528,7 +528,7 @@ class JourneyKit:
         """Return whether the Log has events that were not folded."""
         if not self._parts.folds:
             return False
-        return bool(self.store.read(self.store.cursor(PROJECTOR), 1))
+        return bool(self.store.read(self.store.cursor(PROJECTOR), 1, derived=False))
 
     # Parked events
 

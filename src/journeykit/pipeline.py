@@ -43,6 +43,11 @@ _WAIT: Final = 0.001
 #: How often `flush` looks whether all is done, besides after each step of this process, in seconds.
 _LOOK: Final = 0.005
 
+#: How long a led stage rests after it has done what there was, in seconds: what comes meanwhile is
+#: done together, for a transaction costs more than ten events.
+#: The first event after a quiet time does not wait, nor does anything while somebody flushes.
+_REST: Final = 0.05
+
 _log = logging.getLogger("journeykit")
 
 
@@ -84,15 +89,29 @@ class Trip:
 
 
 class Led:
-    """A stage that runs only while this process leads it."""
+    """
+    A stage that runs only while this process leads it.
+
+    Args:
+        began: Called when this process begins to lead.
+
+        hurry: Whether somebody waits, so that the stage does not rest.
+    """
 
     def __init__(
-        self, store: Store, role: str, step: Callable[[], float | None], began: Callable[[], None]
+        self,
+        store: Store,
+        role: str,
+        stage: Projector | Relay,
+        began: Callable[[], None],
+        hurry: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store = store
         self._role = role
-        self._step = step
+        self._stage = stage
         self._began = began
+        self._hurry = hurry
+        self._rests_until = 0.0
         self._lease: Lease | None = None
 
     @property
@@ -107,7 +126,14 @@ class Led:
             if self._lease is None:
                 return None
             self._began()
-        return self._step()
+        rest = self._rests_until - time.monotonic()
+        if rest > 0 and not self._hurry():
+            return rest
+        delay = self._stage.step()
+        if delay is None or (delay == 0 and not self._stage.filled):
+            self._rests_until = time.monotonic() + _REST
+            return delay if delay is None or self._hurry() else _REST
+        return delay
 
     def free(self) -> bool:
         """Return whether nobody leads."""
@@ -266,7 +292,7 @@ class Pipeline:
         began: Callable[[], None] = lambda: None,
         ended: Callable[[], None] = lambda: None,
     ) -> Worker:
-        led = Led(self._parts.store, role, stage.step, began)
+        led = Led(self._parts.store, role, stage, began, hurry=lambda: self.committer.hurry)
         # Closed by the thread that has used it: one that hangs in the sink holds up nobody.
         worker = Worker(role.replace(":", "-"), self._guarded(led.step), ended=ended)
         stage.right = worker.right_to_commit
@@ -305,9 +331,10 @@ class Pipeline:
 
     def _all_read(self, *, delivered: bool) -> bool:
         store = self._parts.store
-        readers = [PROJECTOR] if self._parts.folds else []
-        readers += [relay.owner for relay in self.relays] if delivered else []
-        return not any(store.read(store.cursor(reader), 1) for reader in readers)
+        if self._parts.folds and store.read(store.cursor(PROJECTOR), 1, derived=False):
+            return False
+        owners = [relay.owner for relay in self.relays] if delivered else []
+        return not any(store.read(store.cursor(owner), 1) for owner in owners)
 
     def _committed(self) -> None:
         if self._parts.folds:

@@ -84,9 +84,9 @@ def test_other_parts_give_another_id(one: tuple[str, ...], other: tuple[str, ...
 def test_an_id_stands_behind_its_cause(micros: int, seed: int) -> None:
     """A derived id begins with the time of its cause, so that both stay together."""
     for cause in (RandomIds(random.Random(seed)).new(micros), hashed_id(micros, seed)):
-        derived = id_behind(cause, 0, "stage.entered")
+        derived = id_behind(cause, 0, b"stage.entered")
         assert derived[:13] == cause[:13]
-        assert derived == id_behind(cause, 99, "stage.entered")
+        assert derived == id_behind(cause, 99, b"stage.entered")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_an_id_stands_behind_its_cause(micros: int, seed: int) -> None:
 )
 def test_a_cause_without_time_takes_the_fallback(cause: str) -> None:
     """An id of the shop's own, or of another UUID version, lends no time."""
-    assert UUID(id_behind(cause, 5_000_000, "x")).int >> 80 == 5_000
+    assert UUID(id_behind(cause, 5_000_000, b"x")).int >> 80 == 5_000
 
 
 def test_before_1970_is_1970() -> None:

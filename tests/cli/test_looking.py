@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +13,9 @@ import pytest
 
 from journeykit import Customer, JourneyKit
 from journeykit.config import Consent, Core, Settings
+from journeykit.model import jsonbytes
 from journeykit.model.times import to_datetime
+from journeykit.store.sqlite import SQLiteStore
 
 Cli = Callable[..., Any]
 
@@ -275,13 +278,11 @@ def test_the_status_of_a_shop(cli: Cli, loaded: Path) -> None:
     """The status tells where the store is and how far its readers are."""
     result, as_json = cli("status"), cli("status", "--json")
 
-    expected = (
-        f"store    {loaded / 'var/journeykit.db'}\n"
-        "events   3\n"
-        "folded   all\n"
-        "sink     archive: has everything\n"
-    )
-    assert result == (0, expected, "")
+    store, disk, *others = result.out.splitlines()
+    assert (result.code, result.err) == (0, "")
+    assert store == f"store    {loaded / 'var/journeykit.db'}"
+    assert re.fullmatch(r"disk     database \d+\.\d MiB, write ahead \d+\.\d MiB", disk)
+    assert others == ["events   3", "folded   all", "sink     archive: has everything"]
     assert as_json.json["counters"]["events"] == 3
     assert as_json.json["behind"] is False
 
@@ -301,6 +302,30 @@ def test_the_status_tells_what_was_redacted_and_not_sent(
 
     assert "redacted 1 times: email\n" in out
     assert "not sent 2 to crm: the customers have not agreed\n" in out
+
+
+def test_the_status_tells_of_a_sink_that_fails(cli: Cli, loaded: Path) -> None:
+    """What another process has told of a sink shows, with when that was."""
+    told = {
+        "breaker": "open",
+        "failures": 3,
+        "last_error": "HTTP 503",
+        "next_try": "2026-01-02T03:04:05.600000Z",
+        "held_back": 2,
+        "process": 99,
+        "as_of": "2026-01-02T03:04:01.200000Z",
+    }
+    with closing(SQLiteStore(loaded / "var/journeykit.db")) as store:
+        store.tell_status("sink:archive", jsonbytes.dumps(told))
+
+    assert (
+        "sink     archive: has everything; failed 3 times in a row: HTTP 503; "
+        "next try 2026-01-02T03:04:05Z; 2 events are held back "
+        "(process 99 at 2026-01-02T03:04:01Z)\n"
+    ) in cli("status").out
+    sink = cli("status", "--json").json["sinks"][0]
+    assert {**sink, **told} == sink
+    assert (sink["name"], sink["calling_for"]) == ("archive", None)
 
 
 def test_the_status_tells_what_waits_and_what_was_kept_back(

@@ -81,10 +81,6 @@ def test_contexts_that_begin_alike_are_told_apart(make_entry: MakeEntry) -> None
         trace = {"trace_id": f"{number:032x}", "span_id": "0" * 16}
         assert passes(gate, stamped(make_entry, ["marketing"], [], page="p", trace=trace))
         assert not passes(gate, stamped(make_entry, ["feedback"], [], page="p", trace=trace))
-    assert len(gate._known) == 4
-    for number in range(3_000):
-        assert passes(gate, stamped(make_entry, ["marketing"], [], page=number))
-    assert len(gate._known) <= 1024
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,9 @@ from journeykit.plugins import Plugins
 from journeykit.store.projector import Projector
 from journeykit.store.protocol import Commit, Store
 
+#: Later than all that is made here.
+NOW = 4_000_000_000_000_000
+
 MakeEntry = Callable[..., Entry]
 
 SHOP = Journey(key="shop", version=1, extends="ecommerce", title="Dawdle")
@@ -28,9 +31,9 @@ CARTS = Journey(
 def fold(store: Store, journeys: list[Journey], *entries: Entry) -> tuple[Plan, ...]:
     """Commit and fold *entries*; return the plans."""
     compiled = plans(declare(journeys, [], {})[0])
-    store.commit(Commit(entries), 1)
+    store.commit(Commit(entries), NOW)
     folding = folds(compiled, Plugins(installed=False))
-    projector = Projector(store, folding, declaration=repr(journeys), now=lambda: 1)
+    projector = Projector(store, folding, declaration=repr(journeys), now=lambda: NOW)
     while projector.step() is not None:
         pass
     return compiled

@@ -40,7 +40,7 @@ class World:
 
     def fold(self) -> World:
         """Fold until nothing is left."""
-        while self.projector.step() is not None:
+        while self.projector.step() == 0:
             pass
         return self
 
@@ -123,7 +123,7 @@ def new_world() -> Callable[..., contextlib.AbstractContextManager[World]]:
         plugins: Iterable[object] = (),
         touchpoints: Sequence[Touchpoint] = (),
         names: Mapping[str, str] | None = None,
-        now: Callable[[], int] = lambda: 1,
+        now: Callable[[], int] = lambda: 4_000_000_000_000_000,
     ) -> Iterator[World]:
         declared, problems = declare(journeys, touchpoints, names or {})
         assert problems == []

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from journeykit.journeys.derived import derive
-from journeykit.model import Entry, Journey, Kind
+from journeykit.journeys.derived import NO_JOURNEY, About, Cause, derive
+from journeykit.model import Entry, Journey, Kind, Stage
 from journeykit.model.consent import Stamp, stamp_of
 from journeykit.model.event import DELIVER, HISTORICAL
 
@@ -17,33 +18,33 @@ MakeStored = Callable[..., Any]
 SHOP = Journey(key="shop", version=1, extends="ecommerce")
 
 
-def test_same_cause_gives_the_same_id(make_stored: MakeStored) -> None:
+def test_same_cause_gives_the_same_id() -> None:
     """The id follows from cause, name, journey, version, instance and subject, and nothing else."""
-    cause = make_stored(1, id="cause")
-    later = make_stored(99, id="cause", recorded_at=5, anonymous_id="c", user_id=None)
+    cause, later = Cause("cause", "u1", None, None, 0), Cause("cause", None, "c", "s", HISTORICAL)
 
-    def id_of(stored: Any = cause, name: str = "n", subject: str = "s", **more: Any) -> str:
-        return derive(stored, name, subject, {}, **{"journey": SHOP, "instance": "i", **more}).id
+    def id_of(of: Cause = cause, name: str = "n", subject: str = "s", **more: Any) -> str:
+        about = About(**{"journey": b'"journey":"shop","version":1', "instance": "i", **more})
+        return derive(of, name, subject, 5, {}, about).id
 
     assert id_of() == id_of(later) == id_of(stage="purchase")
     others = [
-        id_of(make_stored(1, id="other")),
+        id_of(cause._replace(id="other")),
         id_of(name="m"),
         id_of(subject="t"),
         id_of(instance="j"),
-        id_of(journey=None),
-        id_of(journey=Journey(key="shop", version=2)),
-        id_of(journey=Journey(key="shop2", version=1)),
+        id_of(journey=NO_JOURNEY),
+        id_of(journey=b'"journey":"shop","version":2'),
     ]
-    assert len({id_of(), *others}) == 8
+    assert len({id_of(), *others}) == 7
 
 
 def test_ids_are_ordered_by_the_time_of_their_cause(make_stored: MakeStored) -> None:
     """Derived ids sort by when their causes occurred, also where the cause's id is the shop's."""
-    ids = [
-        derive(make_stored(at=at, **more), "n", "s", {}).id
+    causes = [
+        make_stored(at=at, **more)
         for at, more in [(0, {}), (1, {"id": "order-1"}), (2, {}), (3, {"id": "order-0"})]
     ]
+    ids = [derive(Cause.of(each), "n", "s", each.entry.occurred_at, {}).id for each in causes]
 
     assert ids == sorted(ids)
 
@@ -84,3 +85,22 @@ def test_ids_are_the_same_in_every_store(make_world: MakeWorld, make_entry: Make
     assert len(one.derived) == 5
     assert one.derived == two.derived
     assert {entry.kind for entry in one.derived} == {Kind.DERIVED}
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_a_deadline_has_the_consent_of_whoever_set_it(
+    make_world: MakeWorld, make_entry: MakeEntry, clock: Callable[[], int], kind: str
+) -> None:
+    """What time alone brings about may go where the event may go that it follows from."""
+    stages = [Stage("cart", enter=["A"]), Stage("paid", enter=["B"])]
+    journey = Journey(key="c", version=1, stages=stages, timeout=timedelta(hours=1))
+    stamp = Stamp(frozenset(["analytics", "marketing"]), frozenset(["export:*"]))
+    context = {"library": "journeykit", **stamp.to_context(), "page": {"name": "cart"}}
+    world = make_world(journey, kind=kind, now=clock)
+    world.add(make_entry("A", flags=stamp.flags, context=context))
+    clock.advance(7300)  # type: ignore[attr-defined]
+    world.add(make_entry("X", at=7300, user_id="other"))
+
+    assert [entry.name for entry in world.derived] == ["stage.entered", "journey.exited"]
+    for derived in world.derived:
+        assert stamp_of(derived.flags, derived.body) == stamp

@@ -18,6 +18,9 @@ from journeykit.store.projector import Projector
 from journeykit.store.protocol import PROJECTOR, Commit, Store
 from journeykit.store.sqlite import SQLiteStore
 
+#: Later than all that is made here.
+NOW = 4_000_000_000_000_000
+
 MakeEntry = Callable[..., Entry]
 
 SHOP = Journey(key="shop", version=1, extends="ecommerce")
@@ -30,7 +33,7 @@ def project(
     asked = Plugins(plugins, installed=False)
     folding = folds(plans(declare(journeys or (SHOP,), [], {})[0]), asked)
     declaration = more.pop("declaration", repr(journeys))
-    projector = Projector(store, folding, declaration=declaration, now=lambda: 1, **more)
+    projector = Projector(store, folding, declaration=declaration, now=lambda: NOW, **more)
     finish(projector)
     return projector
 
@@ -69,17 +72,17 @@ def history(make_entry: MakeEntry) -> list[Entry]:
 
 
 def test_derived_events_are_skipped(store: Store, make_entry: MakeEntry) -> None:
-    """Derived events in the Log move the cursor and change nothing else."""
-    store.commit(Commit([make_entry("Order Completed")]), 1)
+    """Derived events in the Log change nothing, and are nothing to wait for."""
+    store.commit(Commit([make_entry("Order Completed")]), NOW)
     projector = project(store)
     before = whole_state(store)
     assert len(derived(store)) == 2
 
-    store.commit(Commit([make_entry("Order Completed", kind=Kind.DERIVED)]), 1)
+    store.commit(Commit([make_entry("Order Completed", kind=Kind.DERIVED)]), NOW)
     finish(projector)
 
     assert whole_state(store) == before
-    assert store.read(store.cursor(PROJECTOR), 1) == []
+    assert store.read(store.cursor(PROJECTOR), 1, derived=False) == []
     assert len(derived(store)) == 3
     assert len(store.trail("u:u1")) == 1
 
@@ -96,18 +99,18 @@ def test_hooks_run_before_the_transaction(tmp_path: Path, make_entry: MakeEntry)
             if event.name == "Product Viewed":
                 thread = threading.Thread(
                     target=lambda: committed.append(
-                        other.commit(Commit([make_entry("Email Opened")]), 1)
+                        other.commit(Commit([make_entry("Email Opened")]), NOW)
                     )
                 )
                 thread.start()
                 thread.join(10)
                 assert not thread.is_alive()
 
-    first.commit(Commit([make_entry("Product Viewed")]), 1)
+    first.commit(Commit([make_entry("Product Viewed")]), NOW)
     project(first, plugins=(Plugin(),))
 
     assert len(committed) == 1
-    assert first.read(first.cursor(PROJECTOR), 1) == []
+    assert first.read(first.cursor(PROJECTOR), 1, derived=False) == []
     first.close()
     other.close()
 
@@ -115,7 +118,7 @@ def test_hooks_run_before_the_transaction(tmp_path: Path, make_entry: MakeEntry)
 def test_rebuild_gives_the_same_state_and_no_news(store: Store, make_entry: MakeEntry) -> None:
     """A rebuild folds the Log to the same State and writes no derived event again."""
     for entry in history(make_entry):
-        store.commit(Commit([entry]), 1)
+        store.commit(Commit([entry]), NOW)
         project(store)
     state, log = whole_state(store), store.read(None, 1000)
     assert len(derived(store)) >= 5
@@ -132,7 +135,7 @@ def test_rebuild_gives_the_same_state_and_no_news(store: Store, make_entry: Make
 
 def test_same_declarations_rebuild_nothing(store: Store, make_entry: MakeEntry) -> None:
     """A projector with the declarations that State was made by goes on where the last one was."""
-    store.commit(Commit(history(make_entry)), 1)
+    store.commit(Commit(history(make_entry)), NOW)
     project(store)
     events: list[str] = []
 
@@ -141,7 +144,7 @@ def test_same_declarations_rebuild_nothing(store: Store, make_entry: MakeEntry) 
         def detect_pain_points(self, event: Event) -> None:
             events.append(event.name)
 
-    store.commit(Commit([make_entry("Email Opened")]), 1)
+    store.commit(Commit([make_entry("Email Opened")]), NOW)
     projector = project(store, plugins=(Listener(),))
 
     assert events == ["Email Opened"]
@@ -150,11 +153,11 @@ def test_same_declarations_rebuild_nothing(store: Store, make_entry: MakeEntry) 
 
 def test_new_declarations_fold_everything_again(store: Store, make_entry: MakeEntry) -> None:
     """What new declarations derive about events that were folded before is no news."""
-    store.commit(Commit(history(make_entry)), 1)
+    store.commit(Commit(history(make_entry)), NOW)
     project(store)
     before = derived(store)
     changed = Journey(key="other", version=1, stages=[Stage("any", enter=["Product Reviewed"])])
-    store.commit(Commit([make_entry("Product Reviewed", user_id="new")]), 1)
+    store.commit(Commit([make_entry("Product Reviewed", user_id="new")]), NOW)
 
     projector = project(store, changed)
 
@@ -189,7 +192,7 @@ def test_rebuild_over_a_busy_store_is_silent_and_ends(
 ) -> None:
     """A rebuild whose projections fail derives no news, and what comes behind it is news."""
     monkeypatch.setattr(module, "BATCH_EVENTS", batch)
-    store.commit(Commit(history(make_entry)), 1)
+    store.commit(Commit(history(make_entry)), NOW)
     project(store)
     before = derived(store)
     changed = Journey(
@@ -200,9 +203,9 @@ def test_rebuild_over_a_busy_store_is_silent_and_ends(
     project(busy, changed)
     assert derived(store) == before
 
-    store.commit(Commit([make_entry("Page Viewed", user_id="one")]), 1)
+    store.commit(Commit([make_entry("Page Viewed", user_id="one")]), NOW)
     project(store, changed)
-    store.commit(Commit([make_entry("Page Viewed", user_id="two")]), 1)
+    store.commit(Commit([make_entry("Page Viewed", user_id="two")]), NOW)
     project(store, changed)
 
     news = derived(store)[len(before) :]
@@ -214,7 +217,7 @@ def test_rebuild_goes_on_where_it_was_interrupted(
 ) -> None:
     """A rebuild that another process finishes, or begins anew, still makes no old news."""
     monkeypatch.setattr(module, "BATCH_EVENTS", 2)
-    store.commit(Commit(history(make_entry)), 1)
+    store.commit(Commit(history(make_entry)), NOW)
     first = project(store)
     state, before = whole_state(store), derived(store)
 
@@ -233,11 +236,11 @@ def test_rebuild_goes_on_where_it_was_interrupted(
 
 def test_superseded_projector_reads_anew(store: Store, make_entry: MakeEntry) -> None:
     """A projector that was overtaken writes nothing, forgets what it knew, and goes on."""
-    store.commit(Commit([make_entry("Page Viewed")]), 1)
+    store.commit(Commit([make_entry("Page Viewed")]), NOW)
     mine, theirs = project(store), project(store)
-    store.commit(Commit([make_entry("Product Viewed", at=1)]), 1)
+    store.commit(Commit([make_entry("Product Viewed", at=1)]), NOW)
     finish(theirs)
-    store.commit(Commit([make_entry("Page Viewed", at=2)]), 1)
+    store.commit(Commit([make_entry("Page Viewed", at=2)]), NOW)
     expected = whole_state(store)
 
     with pytest.raises(Superseded):
@@ -256,13 +259,13 @@ def test_state_cache_is_bounded(
     monkeypatch.setattr(module, "CACHED_PIECES", 1)
     monkeypatch.setattr(module, "BATCH_EVENTS", 2)
     entries = history(make_entry)
-    store.commit(Commit(entries), 1)
+    store.commit(Commit(entries), NOW)
     projector = project(store)
     assert len(projector._cache) == 1
 
     monkeypatch.undo()
     other = MemoryStore()
-    other.commit(Commit(entries), 1)
+    other.commit(Commit(entries), NOW)
     project(other)
     assert whole_state(store) == whole_state(other)
 
@@ -270,16 +273,16 @@ def test_state_cache_is_bounded(
 def test_projector_tells_that_it_projected(store: Store, make_entry: MakeEntry) -> None:
     """Each batch is announced, and only after it was written."""
     seen: list[object] = []
-    store.commit(Commit([make_entry("Page Viewed")]), 1)
+    store.commit(Commit([make_entry("Page Viewed")]), NOW)
     project(store, projected=lambda: seen.append(store.cursor(PROJECTOR)))
 
-    assert seen == [item.position for item in store.read(None, 10)]
+    assert seen == [item.position for item in store.read(None, 10, derived=False)]
 
 
 def test_step_says_whether_there_is_more(store: Store, make_entry: MakeEntry) -> None:
     """A step that folded something asks to be called again; one that found nothing waits."""
     projector = project(store)
-    store.commit(Commit([make_entry("Email Opened")]), 1)
+    store.commit(Commit([make_entry("Email Opened")]), NOW)
 
     assert projector.step() == 0.0
     assert projector.step() is None
@@ -296,7 +299,7 @@ def test_rules_with_conditions_survive_a_rebuild(store: Store, make_entry: MakeE
         ],
     )
     for number, name in enumerate(["X", "Y", "X", "X"]):
-        store.commit(Commit([make_entry(name, {"k": "v"}, at=number)]), 1)
+        store.commit(Commit([make_entry(name, {"k": "v"}, at=number)]), NOW)
         project(store, journey)
     state = whole_state(store)
     assert len(derived(store)) == 2

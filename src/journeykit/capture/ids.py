@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 from typing import Final
 
 _VERSION_7: Final = 7
@@ -60,23 +61,25 @@ class RandomIds:
 
 def hashed_id(micros: int, *parts: object) -> str:
     """Return the UUID version 8 of *parts*, behind the time prefix of *micros*."""
-    text = "\x1f".join(str(part) for part in parts)
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=10).digest()
-    bits = int.from_bytes(digest)
-    begin, middle = _begin(micros, _VERSION_8), bits >> 62 & _LOW_12
-    return f"{begin}{middle:03x}-{_VARIANT | bits >> 48 & _LOW_14:04x}-{bits & _LOW_48:012x}"
+    text = "\x1f".join([str(part) for part in parts])
+    return _hashed(_begin(micros, _VERSION_8), text.encode("utf-8", "surrogatepass"))
 
 
-def id_behind(cause: str, fallback_micros: int, *parts: object) -> str:
+def id_behind(cause: str, fallback_micros: int, what: bytes) -> str:
     """
-    Return the hashed id of *parts* behind the time prefix of the id *cause*.
+    Return the UUID version 8 of *what*, behind the time prefix of the id *cause*.
 
     A cause whose id is no time-ordered UUID (a shop's own) lends *fallback_micros* instead.
     """
-    prefix = cause.replace("-", "")[:12]
-    is_uuid = len(cause) == 36 and cause[14] in "78"
-    try:
-        micros = int(prefix, 16) * 1000 if is_uuid else fallback_micros
-    except ValueError:
-        micros = fallback_micros
-    return hashed_id(micros, *parts)
+    if _TIME_ORDERED.fullmatch(cause):
+        return _hashed(f"{cause[:14]}{_VERSION_8}", what)
+    return _hashed(_begin(fallback_micros, _VERSION_8), what)
+
+
+def _hashed(begin: str, what: bytes) -> str:
+    bits = int.from_bytes(hashlib.blake2b(what, digest_size=10).digest())
+    middle, variant = bits >> 62 & _LOW_12, _VARIANT | bits >> 48 & _LOW_14
+    return f"{begin}{middle:03x}-{variant:04x}-{bits & _LOW_48:012x}"
+
+
+_TIME_ORDERED: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[78][0-9a-f]{3}-[0-9a-f-]{17}")

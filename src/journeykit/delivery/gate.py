@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from journeykit.model.consent import encoded_context, export_to, names, stamp_of
+from journeykit.model.consent import export_to, names, stamp_of
 from journeykit.model.event import ASKED, DENIED
 
 if TYPE_CHECKING:
     from journeykit.model.event import Entry, Outgoing
     from journeykit.model.extension import SinkOptions
-
-_TRACE: Final = b',"trace":{"trace_id":"'
-
-#: The most contexts to remember.
-_REMEMBERED: Final = 1024
 
 
 class Gate:
@@ -38,7 +33,6 @@ class Gate:
         self._unasked = not opt_in
         #: The flags of an event that has to be looked into.
         self._telling = (ASKED | DENIED) if purpose else DENIED if third_party else 0
-        self._known: dict[bytes, bool] = {}
 
     @classmethod
     def of(cls, sink: Any, options: SinkOptions, *, opt_in: bool) -> Gate:
@@ -53,21 +47,7 @@ class Gate:
         """Return whether the sink may not have *event*."""
         if not event.flags & self._telling:
             return self.purpose is not None and not self._unasked
-        # The events of a page share their context up to the trace, which is behind the stamp.
-        context = encoded_context(event.body)
-        trace = context.rfind(_TRACE)
-        if trace > 0:
-            context = context[:trace]
-        known = self._known.get(context)
-        if known is None:
-            known = self._allows(event)
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            self._known[context] = known
-        return not known
-
-    def _allows(self, event: Outgoing | Entry) -> bool:
         stamp = stamp_of(event.flags, event.body)
         if self.third_party and names(stamp.denied, self._export):
-            return False
-        return self.purpose is None or stamp.allows(self.purpose, unasked=self._unasked)
+            return True
+        return self.purpose is not None and not stamp.allows(self.purpose, unasked=self._unasked)

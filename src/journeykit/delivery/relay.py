@@ -113,6 +113,8 @@ class Relay:
         #: What was parked, and is not in the store yet.
         self._parkings: list[tuple[Outgoing, str]] = []
         self._most = BATCH_EVENTS
+        #: Whether the last batch was as long as it may be, so that there is likely more.
+        self.filled = False
         #: Calls of which the sink took something.
         self._successes = 0
         self._health = Health(store, self.owner, now=now, monotonic=monotonic)
@@ -146,6 +148,7 @@ class Relay:
         straight = self._straight()
         if straight is None:
             self._read()
+        self.filled = straight is None or len(straight) == BATCH_EVENTS
         # Alone in its step, so that a thread that was abandoned in a hook delivers nothing.
         if self._record():
             return 0.0

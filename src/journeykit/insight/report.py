@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from journeykit.journeys.figures import FIGURES, Figures
-from journeykit.journeys.identity import CUSTOMERS, TOTALS, Presence
+from journeykit.journeys.identity import TOTALS
 from journeykit.journeys.run import NOWHERE, Run
 from journeykit.journeys.stages import INSTANCES, Place
 from journeykit.model import jsonbytes
@@ -99,7 +99,7 @@ class CustomerStage:
 
         instance: The value that tells instances apart; empty for one a customer.
 
-        last_seen: When the customer's latest event occurred.
+        last_seen: When the latest event of the instance occurred.
     """
 
     customer: str
@@ -160,21 +160,19 @@ def customers(store: Store, plan: Plan, limit: int) -> list[CustomerStage]:
     for key, data in store.scan(INSTANCES, Place(plan.label, "", "").key.rstrip("\x1f") + "\x1f"):
         run = Run.decode(data)
         if run.has_stage and len(run.visits) == len(plan.keys):
-            found.append(_customer(store, plan, Place.of(key), run))
+            found.append(_customer(plan, Place.of(key), run))
     found.sort(key=lambda item: item.last_seen, reverse=True)
     return found[:limit]
 
 
-def _customer(store: Store, plan: Plan, place: Place, run: Run) -> CustomerStage:
-    data = store.state((CUSTOMERS, place.customer))
-    last = Presence.decode(data).last if data else (run.newest or (0,))[0]
+def _customer(plan: Plan, place: Place, run: Run) -> CustomerStage:
     return CustomerStage(
         customer=place.customer[2:],
         known=place.customer.startswith("u:"),
         stage=_key(plan, run.current),
         furthest=_key(plan, run.furthest),
         instance=place.value,
-        last_seen=to_datetime(last),
+        last_seen=to_datetime(run.highest),
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journeykit.capture.encode import encode
 from journeykit.capture.ids import id_behind
-from journeykit.model.consent import stamp_of
+from journeykit.model import jsonbytes
+from journeykit.model.consent import NO_STAMP, encoded_stamp
 from journeykit.model.event import WIRE_VERSION, Entry, Kind
 from journeykit.model.times import to_rfc3339
 
@@ -14,52 +15,74 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from journeykit.model.event import Stored
-    from journeykit.model.journey import Journey
 
-_SOURCE = {"app": "journeykit"}
+#: Where a derived event comes from that is about no journey.
+NO_JOURNEY: Final = b'"journey":null,"version":null'
 
 
-def derive(  # noqa: PLR0913 - the parts of an event
-    cause: Stored,
+class Cause(NamedTuple):
+    """What a derived event follows from: an event's id, its customer's ids, its flags and stamp."""
+
+    id: str
+    user_id: str | None
+    anonymous_id: str | None
+    session_id: str | None
+    flags: int
+    stamp: bytes = NO_STAMP
+
+    @classmethod
+    def of(cls, stored: Stored) -> Cause:
+        """Return the cause that *stored* is."""
+        entry = stored.entry
+        stamp = encoded_stamp(entry.flags, entry.body)
+        ids = entry.user_id, entry.anonymous_id, entry.session_id
+        return cls(entry.id, *ids, entry.flags, stamp)
+
+
+class About(NamedTuple):
+    """Which journey a derived event is about (encoded), which stage, and which instance."""
+
+    journey: bytes = NO_JOURNEY
+    stage: str | None = None
+    instance: str | None = None
+
+
+def derive(
+    cause: Cause,
     name: str,
     subject: str,
+    at: int,
     properties: Mapping[str, Any],
-    *,
-    journey: Journey | None = None,
-    stage: str | None = None,
-    instance: str | None = None,
+    about: About = About(),  # noqa: B008 - a named tuple never changes
 ) -> Entry:
     """
-    Return the event *name* that follows from *cause*.
+    Return the event *name* that follows from *cause*, and occurred at *at*.
 
     Args:
         subject: What tells it apart from other events of this name with the same cause.
     """
-    entry = cause.entry
-    key = journey.key if journey is not None else None
-    version = journey.version if journey is not None else None
-    event_id = id_behind(
-        entry.id, entry.occurred_at, name, entry.id, key, version, instance, subject
+    journey, stage, instance = about
+    cause_id, user_id, anonymous_id, session_id, flags, stamp = cause
+    text = f"{name}\x1f{cause_id}\x1f{instance}\x1f{subject}"
+    event_id = id_behind(cause_id, at, text.encode("utf-8", "surrogatepass") + journey)
+    customer = {"user_id": user_id, "anonymous_id": anonymous_id, "session_id": session_id}
+    body = _BODY % (
+        event_id.encode(),
+        jsonbytes.dumps(name),
+        jsonbytes.dumps(customer),
+        stamp,
+        to_rfc3339(at).encode(),
+        encode(properties),
+        journey,
+        jsonbytes.dumps(stage),
+        jsonbytes.dumps(instance),
+        jsonbytes.dumps(cause_id),
     )
-    wire = {
-        "id": event_id,
-        "kind": Kind.DERIVED,
-        "name": name,
-        "customer": {
-            "user_id": entry.user_id,
-            "anonymous_id": entry.anonymous_id,
-            "session_id": entry.session_id,
-        },
-        "context": stamp_of(entry.flags, entry.body).to_context(),
-        "occurred_at": to_rfc3339(entry.occurred_at),
-        "channel": None,
-        "properties": properties,
-        "source": _SOURCE,
-        "journey": key,
-        "version": version,
-        "stage": stage,
-        "instance": instance,
-        "caused_by": entry.id,
-        "v": WIRE_VERSION,
-    }
-    return entry._replace(id=event_id, kind=Kind.DERIVED, name=name, body=encode(wire))
+    return Entry(event_id, Kind.DERIVED, name, user_id, anonymous_id, session_id, at, flags, body)
+
+
+_BODY: Final = (
+    b'{"id":"%b","kind":"derived","name":%b,"customer":%b,"context":%b,"occurred_at":"%b",'
+    b'"channel":null,"properties":%b,"source":{"app":"journeykit"},%b,"stage":%b,"instance":%b,'
+    b'"caused_by":%b,"v":' + str(WIRE_VERSION).encode() + b"}"
+)

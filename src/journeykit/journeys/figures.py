@@ -8,7 +8,8 @@ from journeykit.journeys.run import NOWHERE
 from journeykit.model import jsonbytes
 
 if TYPE_CHECKING:
-    from journeykit.journeys.run import Run
+    from journeykit.journeys.run import Standing
+    from journeykit.store.projector import View
 
 
 #: Journey label → its figures.
@@ -37,36 +38,58 @@ class Figures(NamedTuple):
 
     @classmethod
     def decode(cls, data: bytes) -> Figures:
-        """Return what `encode` has written."""
-        instances, completed, value, *stages = jsonbytes.loads(data)
-        return cls(instances, completed, value, *(tuple(counts) for counts in stages))
-
-    def changed(self, before: Run | None, after: Run | None) -> Figures:
-        """Return the figures once an instance's run went from *before* to *after*."""
-        figures = self
-        if before is not None and before.has_stage:
-            figures = figures.plus(before, -1)
-        if after is not None and after.has_stage:
-            figures = figures.plus(after, 1)
-        return figures
-
-    def plus(self, run: Run, change: int) -> Figures:
-        """Return the figures with *change* more instances that stand as *run* does."""
-        completed = run.completed_at is not None
-        return Figures(
-            self.instances + change,
-            self.completed + (change if completed else 0),
-            round(self.value + change * run.value, 6) if completed else self.value,
-            tuple(
-                count + (change if seen else 0)
-                for count, seen in zip(self.entered, run.observed, strict=True)
-            ),
-            _moved(self.current, run.current, change),
-            _moved(self.furthest, run.furthest, change),
+        """Return the figures of what `recount` has written."""
+        counts = jsonbytes.loads(data)
+        instances, completed, value, *stages = counts
+        size = len(stages) // 3
+        return cls(
+            instances,
+            completed,
+            value,
+            tuple(stages[:size]),
+            tuple(stages[size : 2 * size]),
+            tuple(stages[2 * size :]),
         )
 
 
-def _moved(counts: tuple[int, ...], stage: int, change: int) -> tuple[int, ...]:
-    if stage == NOWHERE:
-        return counts
-    return (*counts[:stage], counts[stage] + change, *counts[stage + 1 :])
+def recount(view: View, label: str, before: Standing | None, after: Standing | None) -> None:
+    """Let the figures of a journey follow an instance that went from *before* to *after*."""
+    if before == after:
+        return
+    if before is not None and after is not None and _only_moved(before, after):
+        known = view.get(FIGURES, label, jsonbytes.loads)
+        stages = len(after.visits)
+        known[3 + stages + before.current] -= 1
+        known[3 + stages + after.current] += 1
+        known[3 + after.current] += not before.visits[after.current]
+        known[3 + 2 * stages + before.furthest] -= 1
+        known[3 + 2 * stages + after.furthest] += 1
+        view.put(FIGURES, label, known, jsonbytes.dumps)
+        return
+    was = before.counts() if before is not None else None
+    now = after.counts() if after is not None else None
+    size = len(was or now or ())
+    known = view.get(FIGURES, label, jsonbytes.loads)
+    if known is None or len(known) != size:
+        known = [0] * size
+    changed = [
+        count + new - old
+        for count, new, old in zip(known, now or [0] * size, was or [0] * size, strict=True)
+    ]
+    changed[2] = round(changed[2], 6)
+    view.put(FIGURES, label, changed, jsonbytes.dumps)
+
+
+def _only_moved(before: Standing, after: Standing) -> bool:
+    """Return whether all that may have happened is one step to another stage, the usual change."""
+    return (
+        before[_REST] == after[_REST]
+        and before.ended_at is None
+        and before.current != NOWHERE
+        and after.visits[after.current] - before.visits[after.current] == 1
+        and sum(after.visits) - sum(before.visits) == 1
+    )
+
+
+#: Of a standing, all but the stage.
+_REST = slice(3, None)

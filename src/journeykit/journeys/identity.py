@@ -9,48 +9,39 @@ second keeps only the events that name them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from journeykit.model import jsonbytes
 from journeykit.model.customer import customer_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from journeykit.model.event import Entry
+    from journeykit.model.event import Entry, Stored
     from journeykit.store.projector import Step, View
+    from journeykit.store.protocol import StateKey
 
 #: Anonymous key → the known customer's.
 LINKS: Final = "link"
 #: Known customer → the anonymous keys that are linked to them.
 MEMBERS: Final = "members"
-#: Customer → when they were seen, and how often.
+#: Customer → 1, if they were seen.
 CUSTOMERS: Final = "customer"
 #: `customers` → how many there are.
 TOTALS: Final = "total"
 
 
-class Presence(NamedTuple):
-    """When a customer was first and last seen, in microseconds, and in how many events."""
-
-    first: int
-    last: int
-    events: int
-
-    @classmethod
-    def decode(cls, data: bytes) -> Presence:
-        """Return what `encode` has written."""
-        return cls(*jsonbytes.loads(data))
-
-    def joined(self, other: Presence) -> Presence:
-        """Return the presence of one who is both."""
-        return Presence(
-            min(self.first, other.first), max(self.last, other.last), self.events + other.events
-        )
-
-
 class IdentityFold:
-    """Sets the step's customer, and keeps who was seen when."""
+    """Sets the step's customer, and counts who was seen."""
+
+    def wants(self, view: View, batch: Sequence[Stored]) -> Iterator[Iterable[StateKey]]:
+        """Yield what folding *batch* will read, each group with the help of the one before."""
+        yield [
+            (LINKS, customer_key(None, stored.entry.anonymous_id))
+            for stored in batch
+            if stored.entry.anonymous_id
+        ]
+        yield [(CUSTOMERS, person(view, stored.entry)) for stored in batch]
 
     def __call__(self, view: View, step: Step) -> Iterable[Entry]:
         """Fold one event; nothing is derived."""
@@ -61,8 +52,7 @@ class IdentityFold:
                 self._link(view, step, anonymous)
         elif anonymous is not None:
             step.customer = view.get(LINKS, anonymous, jsonbytes.loads) or anonymous
-        at = entry.occurred_at
-        self._meet(view, step.customer, Presence(at, at, 1))
+        self._meet(view, step.customer)
         return ()
 
     def _link(self, view: View, step: Step, anonymous: str) -> None:
@@ -70,26 +60,30 @@ class IdentityFold:
         members = view.get(MEMBERS, known, jsonbytes.loads) or []
         view.put(LINKS, anonymous, known, jsonbytes.dumps)
         view.put(MEMBERS, known, [*members, anonymous], jsonbytes.dumps)
-        before = view.get(CUSTOMERS, anonymous, Presence.decode)
-        if before is not None:
+        if view.get(CUSTOMERS, anonymous, jsonbytes.loads) is not None:
             step.joined = (anonymous,)
-            view.put(CUSTOMERS, anonymous, None, jsonbytes.dumps_row)
+            view.put(CUSTOMERS, anonymous, None, jsonbytes.dumps)
             _count_customers(view, -1)
-            self._meet(view, known, before)
 
     @staticmethod
-    def _meet(view: View, customer: str, presence: Presence) -> None:
-        before = view.get(CUSTOMERS, customer, Presence.decode)
-        if before is None:
+    def _meet(view: View, customer: str) -> None:
+        # Written once: what changes with each event is in the runs.
+        if view.get(CUSTOMERS, customer, jsonbytes.loads) is None:
+            view.put(CUSTOMERS, customer, 1, jsonbytes.dumps)
             _count_customers(view, 1)
-        else:
-            presence = before.joined(presence)
-        view.put(CUSTOMERS, customer, presence, jsonbytes.dumps_row)
 
 
 def _count_customers(view: View, change: int) -> None:
     count = view.get(TOTALS, "customers", jsonbytes.loads) or 0
     view.put(TOTALS, "customers", count + change, jsonbytes.dumps)
+
+
+def person(view: View, entry: Entry) -> str:
+    """Return the key of the customer that *entry* is about, as far as is known now."""
+    if entry.user_id or not entry.anonymous_id:
+        return entry.customer_key
+    anonymous = customer_key(None, entry.anonymous_id)
+    return view.get(LINKS, anonymous, jsonbytes.loads) or anonymous
 
 
 def members(view: View, customer: str) -> list[str]:

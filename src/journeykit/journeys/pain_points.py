@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from journeykit.capture.encode import Unencodable
-from journeykit.journeys.derived import derive
+from journeykit.journeys.derived import Cause, derive
 from journeykit.journeys.identity import TOTALS
 from journeykit.model import jsonbytes
 from journeykit.model.customer import Customer
@@ -40,7 +40,9 @@ class PainPointFold:
             }
             subject = f"{plugin}:{point.code}:{number}"
             try:
-                derived = derive(stored, "pain_point.detected", subject, properties)
+                derived = derive(
+                    Cause.of(stored), "pain_point.detected", subject, entry.occurred_at, properties
+                )
             except Unencodable:
                 continue
             count = view.get(TOTALS, "pain_points", jsonbytes.loads) or 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import attrs
+
 from journeykit.model import jsonbytes
 
 if TYPE_CHECKING:
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
 #: Where one is before the first stage.
 NOWHERE = -1
 
+#: How a run ends by time.
+TIMED_OUT = "timed_out"
+
 
 class Moment(NamedTuple):
     """
@@ -19,7 +24,7 @@ class Moment(NamedTuple):
 
     The first three fields are the fold order: when it occurred, the lowest stage that the rules may
     lead it to, its id.
-    `vote` is the stage that a plugin names.
+    `vote` is the stage that a plugin names; `outcome` is what the run's end is called.
     """
 
     at: int
@@ -30,49 +35,127 @@ class Moment(NamedTuple):
     vote: int | None = None
     is_goal: bool = False
     value: float = 0.0
+    begins: bool = False
+    outcome: str | None = None
 
     @property
     def place(self) -> tuple[int, int, str]:
         """Where it comes in fold order."""
-        return self.at, self.order, self.id
+        return self[:3]
 
 
-class Run(NamedTuple):
+class Standing(NamedTuple):
+    """What figures and corrections need to know of a run."""
+
+    current: int
+    furthest: int
+    visits: tuple[int, ...]
+    completed_at: int | None
+    value: float
+    ended_at: int | None
+    outcome: str | None
+    number: int
+    closed: tuple[float, ...] | None
+
+    def counts(self) -> list[float]:
+        """
+        Return what this adds to the figures.
+
+        Instances, completed, their worth; then for each stage: entered, current, furthest.
+        """
+        stages = len(self.visits)
+        found: list[float] = list(self.closed) if self.closed else [0] * (3 + 3 * stages)
+        if self.furthest == NOWHERE:
+            return found
+        found[0] += 1
+        if self.completed_at is not None:
+            found[1] += 1
+            found[2] += self.value
+        for index, visits in enumerate(self.visits):
+            found[3 + index] += visits > 0
+        if self.ended_at is None and self.current != NOWHERE:
+            found[3 + stages + self.current] += 1
+        found[3 + 2 * stages + self.furthest] += 1
+        return found
+
+
+@attrs.define
+class Run:
     """
     What the moments of an instance add up to.
 
     Stages are indexes; `visits` and `entered_at` have one item a stage, times are in microseconds.
+
+    Args:
+        newest: The place in fold order that the run is as far as.
+
+        highest: When its newest event occurred.
+
+        since: When the present stay in the current stage began, and by which event.
+
+        count: How many moments came since the checkpoint; at `look` the checkpoint moves.
+
+        number: Counts the runs of the instance; `closed` is what earlier ones add to the figures.
     """
 
-    newest: tuple[int, int, str] | None
-    started_at: int | None
-    current: int
-    furthest: int
-    visits: tuple[int, ...]
-    entered_at: tuple[int | None, ...]
-    marks: tuple[str, ...]
-    completed_at: int | None
-    value: float
+    newest: tuple[int, int, str] | None = None
+    highest: int = 0
+    started_at: int | None = None
+    started_by: str = ""
+    current: int = NOWHERE
+    furthest: int = NOWHERE
+    visits: list[int] = attrs.field(factory=list)
+    entered_at: list[int | None] = attrs.field(factory=list)
+    marks: list[str] = attrs.field(factory=list)
+    completed_at: int | None = None
+    value: float = 0.0
+    since: int = 0
+    since_by: str = ""
+    stalled: bool = False
+    ended_at: int | None = None
+    outcome: str | None = None
+    number: int = 1
+    closed: list[float] | None = None
+    count: int = 0
+    look: int = 0
 
     @classmethod
     def empty(cls, stages: int) -> Run:
         """Return a run without moments through a journey of so many stages."""
-        return cls(None, None, NOWHERE, NOWHERE, (0,) * stages, (None,) * stages, (), None, 0.0)
+        return cls(visits=[0] * stages, entered_at=[None] * stages)
 
     @classmethod
     def decode(cls, data: bytes) -> Run:
         """Return what `encode` has written."""
         newest, *rest = jsonbytes.loads(data)
-        current = cls(tuple(newest) if newest else None, *rest)
-        return current._replace(
-            visits=tuple(current.visits),
-            entered_at=tuple(current.entered_at),
-            marks=tuple(current.marks),
-        )
+        return cls(tuple(newest) if newest else None, *rest)
 
     def encode(self) -> bytes:
         """Return this run as bytes."""
-        return jsonbytes.dumps_row(self)
+        return jsonbytes.dumps(
+            (
+                self.newest,
+                self.highest,
+                self.started_at,
+                self.started_by,
+                self.current,
+                self.furthest,
+                self.visits,
+                self.entered_at,
+                self.marks,
+                self.completed_at,
+                self.value,
+                self.since,
+                self.since_by,
+                self.stalled,
+                self.ended_at,
+                self.outcome,
+                self.number,
+                self.closed,
+                self.count,
+                self.look,
+            )
+        )
 
     @property
     def has_stage(self) -> bool:
@@ -84,41 +167,30 @@ class Run(NamedTuple):
         """For each stage, whether it was entered."""
         return tuple(count > 0 for count in self.visits)
 
-    def after(self, moment: Moment, plan: Plan) -> Run:
-        """Return the run with *moment* behind its others."""
-        run = self._replace(newest=moment.place)
-        stage = self._stage_of(moment)
-        if stage is not None:
-            run = run.into(stage, moment.at)
-        if moment.marks:
-            run = run._replace(marks=tuple(sorted({*run.marks, *moment.marks})))
-        if moment.is_goal and run.completed_at is None and run.in_time(moment.at, plan.within):
-            run = run._replace(completed_at=moment.at, value=moment.value)
-        return run
-
-    def _stage_of(self, moment: Moment) -> int | None:
-        if moment.vote is not None:
-            return moment.vote
-        for candidate in moment.candidates:
-            if candidate.after is None or candidate.after in self.marks:
-                return candidate.stage
-        return None
-
-    def into(self, stage: int, at: int) -> Run:
-        """Return the run once it is in *stage*, at the instant *at*."""
-        if stage == self.current:
-            return self
-        visits, entered_at = list(self.visits), list(self.entered_at)
-        visits[stage] += 1
-        if entered_at[stage] is None:
-            entered_at[stage] = at
-        return self._replace(
-            started_at=at if self.started_at is None else self.started_at,
-            current=stage,
-            furthest=max(self.furthest, stage),
-            visits=tuple(visits),
-            entered_at=tuple(entered_at),
+    def standing(self) -> Standing:
+        """Return what figures and corrections need to know."""
+        return Standing(
+            self.current,
+            self.furthest,
+            tuple(self.visits),
+            self.completed_at,
+            self.value,
+            self.ended_at,
+            self.outcome,
+            self.number,
+            tuple(self.closed) if self.closed else None,
         )
+
+    def deadline(self, plan: Plan) -> int | None:
+        """Return when time alone will change this run; None if nothing waits."""
+        if self.started_at is None or self.ended_at is not None or self.completed_at is not None:
+            return None
+        stall = plan.stalls[self.current] if self.current != NOWHERE else None
+        stalls_at = None if stall is None or self.stalled else self.since + stall
+        if plan.timeout is None:
+            return stalls_at
+        ends_at = self.started_at + plan.timeout
+        return ends_at if stalls_at is None else min(stalls_at, ends_at)
 
     def in_time(self, at: int, within: int | None) -> bool:
         """Return whether the instant *at* is soon enough after the start to meet the goal."""

@@ -2,47 +2,52 @@
 The fold that finds the stage of every instance.
 
 Events fold in the order in which they occurred, not in which they arrived.
-One that arrives behind a newer one has its instance folded again from the customer's trail.
+One that arrives behind a newer one has its instance folded again, from a checkpoint that is older
+than the journey's late window; one that is older than that window changes nothing any more.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from journeykit.capture.tracker import ID_LENGTH
-from journeykit.journeys.derived import derive
-from journeykit.journeys.figures import FIGURES, Figures
-from journeykit.journeys.identity import CUSTOMERS, Presence, members
-from journeykit.journeys.plan import Plan, Route, matches
-from journeykit.journeys.run import NOWHERE, Moment, Run
-from journeykit.model import jsonbytes
+from journeykit.journeys.advance import Signal, advance, expire
+from journeykit.journeys.checkpoint import (
+    CHECKPOINTS,
+    Checkpoint,
+    History,
+    is_due,
+    move_checkpoint,
+)
+from journeykit.journeys.derived import About, Cause, derive
+from journeykit.journeys.figures import recount
+from journeykit.journeys.identity import members, person
+from journeykit.journeys.meaning import EVERY, Meaning
+from journeykit.journeys.run import NOWHERE, Run
+from journeykit.journeys.timers import Timer, due, set_timer
+from journeykit.model.consent import encoded_stamp
 from journeykit.model.customer import Customer
-from journeykit.model.event import Kind
+from journeykit.model.event import DELIVER, HISTORICAL
 from journeykit.model.journey import Instance
 from journeykit.model.times import to_datetime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from journeykit.journeys.plan import Plan
+    from journeykit.journeys.run import Moment, Standing
     from journeykit.model.event import Entry, Stored
     from journeykit.plugins import Plugins
     from journeykit.store.projector import Step, View
+    from journeykit.store.protocol import StateKey
 
 #: `journey@version`, customer and instance value → the run.
 INSTANCES: Final = "instance"
 
 _SEPARATOR: Final = "\x1f"
 
-#: A late event of a customer with more events than this folds in its order of arrival instead.
-REFOLDED_EVENTS: Final = 2_000
-
-#: Beyond this a value is a mistake: sums of such numbers would lose the cents of the others.
-_MOST_WORTH: Final = 1e12
-_NO_ROUTE: Final = Route((), (), is_goal=False, needs_properties=False)
-
 
 class Place(NamedTuple):
-    """Which instance: the key of its run in State."""
+    """Which instance: the journey's label, the customer's key, the value that tells it apart."""
 
     label: str
     customer: str
@@ -50,13 +55,13 @@ class Place(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The key in State."""
-        return _SEPARATOR.join(self)
+        """The key that its run is kept under."""
+        return f"{self.label}{_SEPARATOR}{self.customer}{_SEPARATOR}{self.value}"
 
     @classmethod
     def of(cls, key: str) -> Place:
-        """Return the place that *key* stands for."""
-        return cls(*key.split(_SEPARATOR, 2))
+        """Return the place that is kept under *key*."""
+        return cls(*key.split(_SEPARATOR))
 
 
 class StageFold:
@@ -69,222 +74,234 @@ class StageFold:
 
     def __init__(self, plans: Sequence[Plan], plugins: Plugins) -> None:
         self._plans = tuple(plans)
+        self._labels = {plan.label: plan for plan in self._plans}
         self._detector = plugins if plugins.implements("detect_stage") else None
+        self._meanings = [Meaning(plan, asks=self._detector is not None) for plan in self._plans]
+        self.has_timers = any(plan.has_deadlines for plan in self._plans)
+
+    def wants(self, view: View, batch: Sequence[Stored]) -> Iterator[Iterable[StateKey]]:
+        """Yield what folding *batch* will read, as far as it can be told before."""
+        yield self._instances(view, batch)
+
+    def _instances(self, view: View, batch: Sequence[Stored]) -> Iterator[StateKey]:
+        for stored in batch:
+            customer = person(view, stored.entry)
+            for meaning in self._meanings:
+                value = meaning.instance_value(view, stored)
+                if value is not None and value is not EVERY:
+                    yield INSTANCES, Place(meaning.plan.label, customer, value).key
 
     def __call__(self, view: View, step: Step) -> Iterator[Entry]:
-        """Fold one event; derives stages entered and corrected, and journeys completed."""
-        for plan in self._plans:
+        """Fold one event; derives what has become of the runs that it concerns."""
+        for meaning in self._meanings:
             if step.joined:
-                yield from self._join(view, step, plan)
+                yield from self._join(view, step, meaning)
             else:
-                yield from self._fold(view, step, plan)
+                yield from self._fold(view, step, meaning)
 
-    def _fold(self, view: View, step: Step, plan: Plan) -> Iterator[Entry]:
-        value = self._instance_value(step.stored.entry, plan)
+    def due(self, view: View, until: int) -> Iterator[Entry]:
+        """Let deadlines up to the instant *until* pass; derives what has become of their runs."""
+        for timer in due(view, until):
+            place = Place.of(timer.key)
+            plan = self._labels.get(place.label)
+            run = view.get(INSTANCES, timer.key, Run.decode) if plan is not None else None
+            if plan is None or run is None or run.deadline(plan) != timer.deadline:
+                continue
+            before = run.standing()
+            signals = expire(plan, run, timer.deadline)
+            self._keep(view, plan, place, before, run)
+            self._wait(view, plan, place, run, timer)
+            cause = _cause_of(place.customer, timer)
+            yield from _derived(plan, place.value, cause, signals)
+
+    def _fold(self, view: View, step: Step, meaning: Meaning) -> Iterator[Entry]:
+        value = meaning.instance_value(view, step.stored)
         if value is None:
             return
-        place = Place(plan.label, step.customer, value)
-        before = view.get(INSTANCES, place.key, Run.decode)
-        moment = self._moment(step.stored, plan)
+        moment = meaning.moment(view, step.stored)
         if moment is None:
             return
-        run = before or Run.empty(len(plan.keys))
-        is_late = run.newest is not None and moment.place < run.newest
-        if is_late and not self._has_long_history(view, step):
-            yield from self._refold(view, step, plan, place)
+        if value is EVERY:
+            prefix = Place(meaning.plan.label, step.customer, "").key
+            for key in view.keys(INSTANCES, prefix):
+                yield from self._into(view, step, meaning, Place.of(key), moment)
+        else:
+            place = Place(meaning.plan.label, step.customer, value)
+            yield from self._into(view, step, meaning, place, moment)
+
+    def _into(
+        self, view: View, step: Step, meaning: Meaning, place: Place, moment: Moment
+    ) -> Iterator[Entry]:
+        plan, stored = meaning.plan, step.stored
+        run = view.get(INSTANCES, place.key, Run.decode) or Run.empty(len(plan.keys))
+        historical = stored.entry.flags & HISTORICAL
+        if run.newest is not None and moment.place < run.newest:
+            if moment.at < run.highest - plan.late and not historical:
+                view.counts["late"] += 1
+            else:
+                yield from self._refold(view, step, meaning, place)
             return
-        after = run.after(self._voted(moment, step.stored, plan, run, value), plan)
-        if is_late:
-            after = after._replace(newest=run.newest)
-        self._keep(view, plan, place, before, after)
-        yield from _conclusions(step.stored, plan, value, before, after)
+        before, waited = run.standing(), run.deadline(plan) if plan.has_deadlines else None
+        signals = advance(plan, run, moment, self._vote(plan, stored, place.value))
+        run.count += 1
+        if is_due(run):
+            history = self._history(view, step, meaning, place)
+            move_checkpoint(view, plan, place.key, run, history, self._voter(plan, place.value))
+        self._keep(view, plan, place, before, run)
+        if plan.has_deadlines and run.deadline(plan) != waited:
+            self._wait(view, plan, place, run, stored)
+        yield from _derived(plan, place.value, Cause.of(stored), signals)
 
-    @staticmethod
-    def _has_long_history(view: View, step: Step) -> bool:
-        """Return, and count, whether folding everything again would hold up all others."""
-        presence = view.get(CUSTOMERS, step.customer, Presence.decode)
-        if presence is None or presence.events <= REFOLDED_EVENTS:
-            return False
-        view.counts["late_overflow"] += 1
-        return True
-
-    def _join(self, view: View, step: Step, plan: Plan) -> Iterator[Entry]:
-        """Move the runs of the joined customers to the one whom they turned out to be."""
-        values = set()
+    def _join(self, view: View, step: Step, meaning: Meaning) -> Iterator[Entry]:
+        """Fold the runs of customers anew who turned out to be one, or not to be."""
+        values, plan = set(), meaning.plan
         for customer in (*step.joined, step.customer):
             prefix = Place(plan.label, customer, "").key
             for key in view.keys(INSTANCES, prefix):
                 values.add(Place.of(key).value)
                 if customer != step.customer:
-                    before = view.get(INSTANCES, key, Run.decode)
-                    self._keep(view, plan, Place.of(key), before, None)
-        own = self._instance_value(step.stored.entry, plan)
-        if own is not None:
+                    self._forget(view, plan, key)
+        own = meaning.instance_value(view, step.stored)
+        if own is not None and own is not EVERY:
             values.add(own)
         for value in sorted(values):
-            yield from self._refold(view, step, plan, Place(plan.label, step.customer, value))
-
-    def _refold(self, view: View, step: Step, plan: Plan, place: Place) -> Iterator[Entry]:
-        before = view.get(INSTANCES, place.key, Run.decode)
-        moments = [
-            (moment, stored)
-            for stored in view.history(members(view, step.customer))
-            if stored.entry.kind is not Kind.DERIVED
-            and self._instance_value(stored.entry, plan) == place.value
-            and (moment := self._moment(stored, plan)) is not None
-        ]
-        after = Run.empty(len(plan.keys))
-        for moment, stored in sorted(moments, key=lambda pair: pair[0].place):
-            after = after.after(self._voted(moment, stored, plan, after, place.value), plan)
-        self._keep(view, plan, place, before, after)
-        yield from _correction(step.stored, plan, place.value, before, after)
-
-    def _instance_value(self, entry: Entry, plan: Plan) -> str | None:
-        """Return which instance an event belongs to; None if it does not concern the journey."""
-        if entry.name not in plan.routes and self._detector is None:
-            return None
-        name = plan.journey.instance_by
-        if name is None:
-            return ""
-        value = _properties(entry).get(name)
-        text = str(value) if isinstance(value, str | int) else ""
-        return text if 0 < len(text) <= ID_LENGTH and text.isprintable() else None
-
-    def _moment(self, stored: Stored, plan: Plan) -> Moment | None:
-        """Return what the declared rules say about an event; None if it means nothing."""
-        entry = stored.entry
-        route = plan.routes.get(entry.name, _NO_ROUTE)
-        properties = _properties(entry) if route.needs_properties else {}
-        candidates = tuple(
-            rule for rule in route.candidates if not rule.where or matches(rule.where, properties)
-        )
-        means_something = candidates or route.marks or route.is_goal or self._detector is not None
-        if not means_something:
-            return None
-        return Moment(
-            entry.occurred_at,
-            min((rule.stage for rule in candidates), default=NOWHERE),
-            entry.id,
-            candidates,
-            route.marks,
-            None,
-            route.is_goal,
-            _worth(plan, properties) if route.is_goal else 0.0,
-        )
-
-    def _voted(self, moment: Moment, stored: Stored, plan: Plan, run: Run, value: str) -> Moment:
-        """Return *moment* with the stage that a plugin names for it, where *run* has come to it."""
-        if self._detector is None:
-            return moment
-        entry = stored.entry
-        instance = Instance(
-            journey=plan.journey.key,
-            version=plan.journey.version,
-            customer=Customer(entry.user_id, entry.anonymous_id, entry.session_id),
-            value=value,
-            stage=_key(plan, run.current),
-            furthest=_key(plan, run.furthest),
-            started_at=None if run.started_at is None else to_datetime(run.started_at),
-        )
-        stage = self._detector.detect_stage(stored.event(), plan.journey, instance)
-        return moment if stage is None else moment._replace(vote=plan.keys.index(stage))
+            place = Place(plan.label, step.customer, value)
+            yield from self._refold(view, step, meaning, place, whole=True)
 
     @staticmethod
-    def _keep(view: View, plan: Plan, place: Place, before: Run | None, after: Run | None) -> None:
-        view.put(INSTANCES, place.key, after, Run.encode)
-        if _counts_alike(before, after) and _worth_alike(before, after):
+    def _forget(view: View, plan: Plan, key: str) -> None:
+        run = view.get(INSTANCES, key, Run.decode)
+        view.put(INSTANCES, key, None, Run.encode)
+        view.put(CHECKPOINTS, key, None, Checkpoint.encode)
+        recount(view, plan.label, run.standing() if run is not None else None, None)
+
+    def _refold(
+        self, view: View, step: Step, meaning: Meaning, place: Place, *, whole: bool = False
+    ) -> Iterator[Entry]:
+        """Fold an instance again from its checkpoint, or from its beginning."""
+        plan, stored = meaning.plan, step.stored
+        before = view.get(INSTANCES, place.key, Run.decode)
+        whole = whole or bool(stored.entry.flags & HISTORICAL)
+        history = self._history(view, step, meaning, place, whole=whole)
+        if history.overflows:
+            view.counts["late_overflow"] += 1
             return
-        figures = view.get(FIGURES, plan.label, Figures.decode) or Figures.empty(len(plan.keys))
-        view.put(FIGURES, plan.label, figures.changed(before, after), jsonbytes.dumps_row)
+        after = history.begin(len(plan.keys))
+        vote = self._voter(plan, place.value)
+        for moment, each in history.in_order():
+            advance(plan, after, moment, vote(each) if vote is not None else None)
+        expire(plan, after, stored.recorded_at)
+        after.count, after.look = len(history.moments), before.look if before is not None else 0
+        was = before.standing() if before is not None else None
+        self._keep(view, plan, place, was, after)
+        if plan.has_deadlines:
+            self._wait(view, plan, place, after, stored)
+        yield from _correction(stored, plan, place.value, was, after)
+
+    @staticmethod
+    def _history(
+        view: View, step: Step, meaning: Meaning, place: Place, *, whole: bool = False
+    ) -> History:
+        known = None if whole else view.get(CHECKPOINTS, place.key, Checkpoint.decode)
+        return History.read(view, meaning, members(view, step.customer), place.value, known)
+
+    def _voter(self, plan: Plan, value: str) -> Callable[[Stored], Any] | None:
+        if self._detector is None:
+            return None
+        return lambda stored: self._vote(plan, stored, value)
+
+    def _vote(self, plan: Plan, stored: Stored, value: str) -> Callable[[Run], int | None] | None:
+        """Return what asks the plugins for a stage, once a run has come to the event."""
+        detector, entry = self._detector, stored.entry
+        if detector is None:
+            return None
+
+        def vote(run: Run) -> int | None:
+            instance = Instance(
+                journey=plan.journey.key,
+                version=plan.journey.version,
+                customer=Customer(entry.user_id, entry.anonymous_id, entry.session_id),
+                value=value,
+                stage=_key(plan, run.current),
+                furthest=_key(plan, run.furthest),
+                started_at=None if run.started_at is None else to_datetime(run.started_at),
+            )
+            stage = detector.detect_stage(stored.event(), plan.journey, instance)
+            return None if stage is None else plan.keys.index(stage)
+
+        return vote
+
+    @staticmethod
+    def _keep(view: View, plan: Plan, place: Place, before: Standing | None, run: Run) -> None:
+        view.put(INSTANCES, place.key, run, Run.encode)
+        recount(view, plan.label, before, run.standing())
+
+    @staticmethod
+    def _wait(view: View, plan: Plan, place: Place, run: Run, since: Stored | Timer) -> None:
+        """Set the timer of what *run* waits for, after an event or another deadline."""
+        deadline = run.deadline(plan)
+        if deadline is None:
+            return
+        if isinstance(since, Timer):
+            timer = since._replace(deadline=deadline)
+        else:
+            flags, body = since.entry.flags, since.entry.body
+            stamp = encoded_stamp(flags, body).decode()
+            timer = Timer(place.key, deadline, since.recorded_at, flags, stamp)
+        set_timer(view, timer)
 
 
-def _counts_alike(before: Run | None, after: Run | None) -> bool:
-    if before is None or after is None:
-        return before is after
-    return (before.current, before.furthest, before.observed, before.completed_at) == (
-        after.current,
-        after.furthest,
-        after.observed,
-        after.completed_at,
-    )
+def _cause_of(customer: str, timer: Timer) -> Cause:
+    known = customer.startswith("u:")
+    user_id, anonymous_id = (customer[2:], None) if known else (None, customer[2:])
+    return Cause("", user_id, anonymous_id, None, timer.flags, timer.stamp.encode())
 
 
-def _worth_alike(before: Run | None, after: Run | None) -> bool:
-    return before is None or after is None or before.value == after.value
-
-
-def _conclusions(
-    cause: Stored, plan: Plan, value: str, before: Run | None, after: Run
-) -> Iterator[Entry]:
-    was = before.current if before is not None else NOWHERE
-    if after.current != was:
-        key, visit = plan.keys[after.current], after.visits[after.current]
+def _derived(plan: Plan, value: str, cause: Cause, signals: Sequence[Signal]) -> Iterator[Entry]:
+    for name, subject, at, stage, properties, caused_by in signals:
         yield derive(
-            cause,
-            "stage.entered",
-            f"{key}:{visit}",
-            {"stage": key, "from": _key(plan, was), "visit": visit},
-            journey=plan.journey,
-            stage=key,
-            instance=value,
-        )
-    yield from _completion(cause, plan, value, before, after)
-
-
-def _completion(
-    cause: Stored, plan: Plan, value: str, before: Run | None, after: Run
-) -> Iterator[Entry]:
-    was_open = before is None or before.completed_at is None
-    if after.completed_at is not None and was_open:
-        yield derive(
-            cause,
-            "journey.completed",
-            "goal",
-            {"value": after.value},
-            journey=plan.journey,
-            stage=_key(plan, after.current),
-            instance=value,
+            cause if caused_by is None else cause._replace(id=caused_by),
+            name,
+            subject,
+            at,
+            properties,
+            About(plan.encoded, _key(plan, stage), value),
         )
 
 
 def _correction(
-    cause: Stored, plan: Plan, value: str, before: Run | None, after: Run
+    stored: Stored, plan: Plan, value: str, was: Standing | None, run: Run
 ) -> Iterator[Entry]:
-    if not _counts_alike(before, after) and after.has_stage:
-        key = _key(plan, after.current)
-        was = _key(plan, before.current) if before is not None else None
+    """Derive what folding again has changed."""
+    cause, at = Cause.of(stored), stored.entry.occurred_at
+    now = run.standing()
+    about = About(plan.encoded, _key(plan, now.current), value)
+    if _alike(was) != _alike(now) and run.has_stage:
         properties: dict[str, Any] = {
-            "stage": key,
-            "from": was,
-            "furthest": _key(plan, after.furthest),
-            "entered": [name for name, seen in zip(plan.keys, after.observed, strict=True) if seen],
+            "stage": _key(plan, now.current),
+            "from": _key(plan, was.current) if was is not None else None,
+            "furthest": _key(plan, now.furthest),
+            "entered": [name for name, seen in zip(plan.keys, run.observed, strict=True) if seen],
         }
-        yield derive(
-            cause,
-            "stage.corrected",
-            "refold",
-            properties,
-            journey=plan.journey,
-            stage=key,
-            instance=value,
-        )
-    yield from _completion(cause, plan, value, before, after)
+        if run.outcome is not None:
+            properties["outcome"] = run.outcome
+        yield derive(cause, "stage.corrected", "refold", at, properties, about)
+    if now.completed_at is not None and (was is None or was.completed_at is None):
+        properties = {"value": now.value}
+        yield derive(cause, "journey.completed", "goal", at, properties, about)
+
+
+def _alike(standing: Standing | None) -> object:
+    if standing is None:
+        return None
+    observed = tuple(visits > 0 for visits in standing.visits)
+    return standing._replace(visits=observed, value=0.0, closed=None)
 
 
 def _key(plan: Plan, stage: int) -> str | None:
     return None if stage == NOWHERE else plan.keys[stage]
 
 
-def _properties(entry: Entry) -> dict[str, Any]:
-    properties: dict[str, Any] = jsonbytes.loads(entry.body)["properties"]
-    return properties
-
-
-def _worth(plan: Plan, properties: dict[str, Any]) -> float:
-    goal = plan.journey.goal
-    value = properties.get(goal.value) if goal is not None and goal.value is not None else None
-    try:
-        worth = float(value) if value is not None and not isinstance(value, bool) else 0.0
-    except (TypeError, ValueError, OverflowError):
-        return 0.0
-    return worth if abs(worth) <= _MOST_WORTH else 0.0
+def is_news(flags: int) -> bool:
+    """Return whether what is derived with these flags may leave the house."""
+    return not flags & HISTORICAL or bool(flags & DELIVER)

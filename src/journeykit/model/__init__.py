@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from journeykit.model.customer import Customer
 from journeykit.model.event import Entry, Event, Kind, Stored
-from journeykit.model.journey import Goal, Instance, Journey, Rule, Stage, Touchpoint
+from journeykit.model.journey import (
+    Exit,
+    Goal,
+    Instance,
+    Journey,
+    ReEntry,
+    Rule,
+    Stage,
+    Touchpoint,
+)
 from journeykit.model.pain_point import PainPoint, Severity
 from journeykit.model.receipt import Receipt
 
@@ -12,11 +21,13 @@ __all__ = [
     "Customer",
     "Entry",
     "Event",
+    "Exit",
     "Goal",
     "Instance",
     "Journey",
     "Kind",
     "PainPoint",
+    "ReEntry",
     "Receipt",
     "Rule",
     "Severity",

@@ -7,6 +7,7 @@ What was known when an event happened is stamped on it, in its context.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -30,6 +31,10 @@ _FORM: Final = re.compile(r"[a-z][a-z0-9_]*(:([\w.-]+|\*))?|\*")
 #: What lies around the context in a body.
 _BEFORE: Final = b'"context":'
 _BEHIND: Final = b',"occurred_at":"'
+_TRACE: Final = b',"trace":{"trace_id":"'
+
+#: The context of what follows from an event without a stamp.
+NO_STAMP: Final = b"{}"
 
 
 def is_purpose(value: object) -> bool:
@@ -114,10 +119,31 @@ def encoded_context(body: bytes) -> bytes:
 
 def stamp_of(flags: int, body: bytes) -> Stamp:
     """Return the stamp of an event; only one that is flagged is decoded."""
-    if not flags & (ASKED | DENIED):
+    flags &= ASKED | DENIED
+    if not flags:
         return UNASKED
+    # The events of a page share their context up to the trace, which comes last.
+    context = encoded_context(body)
+    trace = context.rfind(_TRACE)
+    stamp = _decoded(flags, context if trace < 0 else context[:trace] + b"}")
+    if stamp is None:
+        stamp = Stamp.from_context(flags, jsonbytes.loads(body)["context"])
+    return stamp
+
+
+def encoded_stamp(flags: int, body: bytes) -> bytes:
+    """Return the context of what follows from an event: the event's stamp, and nothing else."""
+    return _encoded(stamp_of(flags, body)) if flags & (ASKED | DENIED) else NO_STAMP
+
+
+@functools.lru_cache(maxsize=1024)
+def _decoded(flags: int, context: bytes) -> Stamp | None:
     try:
-        context = jsonbytes.loads(encoded_context(body))
+        return Stamp.from_context(flags, jsonbytes.loads(context))
     except ValueError:
-        context = jsonbytes.loads(body)["context"]
-    return Stamp.from_context(flags, context)
+        return None
+
+
+@functools.lru_cache(maxsize=256)
+def _encoded(stamp: Stamp) -> bytes:
+    return jsonbytes.dumps(stamp.to_context())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import timedelta
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -80,6 +81,81 @@ class Rule:
     )
 
 
+class Skip(StrEnum):
+    """What becomes of a move past a stage that was never entered."""
+
+    #: It counts; the stage that was passed is inferred.
+    ALLOW = "allow"
+    #: It counts, and is a pain point, `journey.skipped`.
+    FLAG = "flag"
+    #: The customer stays.
+    FORBID = "forbid"
+
+
+class Loop(StrEnum):
+    """What becomes of a return to a stage that was left."""
+
+    #: The customer is there again, which is no visit of its own.
+    ALLOW = "allow"
+    #: It is another visit.
+    COUNT = "count"
+    #: The customer stays.
+    FORBID = "forbid"
+
+
+class Regress(StrEnum):
+    """What becomes of a move to a lower stage."""
+
+    #: It counts.
+    ALLOW = "allow"
+    #: It counts, and is a pain point, `journey.regressed`.
+    FLAG = "flag"
+    #: The customer stays.
+    IGNORE = "ignore"
+
+
+@attrs.frozen
+class Exit:
+    """
+    What ends a run through a journey at once.
+
+    Args:
+        event: The event's name; names that mean the same count too.
+
+        where: Property → the value that it must have, or a list of such values.
+
+        outcome: What such an end is called.
+
+        match_instance: Whether the event must name the instance that it ends.
+            If not, one that names none ends all that the customer has.
+    """
+
+    event: str = attrs.field(validator=_check_name)
+    where: dict[str, Any] = attrs.field(factory=dict, kw_only=True)
+    outcome: str = attrs.field(default="abandoned", kw_only=True, validator=_check_key)
+    match_instance: bool = attrs.field(default=True, kw_only=True)
+
+
+@attrs.frozen(kw_only=True)
+class ReEntry:
+    """
+    Whether somebody whose run has ended begins another.
+
+    Args:
+        allow: Whether at all.
+
+        wait: How long after the end.
+
+        max: The most runs of one instance; None for any number.
+    """
+
+    allow: bool = True
+    wait: timedelta = timedelta(0)
+    max: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.ge(1))
+    )
+
+
 def to_tuple(values: Iterable[Any]) -> tuple[Any, ...]:
     """Return *values* as a tuple; a text is no list of its letters."""
     if isinstance(values, str):
@@ -114,6 +190,8 @@ class Stage:
 
         expected: How long customers should need here; shown beside the stage.
 
+        stall: After so long here without another stage the run has stalled.
+
         owner: Who answers for this stage.
     """
 
@@ -124,6 +202,7 @@ class Stage:
         default=attrs.Factory(_title, takes_self=True),
     )
     expected: timedelta | None = attrs.field(default=None, kw_only=True)
+    stall: timedelta | None = attrs.field(default=None, kw_only=True)
     owner: str | None = attrs.field(default=None, kw_only=True)
 
 
@@ -163,7 +242,20 @@ class Journey:
         instance_by: The property that tells instances apart, such as `"cart_id"`.
             None: one instance a customer.
 
+        entry: The rules that begin a run; empty where any stage does.
+
         goal: What completes an instance.
+
+        exits: What ends a run.
+
+        timeout: A run that was not completed so long after its begin has ended.
+
+        reentry: Whether somebody whose run has ended begins another.
+
+        skip, loop, regress: What becomes of moves out of the order.
+
+        late: An event that is older than the newest of its instance by more than this changes
+            nothing any more (7 days: phones come back from holidays).
 
         title, owner, personas: For people.
     """
@@ -173,7 +265,15 @@ class Journey:
     stages: tuple[Stage, ...] = attrs.field(default=(), converter=to_tuple, validator=_each(Stage))
     extends: str | None = None
     instance_by: str | None = None
+    entry: tuple[Rule, ...] = attrs.field(default=(), converter=_to_rules)
     goal: Goal | None = None
+    exits: tuple[Exit, ...] = attrs.field(default=(), converter=to_tuple, validator=_each(Exit))
+    timeout: timedelta | None = None
+    reentry: ReEntry = attrs.field(factory=ReEntry)
+    skip: Skip = attrs.field(default=Skip.ALLOW, converter=Skip)
+    loop: Loop = attrs.field(default=Loop.COUNT, converter=Loop)
+    regress: Regress = attrs.field(default=Regress.ALLOW, converter=Regress)
+    late: timedelta = timedelta(days=7)
     title: str = attrs.field(default=attrs.Factory(_title, takes_self=True))
     owner: str | None = None
     personas: tuple[str, ...] = attrs.field(default=(), converter=to_tuple, validator=_each(str))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from journeykit import native
 from journeykit.exceptions import Superseded
-from journeykit.model.event import Entry, Outgoing, Stored
+from journeykit.model.event import Entry, Kind, Outgoing, Stored
 from journeykit.store.protocol import (
     NOTHING,
     PROJECTOR,
@@ -84,11 +85,15 @@ class MemoryStore:
                     self._watermarks[file] = max(place, self._watermarks.get(file, 0))
         return Committed(len(added), len(commit.entries) - len(added))
 
-    def read(self, after: Position, limit: int) -> list[Stored]:
+    def read(self, after: Position, limit: int, *, derived: bool = True) -> list[Stored]:
         """Return up to *limit* events behind *after*, in Log order."""
         with self._lock:
             start = self._index_behind(after)
-            return self._log[start : start + limit]
+            if derived:
+                return self._log[start : start + limit]
+            behind = itertools.islice(self._log, start, None)
+            observed = (stored for stored in behind if stored.entry.kind is not Kind.DERIVED)
+            return list(itertools.islice(observed, limit))
 
     def outgoing(self, after: Position, limit: int) -> list[Outgoing]:
         """Return up to *limit* events behind *after*, in Log order, as a relay reads them."""
@@ -108,6 +113,16 @@ class MemoryStore:
         space, name = key
         return self._state.get(space, {}).get(name)
 
+    def states(self, keys: Collection[StateKey]) -> dict[StateKey, bytes]:
+        """Return pieces of State, as far as they are there."""
+        found = {key: self.state(key) for key in keys}
+        return {key: data for key, data in found.items() if data is not None}
+
+    def page(self, space: str, after: str, limit: int) -> list[tuple[str, bytes]]:
+        """Return up to *limit* keys behind *after*, and their State, in order of keys."""
+        behind = (item for item in self.scan(space) if item[0] > after)
+        return list(itertools.islice(behind, limit))
+
     def scan(self, space: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
         """Yield the keys that begin with *prefix*, and their State, in order of keys."""
         with self._lock:
@@ -118,6 +133,11 @@ class MemoryStore:
         """Return the positions of a customer's events, in Log order."""
         with self._lock:
             return list(self._trail.get(customer, ()))
+
+    def history(self, customers: Sequence[str], since: Position = None) -> Iterator[Stored]:
+        """Yield the events of these customers from the position *since* on, in Log order."""
+        positions = [position for customer in customers for position in self.trail(customer)]
+        yield from self.fetch([place for place in positions if since is None or place >= since])
 
     def project(self, projection: Projection, now: int) -> None:
         """Write *projection*, or raise `Superseded`."""

@@ -9,6 +9,7 @@ Only the leader runs this, so it may keep State in memory.
 from __future__ import annotations
 
 import contextlib
+import heapq
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -16,7 +17,7 @@ import attrs
 
 from journeykit.exceptions import Superseded
 from journeykit.model import jsonbytes
-from journeykit.model.event import Entry, Kind, Stored
+from journeykit.model.event import Entry, Stored
 from journeykit.store.protocol import PROJECTOR, Projection
 
 if TYPE_CHECKING:
@@ -32,6 +33,18 @@ _REBUILDING: Final = ("projector", "rebuilding")
 
 #: Events read at a time: enough to share a transaction, few enough to be visible soon.
 BATCH_EVENTS: Final = 2000
+
+#: When a timer goes off and what it is for → the timer.
+TIMERS: Final = "timer"
+
+#: Between the two: below every character of a key.
+_BEHIND_TIME: Final = "\x1e"
+
+#: Later than any timer.
+_NEVER: Final = 2**63
+
+#: Timers read at a time.
+_PAGE: Final = 100
 
 #: The most pieces of State kept in memory, as packed bytes (about 100 MB of the largest ones).
 CACHED_PIECES: Final = 50_000
@@ -60,10 +73,19 @@ class Fold(Protocol):
     Changes State by one event and returns the derived events that follow.
 
     It depends on *view* and *step* only, so that the same Log gives the same State.
+    One that time alone moves has a `due(view, until)` too, one that knows what it will read a
+    `wants(view, batch)`.
     """
 
     def __call__(self, view: View, step: Step) -> Iterable[Entry]:
         """Fold one event."""
+
+
+@attrs.define
+class Alarm:
+    """When the next timer goes off at the earliest, in microseconds; None if nobody has looked."""
+
+    at: int | None = None
 
 
 class View:
@@ -73,13 +95,33 @@ class View:
     Pieces are kept decoded while a batch lasts, and encoded once at its end.
     """
 
-    def __init__(self, store: Store, cache: dict[StateKey, bytes]) -> None:
+    def __init__(self, store: Store, cache: dict[StateKey, bytes], alarm: Alarm) -> None:
         self._store = store
         self._cache = cache
+        self._alarm = alarm
         self._pieces: dict[StateKey, Any] = {}
         self._encoders: dict[StateKey, Callable[[Any], bytes]] = {}
-        self._seen: list[Stored] = []
+        self._absent: set[StateKey] = set()
+        self._seen: dict[str, list[Stored]] = {}
+        self._properties: dict[str, dict[str, Any]] = {}
+        #: Timers that were set in this batch, and a page of those in the store.
+        self._timers: list[str] = []
+        self._page: list[tuple[str, bytes]] = []
+        self._paged = ""
         self.counts: Counter[str] = Counter()
+
+    def prefetch(self, places: Iterable[StateKey]) -> None:
+        """Read pieces that will be wanted in one go."""
+        cache, pieces, absent = self._cache, self._pieces, self._absent
+        wanted = {
+            place
+            for place in places
+            if place not in cache and place not in pieces and place not in absent
+        }
+        if wanted:
+            found = self._store.states(wanted)
+            cache.update(found)
+            absent.update(wanted.difference(found))
 
     def get(self, space: str, key: str, decode: Callable[[bytes], Any]) -> Any:
         """Return one piece of State, or None."""
@@ -87,15 +129,16 @@ class View:
         if place in self._pieces:
             return self._pieces[place]
         data = self._cache.get(place)
-        if data is None:
+        if data is None and place not in self._absent:
             data = self._store.state(place)
         piece = self._pieces[place] = None if data is None else decode(data)
         return piece
 
     def put(self, space: str, key: str, piece: Any, encode: Callable[[Any], bytes]) -> None:
         """Replace one piece of State; None removes it."""
-        self._pieces[space, key] = piece
-        self._encoders[space, key] = encode
+        place = (space, key)
+        self._pieces[place] = piece
+        self._encoders[place] = encode
 
     def keys(self, space: str, prefix: str) -> list[str]:
         """Return the keys that begin with *prefix*."""
@@ -105,27 +148,84 @@ class View:
                 (found.discard if piece is None else found.add)(key)
         return sorted(found)
 
-    def history(self, customers: Sequence[str]) -> Iterator[Stored]:
+    def properties(self, stored: Stored) -> dict[str, Any]:
+        """Return an event's properties, decoded once."""
+        entry = stored.entry
+        known = self._properties.get(entry.id)
+        if known is None:
+            known = self._properties[entry.id] = jsonbytes.loads(entry.body)["properties"]
+        return known
+
+    # What was folded
+
+    def history(self, customers: Sequence[str], since: Position = None) -> Iterator[Stored]:
         """Yield every event of these customers that was folded so far, in Log order."""
-        positions = [position for key in customers for position in self._store.trail(key)]
-        yield from self._store.fetch(positions)
-        wanted = set(customers)
-        yield from (stored for stored in self._seen if stored.entry.customer_key in wanted)
+        yield from self._store.history(customers, since)
+        found = [stored for key in customers for stored in self._seen.get(key, ())]
+        yield from sorted(found, key=_place) if len(customers) > 1 else found
 
     def saw(self, stored: Stored) -> None:
         """Add an event to its customer's trail."""
-        self._seen.append(stored)
+        self._seen.setdefault(stored.entry.customer_key, []).append(stored)
+
+    # Timers
+
+    def put_timer(self, at: int, key: str, timer: tuple[Any, ...]) -> None:
+        """Have `next_timer` return *timer* once it is *at*."""
+        place = f"{at:020d}{_BEHIND_TIME}{key}"
+        self.put(TIMERS, place, timer, jsonbytes.dumps)
+        heapq.heappush(self._timers, place)
+        if self._alarm.at is not None:
+            self._alarm.at = min(self._alarm.at, at)
+
+    def next_timer(self, until: int) -> Sequence[Any] | None:
+        """Remove and return the earliest timer, if it goes off by the instant *until*."""
+        if self._alarm.at is not None and self._alarm.at > until:
+            return None
+        place = self._earliest()
+        self._alarm.at = _NEVER if place is None else int(place[:20])
+        if place is None or self._alarm.at > until:
+            return None
+        timer: Sequence[Any] = self.get(TIMERS, place, jsonbytes.loads)
+        self.put(TIMERS, place, None, jsonbytes.dumps)
+        return timer
+
+    def _earliest(self) -> str | None:
+        while self._timers and self._pieces.get((TIMERS, self._timers[0])) is None:
+            heapq.heappop(self._timers)
+        stored = self._earliest_stored()
+        set_here = self._timers[0] if self._timers else None
+        return min((place for place in (stored, set_here) if place is not None), default=None)
+
+    def _earliest_stored(self) -> str | None:
+        while True:
+            while self._page:
+                place = self._page[-1][0]
+                if (TIMERS, place) not in self._pieces or self._pieces[TIMERS, place] is not None:
+                    return place
+                self._page.pop()
+            self._page = self._store.page(TIMERS, self._paged, _PAGE)[::-1]
+            if not self._page:
+                return None
+            self._paged = self._page[0][0]
+
+    # What is written
 
     def changes(self) -> dict[StateKey, bytes | None]:
-        """Return what has changed, encoded."""
+        """Return what has changed, encoded, in the order in which a store has it."""
+        pieces, encoders = self._pieces, self._encoders
         return {
-            place: None if self._pieces[place] is None else encode(self._pieces[place])
-            for place, encode in self._encoders.items()
+            place: None if pieces[place] is None else encoders[place](pieces[place])
+            for place in sorted(encoders)
         }
 
     def steps(self) -> list[tuple[str, Position]]:
         """Return what joins the trails."""
-        return [(stored.entry.customer_key, stored.position) for stored in self._seen]
+        return [(key, stored.position) for key, found in self._seen.items() for stored in found]
+
+
+def _place(stored: Stored) -> Position:
+    return stored.position
 
 
 class Projector:
@@ -162,24 +262,50 @@ class Projector:
         self._projected = projected
         self.right = right
         self._cache: dict[StateKey, bytes] = {}
+        self._alarm = Alarm()
+        timed = [fold for fold in self._folds if getattr(fold, "has_timers", False)]
+        self._due = [getattr(fold, "due") for fold in timed]  # noqa: B009 - not every fold has it
+        self._wants = [getattr(fold, "wants") for fold in self._folds if hasattr(fold, "wants")]  # noqa: B009
         self._position: Position = None
         self._known = False
         self._silent_until: Position = None
         #: The last event that was folded, for reports of what a tripped plugin missed.
         self.reading: Position = None
+        #: Whether the last batch was as long as it may be, so that there is likely more.
+        self.filled = False
 
     def step(self) -> float | None:
-        """Fold one batch; returns 0 if there may be more, None if not."""
+        """
+        Fold one batch, or let deadlines pass where nothing is left to fold.
+
+        Returns the seconds until there is more to do: 0 for at once, None for unknown.
+        """
         if not self._known:
             self._find_position()
-        batch = self._store.read(self._position, BATCH_EVENTS)
-        if not batch:
+        batch = self._store.read(self._position, BATCH_EVENTS, derived=False)
+        self.filled = len(batch) == BATCH_EVENTS
+        view = View(self._store, self._cache, self._alarm)
+        if batch:
+            derived, position = list(self._news(view, batch)), batch[-1].position
+        elif self._due and self._silent_until is None:
+            derived, position = self._let_pass(view, self._now()), self._position
+        else:
             return None
-        view = View(self._store, self._cache)
-        derived = list(self._news(view, batch))
         state = view.changes()
+        if not batch and not state:
+            return self._until_alarm()
+        self._write(view, derived, position, state)
+        return 0.0
+
+    def _write(
+        self,
+        view: View,
+        derived: list[Entry],
+        position: Position,
+        state: dict[StateKey, bytes | None],
+    ) -> None:
         projection = Projection(
-            PROJECTOR, self._position, batch[-1].position, state, view.steps(), derived, view.counts
+            PROJECTOR, self._position, position, state, view.steps(), derived, view.counts
         )
         try:
             with self.right():
@@ -187,16 +313,23 @@ class Projector:
         except Superseded:
             self.forget()
             raise
-        self._position = batch[-1].position
+        self._position = position
         if _REBUILDING in state:
             self._silent_until = None
         self._remember(state)
         self._projected()
-        return 0.0
+
+    def _let_pass(self, view: View, until: int) -> list[Entry]:
+        return [entry for due in self._due for entry in due(view, until)]
+
+    def _until_alarm(self) -> float | None:
+        at = self._alarm.at
+        return None if at is None or at == _NEVER else max(0.001, (at - self._now()) / 1e6)
 
     def forget(self) -> None:
         """Read everything anew: somebody else may have led meanwhile."""
         self._cache = {}
+        self._alarm.at = None
         self._known = False
 
     def made_by(self) -> str | None:
@@ -225,18 +358,22 @@ class Projector:
         """Yield what is derived, from behind the last event that is folded for the second time."""
         # What ends the silence counts once it is written: the batch may have to be folded again.
         silent_until = self._silent_until
+        self._prefetch(view, batch)
         for stored in batch:
-            derived = list(self._fold(view, stored))
+            derived = [*self._let_pass(view, stored.recorded_at), *self._fold(view, stored)]
             if silent_until is None:
                 yield from derived
-            elif stored.position == silent_until:
+            elif stored.position >= silent_until:
                 silent_until = None
                 view.put(*_REBUILDING, None, jsonbytes.dumps)
 
+    def _prefetch(self, view: View, batch: Sequence[Stored]) -> None:
+        for wants in self._wants:
+            for places in wants(view, batch):
+                view.prefetch(places)
+
     def _fold(self, view: View, stored: Stored) -> Iterator[Entry]:
         entry = stored.entry
-        if entry.kind is Kind.DERIVED:
-            return
         self.reading = stored.position
         step = Step(stored, entry.customer_key)
         view.saw(stored)

@@ -170,8 +170,8 @@ class Store(Protocol):
     def commit(self, commit: Commit, now: int) -> Committed:
         """Write *commit*; its entries are recorded at *now*, or later if the Log is later."""
 
-    def read(self, after: Position, limit: int) -> list[Stored]:
-        """Return up to *limit* events behind *after*, in Log order."""
+    def read(self, after: Position, limit: int, *, derived: bool = True) -> list[Stored]:
+        """Return up to *limit* events behind *after*, in Log order; *derived* ones too or not."""
 
     def outgoing(self, after: Position, limit: int) -> list[Outgoing]:
         """Return up to *limit* events behind *after*, in Log order, as a relay reads them."""
@@ -187,6 +187,12 @@ class Store(Protocol):
     def state(self, key: StateKey) -> bytes | None:
         """Return one piece of State."""
 
+    def states(self, keys: Collection[StateKey]) -> dict[StateKey, bytes]:
+        """Return pieces of State, as far as they are there."""
+
+    def page(self, space: str, after: str, limit: int) -> list[tuple[str, bytes]]:
+        """Return up to *limit* keys behind *after*, and their State, in order of keys."""
+
     def scan(self, space: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
         """
         Yield the keys that begin with *prefix*, and their State, in order of keys.
@@ -196,6 +202,9 @@ class Store(Protocol):
 
     def trail(self, customer: str) -> list[Position]:
         """Return the positions of a customer's events, in Log order."""
+
+    def history(self, customers: Sequence[str], since: Position = None) -> Iterator[Stored]:
+        """Yield the events of these customers from the position *since* on, in Log order."""
 
     def project(self, projection: Projection, now: int) -> None:
         """

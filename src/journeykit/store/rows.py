@@ -52,6 +52,18 @@ FETCH: Final = _IN_ONE_STEP.format(
     _STORED, "WHERE position IN (SELECT value FROM json_each(:positions)) ORDER BY position"
 )
 
+READ_OBSERVED: Final = _IN_ONE_STEP.format(
+    _STORED,
+    f"WHERE position > :after AND kind <> {_KIND_NUMBERS[Kind.DERIVED]} "
+    "ORDER BY position LIMIT :limit",
+)
+READ_HISTORY: Final = _IN_ONE_STEP.format(
+    _STORED,
+    "WHERE position IN (SELECT position FROM trail "
+    "WHERE customer IN (SELECT value FROM json_each(:customers)) AND position > :after "
+    "ORDER BY position LIMIT :limit) ORDER BY position",
+)
+
 _ADD: Final = (
     f"INSERT INTO log (recorded_at, {ENTRY_COLUMNS}) VALUES {{}} ON CONFLICT (id) DO NOTHING"
 )

@@ -42,6 +42,9 @@ SCHEMA_VERSION: Final = 1
 #: What tells a store of ours from any other SQLite file ("jkit").
 _APPLICATION: Final = 0x6A6B6974
 
+#: Events of a history read at a time: no reader keeps the write-ahead log from being emptied.
+_PAGE: Final = 500
+
 #: How long to wait for somebody who locks the file without our file lock, in seconds.
 _BUSY_TIMEOUT: Final = 5.0
 
@@ -224,10 +227,11 @@ class SQLiteStore:
             rows.mark(db, commit.watermarks)
         return Committed(added, len(commit.entries) - added)
 
-    def read(self, after: Position, limit: int) -> list[Stored]:
+    def read(self, after: Position, limit: int, *, derived: bool = True) -> list[Stored]:
         """Return up to *limit* events behind *after*, in Log order."""
+        query = rows.READ if derived else rows.READ_OBSERVED
         with self._read() as db:
-            return rows.stored(db, rows.READ, {"after": after or 0, "limit": limit})
+            return rows.stored(db, query, {"after": after or 0, "limit": limit})
 
     def outgoing(self, after: Position, limit: int) -> list[Outgoing]:
         """Return up to *limit* events behind *after*, in Log order, as a relay reads them."""
@@ -251,6 +255,28 @@ class SQLiteStore:
         with self._read() as db:
             row = db.execute("SELECT data FROM state WHERE space = ? AND key = ?", key).fetchone()
         return row[0] if row else None
+
+    def states(self, keys: Collection[StateKey]) -> dict[StateKey, bytes]:
+        """Return pieces of State, as far as they are there."""
+        query = (
+            "SELECT key, data FROM state "
+            "WHERE space = ? AND key IN (SELECT value FROM json_each(?))"
+        )
+        wanted: dict[str, list[str]] = {}
+        for space, key in keys:
+            wanted.setdefault(space, []).append(key)
+        with self._read() as db:
+            return {
+                (space, key): data
+                for space, names in wanted.items()
+                for key, data in db.execute(query, (space, json.dumps(names)))
+            }
+
+    def page(self, space: str, after: str, limit: int) -> list[tuple[str, bytes]]:
+        """Return up to *limit* keys behind *after*, and their State, in order of keys."""
+        query = "SELECT key, data FROM state WHERE space = ? AND key > ? ORDER BY key LIMIT ?"
+        with self._read() as db:
+            return db.execute(query, (space, after, limit)).fetchall()
 
     def scan(self, space: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
         """Yield the keys that begin with *prefix*, and their State, in order of keys."""
@@ -276,6 +302,18 @@ class SQLiteStore:
         query = "SELECT position FROM trail WHERE customer = ? ORDER BY position"
         with self._read() as db:
             return [row[0] for row in db.execute(query, (customer,))]
+
+    def history(self, customers: Sequence[str], since: Position = None) -> Iterator[Stored]:
+        """Yield the events of these customers from the position *since* on, in Log order."""
+        names, after = json.dumps(list(customers)), (since or 0) - 1
+        while True:
+            values = {"customers": names, "after": after, "limit": _PAGE}
+            with self._read() as db:
+                found = rows.stored(db, rows.READ_HISTORY, values)
+            yield from found
+            if len(found) < _PAGE:
+                return
+            after = found[-1].position
 
     def project(self, projection: Projection, now: int) -> None:
         """Write *projection*, or raise `Superseded`."""

@@ -1,0 +1,172 @@
+"""How a run goes on: with its next moment in fold order, or because time has passed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from journeykit.journeys.run import NOWHERE, TIMED_OUT, Moment
+from journeykit.model.journey import Loop, Regress, Skip
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from journeykit.journeys.plan import Plan
+    from journeykit.journeys.run import Run
+
+#: Who has opted out does not begin again.
+OPTED_OUT = "opted_out"
+
+
+class Signal(NamedTuple):
+    """
+    What has become of a run.
+
+    `subject` tells it apart from others with the same cause; `cause` is the id of the event whose
+    deadline has passed, or None for the moment itself.
+    """
+
+    name: str
+    subject: str
+    at: int
+    stage: int
+    properties: dict[str, Any]
+    cause: str | None = None
+
+
+def advance(
+    plan: Plan, run: Run, moment: Moment, vote: Callable[[Run], int | None] | None = None
+) -> list[Signal]:
+    """
+    Put *moment* behind the others of *run*, and return what has become of it.
+
+    Args:
+        vote: Asks plugins for the stage, once the run has come to the moment.
+    """
+    at = moment.at
+    signals = expire(plan, run, at) if plan.has_deadlines else []
+    run.newest = moment[:3]
+    run.highest = max(run.highest, at)
+    if run.ended_at is not None and not _begin_again(plan, run, moment):
+        return signals
+    if run.started_at is None and plan.journey.entry:
+        if not moment.begins:
+            return signals
+        run.started_at, run.started_by = at, moment.id
+    if moment.outcome is not None and run.started_at is not None:
+        signals.append(end(run, at, moment.outcome))
+        return signals
+    stage = vote(run) if vote is not None else None
+    if stage is None:
+        stage = _stage_of(run, moment)
+    if stage is not None and stage != run.current:
+        _move(plan, run, stage, moment, signals)
+    if moment.marks:
+        run.marks = sorted({*run.marks, *moment.marks})
+    if moment.is_goal and run.completed_at is None and run.in_time(at, plan.within):
+        run.completed_at, run.value = at, moment.value
+        signals.append(
+            Signal("journey.completed", "goal", at, run.current, {"value": moment.value})
+        )
+    return signals
+
+
+def expire(plan: Plan, run: Run, until: int) -> list[Signal]:
+    """Let every deadline of *run* up to *until* pass, and return what has become of it."""
+    signals = []
+    while (deadline := run.deadline(plan)) is not None and deadline <= until:
+        if plan.timeout is not None and run.started_at is not None:
+            times_out = deadline == run.started_at + plan.timeout
+        else:
+            times_out = False
+        # Behind what occurred before the deadline, before what occurred at that very moment.
+        run.newest = (deadline, NOWHERE - 1, "")
+        if times_out:
+            cause = run.started_by
+            signals.append(end(run, deadline, TIMED_OUT)._replace(cause=cause))
+        else:
+            run.stalled = True
+            key = plan.keys[run.current]
+            visit = run.visits[run.current]
+            properties = {"stage": key, "visit": visit}
+            subject = f"{key}:{visit}:{deadline}"
+            signals.append(
+                Signal("journey.stalled", subject, deadline, run.current, properties, run.since_by)
+            )
+    return signals
+
+
+def end(run: Run, at: int, outcome: str) -> Signal:
+    """End *run*, and return what that means."""
+    run.ended_at, run.outcome = at, outcome
+    properties = {"outcome": outcome, "completed": run.completed_at is not None}
+    return Signal("journey.exited", f"{outcome}:{run.number}", at, run.current, properties)
+
+
+def _stage_of(run: Run, moment: Moment) -> int | None:
+    for candidate in moment.candidates:
+        if candidate.after is None or candidate.after in run.marks:
+            return candidate.stage
+    return None
+
+
+def _begin_again(plan: Plan, run: Run, moment: Moment) -> bool:
+    """Begin the next run of an instance that has ended, if *moment* may do that."""
+    rule = plan.journey.reentry
+    if not rule.allow or run.outcome == OPTED_OUT or run.ended_at is None:
+        return False
+    if moment.at < run.ended_at + plan.wait or (rule.max is not None and run.number >= rule.max):
+        return False
+    opens = any(candidate.after is None for candidate in moment.candidates)
+    if not (moment.begins if plan.journey.entry else opens):
+        return False
+    stages = len(plan.keys)
+    run.closed = run.standing().counts()
+    run.number += 1
+    run.started_at, run.started_by, run.current, run.furthest = None, "", NOWHERE, NOWHERE
+    run.visits, run.entered_at, run.marks = [0] * stages, [None] * stages, []
+    run.completed_at, run.value, run.stalled = None, 0.0, False
+    run.ended_at, run.outcome = None, None
+    return True
+
+
+def _move(plan: Plan, run: Run, stage: int, moment: Moment, signals: list[Signal]) -> None:
+    """Let *run* enter *stage*, if the journey's policies let it."""
+    journey, was, visits = plan.journey, run.current, run.visits
+    skips = stage > run.furthest + 1
+    regresses = stage < was
+    if (
+        (skips and journey.skip is Skip.FORBID)
+        or (visits[stage] and journey.loop is Loop.FORBID)
+        or (regresses and journey.regress is Regress.IGNORE)
+    ):
+        return
+    if run.started_at is None:
+        run.started_at, run.started_by = moment.at, moment.id
+    counts = not visits[stage] or journey.loop is Loop.COUNT
+    if counts:
+        visits[stage] += 1
+    if run.entered_at[stage] is None:
+        run.entered_at[stage] = moment.at
+    run.current, run.since, run.since_by, run.stalled = stage, moment.at, moment.id, False
+    run.furthest = max(run.furthest, stage)
+    key, before = plan.keys[stage], None if was == NOWHERE else plan.keys[was]
+    if counts:
+        properties = {"stage": key, "from": before, "visit": visits[stage]}
+        signals.append(
+            Signal("stage.entered", f"{key}:{visits[stage]}", moment.at, stage, properties)
+        )
+    if skips and journey.skip is Skip.FLAG:
+        signals.append(_pain("journey.skipped", key, before, stage, moment))
+    if regresses and journey.regress is Regress.FLAG:
+        signals.append(_pain("journey.regressed", key, before, stage, moment))
+
+
+def _pain(code: str, key: str, before: str | None, stage: int, moment: Moment) -> Signal:
+    properties = {
+        "code": code,
+        "severity": "low",
+        "evidence": [moment.id],
+        "stage": key,
+        "from": before,
+    }
+    return Signal("pain_point.detected", f"{code}:{key}", moment.at, stage, properties)

@@ -1,0 +1,100 @@
+"""What an event means to a journey: which instance it belongs to, and what the rules say of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from journeykit.capture.tracker import ID_LENGTH
+from journeykit.journeys.plan import Route, matches
+from journeykit.journeys.run import NOWHERE, Moment
+
+if TYPE_CHECKING:
+    from journeykit.journeys.plan import Plan
+    from journeykit.model.event import Stored
+    from journeykit.store.projector import View
+
+#: What an event belongs to that ends every instance of its customer.
+EVERY: Final = "\x1fevery"
+
+#: Properties from outside may hold any number; more than this is a mistake.
+_MOST_WORTH: Final = 1e15
+
+_NO_ROUTE: Final = Route()
+
+
+class Meaning:
+    """
+    Reads events for one journey.
+
+    Args:
+        asks: Whether plugins name stages, so that events without a rule matter too.
+    """
+
+    def __init__(self, plan: Plan, *, asks: bool) -> None:
+        self.plan = plan
+        self._asks = asks
+        self._by = plan.journey.instance_by
+
+    def instance_value(self, view: View, stored: Stored) -> str | None:
+        """Return which instance an event belongs to; None if it does not concern the journey."""
+        route = self.plan.routes.get(stored.entry.name)
+        if route is None and not self._asks:
+            return None
+        if self._by is None:
+            return ""
+        value = view.properties(stored).get(self._by)
+        text = str(value) if isinstance(value, str | int) else ""
+        if 0 < len(text) <= ID_LENGTH and text.isprintable():
+            return text
+        return EVERY if route is not None and route.ends_all and value is None else None
+
+    def moment(self, view: View, stored: Stored) -> Moment | None:
+        """Return what the declared rules say about an event; None if it means nothing."""
+        entry = stored.entry
+        # A date in the future folds at the time of the Log.
+        at = min(entry.occurred_at, stored.recorded_at)
+        route = self.plan.routes.get(entry.name, _NO_ROUTE)
+        if not route.needs_properties:
+            candidates = route.candidates
+            begins, outcome, value = bool(route.entries), None, 0.0
+            if route.exits:
+                outcome = route.exits[0].outcome
+        else:
+            properties = view.properties(stored)
+            candidates = tuple(
+                rule
+                for rule in route.candidates
+                if not rule.where or matches(rule.where, properties)
+            )
+            begins = any(matches(way.where, properties) for way in route.entries)
+            ends = (way.outcome for way in route.exits if matches(way.where, properties))
+            outcome = next(ends, None)
+            value = self._worth(properties) if route.is_goal else 0.0
+        if not (candidates or route.marks or route.is_goal or begins or outcome or self._asks):
+            return None
+        order = NOWHERE
+        if candidates:
+            order = candidates[0].stage
+            if len(candidates) > 1:
+                order = min(rule.stage for rule in candidates)
+        return Moment(
+            at,
+            order,
+            entry.id,
+            candidates,
+            route.marks,
+            None,
+            route.is_goal,
+            value,
+            begins,
+            outcome,
+        )
+
+    def _worth(self, properties: dict[str, Any]) -> float:
+        goal = self.plan.journey.goal
+        value = properties.get(goal.value) if goal is not None and goal.value is not None else None
+        try:
+            worth = float(value) if value is not None and not isinstance(value, bool) else 0.0
+        except (TypeError, ValueError, OverflowError):
+            return 0.0
+        return worth if abs(worth) <= _MOST_WORTH else 0.0

@@ -1,0 +1,58 @@
+"""
+Deadlines: when time alone will change a run.
+
+A timer goes off before the first event that the Log has from then on, and by the clock where there
+is none.
+One whose run has gone on meanwhile means nothing: whoever it wakes, compares.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from journeykit.model.event import ASKED, DENIED, HISTORICAL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from journeykit.store.projector import View
+
+#: An import reads on for so long before a deadline passes that lies in the past, in microseconds:
+#: the customer's next event may be in the next row.
+GRACE: Final = 60_000_000
+
+
+class Timer(NamedTuple):
+    """
+    A deadline.
+
+    `key` is what waits for it; `set_at` is when the Log had the event that set it, `flags` and
+    `stamp` are that event's.
+    """
+
+    key: str
+    deadline: int
+    set_at: int
+    flags: int
+    stamp: str = "{}"
+
+    @property
+    def goes_off(self) -> int:
+        """When it goes off, in the time of the Log."""
+        if not self.flags & HISTORICAL:
+            return max(self.deadline, self.set_at)
+        return max(self.deadline, self.set_at + GRACE)
+
+
+def set_timer(view: View, timer: Timer) -> None:
+    """Have *timer* go off."""
+    if timer.deadline > timer.set_at:
+        # What time alone brings about from now on is news, whoever it concerns.
+        timer = timer._replace(flags=timer.flags & (ASKED | DENIED))
+    view.put_timer(timer.goes_off, timer.key, tuple(timer))
+
+
+def due(view: View, until: int) -> Iterator[Timer]:
+    """Remove and yield the timers that go off by the instant *until*, the earliest first."""
+    while (found := view.next_timer(until)) is not None:
+        yield Timer(*found)
