@@ -44,8 +44,9 @@ if TYPE_CHECKING:
 #: `journey@version`, customer and instance value → the run.
 INSTANCES: Final = "instance"
 
-#: Customer → the keys of journeys that they have ever opted out of.
+#: Customer → the keys of journeys that they have ever opted out of; and whether anybody has.
 OPTED_OUT_OF: Final = "opted_out"
+_ANYBODY: Final = ""
 
 _SEPARATOR: Final = "\x1f"
 
@@ -157,15 +158,17 @@ class StageFold:
         if is_due(run):
             history = self._history(view, step, meaning, place)
             move_checkpoint(view, plan, place.key, run, history, self._voter(plan, place.value))
-        self._keep(view, plan, place, before, run)
+        if signals or plan.moves_in_silence:
+            self._keep(view, plan, place, before, run)
+        else:
+            view.put(INSTANCES, place.key, run, Run.encode)
         if plan.has_deadlines and run.deadline(plan) != waited:
             self._wait(view, plan, place, run, stored)
         yield from _derived(plan, place.value, Cause.of(stored), signals)
 
     def _concerns_new(self, view: View, step: Step, meaning: Meaning, place: Place) -> bool:
         """Return whether what concerns every instance came before this one was heard of."""
-        opted = view.get(OPTED_OUT_OF, step.customer, jsonbytes.loads) or ()
-        if not meaning.ends_all and meaning.plan.journey.key not in opted:
+        if not meaning.ends_all and not _has_opted_out(view, step.customer, meaning.plan):
             return False
         return len(self._history(view, step, meaning, place).moments) > 1
 
@@ -183,6 +186,7 @@ class StageFold:
             found.add(str(view.properties(step.stored).get("journey")))
         if not found <= known:
             view.put(OPTED_OUT_OF, step.customer, sorted(known | found), jsonbytes.dumps)
+            view.put(OPTED_OUT_OF, _ANYBODY, True, jsonbytes.dumps)
 
     def _join(self, view: View, step: Step, meaning: Meaning) -> Iterator[Entry]:
         """Fold the runs of customers anew who turned out to be one, or not to be."""
@@ -281,6 +285,13 @@ class StageFold:
             stamp = encoded_stamp(flags, body).decode()
             timer = Timer(place.key, deadline, since.recorded_at, flags, stamp)
         set_timer(view, timer)
+
+
+def _has_opted_out(view: View, customer: str, plan: Plan) -> bool:
+    # One look for all, in a shop where nobody ever has.
+    if not view.get(OPTED_OUT_OF, _ANYBODY, jsonbytes.loads):
+        return False
+    return plan.journey.key in (view.get(OPTED_OUT_OF, customer, jsonbytes.loads) or ())
 
 
 def _cause_of(customer: str, timer: Timer) -> Cause:
