@@ -186,7 +186,7 @@ class StageFold:
             found.add(str(view.properties(step.stored).get("journey")))
         if not found <= known:
             view.put(OPTED_OUT_OF, step.customer, sorted(known | found), jsonbytes.dumps)
-            view.put(OPTED_OUT_OF, _ANYBODY, True, jsonbytes.dumps)
+            view.put(OPTED_OUT_OF, _ANYBODY, 1, jsonbytes.dumps)
 
     def _join(self, view: View, step: Step, meaning: Meaning) -> Iterator[Entry]:
         """Fold the runs of customers anew who turned out to be one, or not to be."""
