@@ -17,12 +17,14 @@ from journeykit import native
 from journeykit.assembly import assemble, hooks_of, load_plugins
 from journeykit.capture import Bound
 from journeykit.capture import bind_customer as _bind_customer
+from journeykit.capture.consent import CONSENTED, Choice
 from journeykit.capture.context import current, current_customer
 from journeykit.config import loader
-from journeykit.config.settings import StagesIn
+from journeykit.config.settings import ConsentMode, StagesIn
 from journeykit.delivery.health import told
 from journeykit.exceptions import EventRejected, StoreError
-from journeykit.insight import CustomerStage, Report, customers, report
+from journeykit.insight import CustomerStage, Explanation, Report, customers, explain, report
+from journeykit.journeys.meaning import OPTED_OUT_FACT, TRANSFERRED_FACT
 from journeykit.metrics import observe
 from journeykit.model.customer import Customer
 from journeykit.model.event import DELIVER, HISTORICAL, Kind
@@ -38,7 +40,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from journeykit.config.settings import Settings
+    from journeykit.delivery.gate import Gate
     from journeykit.delivery.sink import Sink
+    from journeykit.journeys import Plan
     from journeykit.model.journey import Journey
     from journeykit.plugins import Plugins
     from journeykit.store.protocol import Parked, Store
@@ -235,6 +239,125 @@ class JourneyKit:
             bound.rebind(person)
         return receipt
 
+    def opt_out(
+        self,
+        journey: str,
+        *,
+        customer: Customer | str | None = None,
+        reason: str,
+        actor: str = "customer",
+        revoke: bool = False,
+    ) -> Receipt:
+        """
+        Record that a customer wants no part in a journey any more.
+
+        Their runs through it end, and no other begins until somebody revokes it.
+
+        Args:
+            journey: The journey's key.
+
+            customer: Who; the bound customer if not given.
+
+            actor: Who decided it: `"customer"`, or a member of the staff.
+
+            revoke: Take it back: from now on runs may begin again.
+
+        Raises:
+            LookupError: There is no such journey.
+        """
+        self._plan(journey)
+        properties = {"journey": journey, **({"revoked": True} if revoke else {})}
+        return self._record(
+            OPTED_OUT_FACT, properties, customer, kind=Kind.FACT, actor=actor, reason=reason
+        )
+
+    def transfer(  # noqa: PLR0913 - who, from where, to where, and why
+        self,
+        source: str,
+        target: str,
+        stage: str,
+        *,
+        customer: Customer | str | None = None,
+        source_instance: str = "",
+        target_instance: str = "",
+        reason: str,
+        actor: str,
+    ) -> Receipt:
+        """
+        Move a customer from one journey into a stage of another.
+
+        The run through *source* ends as `transferred`, and one through *target* goes on, or begins,
+        at *stage*, whatever the journeys' rules say; both name the fact as their cause.
+
+        Args:
+            source, target: The journeys' keys.
+
+            stage: The key of the stage in *target*.
+
+            customer: Who; the bound customer if not given.
+
+            source_instance, target_instance: Which runs, where journeys have several a customer.
+
+            actor: Who decided it.
+
+        Raises:
+            LookupError: There is no such journey or stage, or both journeys are the same.
+        """
+        self._plan(source)
+        stages = self._plan(target).keys
+        if stage not in stages:
+            msg = f"journey {target!r} has no stage {stage!r}; it has {', '.join(stages)}"
+            raise LookupError(msg)
+        if source == target:
+            msg = f"both journeys are {source!r}; name another one to move to"
+            raise LookupError(msg)
+        properties = {
+            "from": source,
+            "to": target,
+            "stage": stage,
+            "from_instance": source_instance,
+            "to_instance": target_instance,
+        }
+        return self._record(
+            TRANSFERRED_FACT, properties, customer, kind=Kind.FACT, actor=actor, reason=reason
+        )
+
+    def consent(
+        self,
+        *,
+        granted: Iterable[str] = (),
+        denied: Iterable[str] = (),
+        customer: Customer | str | None = None,
+        policy: str | None = None,
+        actor: str = "customer",
+        reason: str = "chosen",
+    ) -> Receipt:
+        """
+        Record what a customer has agreed to and refused, also where nothing else may be recorded.
+
+        The rest of the request goes on with it.
+        To remember it for the next request is yours, or your consent tool's.
+
+        Args:
+            granted, denied: Purposes, such as `{"analytics", "marketing", "export:crm"}`.
+
+            customer: Whose consent it is; the bound customer's if not given.
+
+            policy: The version of the text that they were shown.
+
+            actor: Who says so, where it is not the customer.
+
+            reason: Why, or where.
+        """
+        choice = Choice(granted, denied)
+        if choice.problem is not None:
+            return self._tracker.refuse(CONSENTED, "bad_purpose", choice.problem)
+        opt_in = self.settings.consent.mode is ConsentMode.OPT_IN
+        with choice.said(customer, policy, opt_in=opt_in) as properties:
+            return self._record(
+                CONSENTED, properties, kind=Kind.FACT, actor=actor, reason=reason, anyway=True
+            )
+
     def bind_customer(
         self,
         customer: Customer | str,
@@ -242,9 +365,12 @@ class JourneyKit:
         channel: str | None = None,
         context: Mapping[str, Any] | None = None,
         purposes: Iterable[str] | None = None,
+        denied: Iterable[str] = (),
     ) -> AbstractContextManager[Bound]:
         """Let every `track()` in a `with` block be about *customer*; see `bind_customer`."""
-        return _bind_customer(customer, channel=channel, context=context, purposes=purposes)
+        return _bind_customer(
+            customer, channel=channel, context=context, purposes=purposes, denied=denied
+        )
 
     def _record(
         self,
@@ -392,6 +518,16 @@ class JourneyKit:
         """Return the figures of all journeys, as far as events have been folded."""
         return report(self.store, self._plans)
 
+    def explain(self, customer: Customer | str) -> Explanation | None:
+        """
+        Return a customer's path through every journey, with the rule behind each step.
+
+        Stages that plugins named are told as the declared rules have them.
+        Returns None if no event of theirs was folded.
+        """
+        who = Customer.of(customer)
+        return explain(self.store, self._plans, who.user_id, who.anonymous_id)
+
     @property
     def journeys(self) -> tuple[Journey, ...]:
         """The declared journeys, complete with what their templates give them."""
@@ -401,6 +537,11 @@ class JourneyKit:
     def sinks(self) -> tuple[Sink, ...]:
         """The sinks."""
         return tuple(self._parts.sinks)
+
+    @property
+    def gates(self) -> Mapping[str, Gate]:
+        """What each sink asks of its events' customers, by the sink's name."""
+        return self._parts.gates
 
     @property
     def committed(self) -> dict[str, int]:
@@ -443,13 +584,16 @@ class JourneyKit:
         Raises:
             LookupError: There is no such journey.
         """
+        return customers(self.store, self._plan(journey), limit)
+
+    def _plan(self, journey: str) -> Plan:
+        """Return the newest version of a journey."""
         found = [plan for plan in self._plans if plan.journey.key == journey]
         if not found:
             known = ", ".join(sorted({plan.journey.key for plan in self._plans})) or "none"
             msg = f"there is no journey {journey!r}; there are: {known}"
             raise LookupError(msg)
-        plan = max(found, key=lambda plan: plan.journey.version)
-        return customers(self.store, plan, limit)
+        return max(found, key=lambda plan: plan.journey.version)
 
     def status(self) -> dict[str, Any]:
         """Return what a person who runs the shop wants to know, as JSON values."""

@@ -21,11 +21,13 @@ from journeykit.journeys.checkpoint import (
 from journeykit.journeys.derived import About, Cause, derive
 from journeykit.journeys.figures import recount
 from journeykit.journeys.identity import members, person
-from journeykit.journeys.meaning import EVERY, Meaning
+from journeykit.journeys.meaning import EVERY, OPTED_OUT_FACT, Meaning
 from journeykit.journeys.run import NOWHERE, Run
 from journeykit.journeys.timers import Timer, due, set_timer
+from journeykit.model import jsonbytes
+from journeykit.model.consent import encoded_stamp
 from journeykit.model.customer import Customer
-from journeykit.model.event import DELIVER, HISTORICAL
+from journeykit.model.event import HISTORICAL, Kind
 from journeykit.model.journey import Instance
 from journeykit.model.times import to_datetime
 
@@ -41,6 +43,10 @@ if TYPE_CHECKING:
 
 #: `journey@version`, customer and instance value → the run.
 INSTANCES: Final = "instance"
+
+#: Customer → the keys of journeys that they have ever opted out of; and whether anybody has.
+OPTED_OUT_OF: Final = "opted_out"
+_ANYBODY: Final = ""
 
 _SEPARATOR: Final = "\x1f"
 
@@ -92,6 +98,8 @@ class StageFold:
 
     def __call__(self, view: View, step: Step) -> Iterator[Entry]:
         """Fold one event; derives what has become of the runs that it concerns."""
+        if step.joined or step.stored.entry.kind is Kind.FACT:
+            self._note_opting_out(view, step)
         for meaning in self._meanings:
             if step.joined:
                 yield from self._join(view, step, meaning)
@@ -110,7 +118,7 @@ class StageFold:
             signals = expire(plan, run, timer.deadline)
             self._keep(view, plan, place, before, run)
             self._wait(view, plan, place, run, timer)
-            cause = _cause_of(place.customer, timer.flags)
+            cause = _cause_of(place.customer, timer)
             yield from _derived(plan, place.value, cause, signals)
 
     def _fold(self, view: View, step: Step, meaning: Meaning) -> Iterator[Entry]:
@@ -132,7 +140,11 @@ class StageFold:
         self, view: View, step: Step, meaning: Meaning, place: Place, moment: Moment
     ) -> Iterator[Entry]:
         plan, stored = meaning.plan, step.stored
-        run = view.get(INSTANCES, place.key, Run.decode) or Run.empty(len(plan.keys))
+        known = view.get(INSTANCES, place.key, Run.decode)
+        if known is None and self._concerns_new(view, step, meaning, place):
+            yield from self._refold(view, step, meaning, place)
+            return
+        run = known or Run.empty(len(plan.keys))
         historical = stored.entry.flags & HISTORICAL
         if run.newest is not None and moment.place < run.newest:
             if moment.at < run.highest - plan.late and not historical:
@@ -146,10 +158,35 @@ class StageFold:
         if is_due(run):
             history = self._history(view, step, meaning, place)
             move_checkpoint(view, plan, place.key, run, history, self._voter(plan, place.value))
-        self._keep(view, plan, place, before, run)
+        if signals or plan.moves_in_silence:
+            self._keep(view, plan, place, before, run)
+        else:
+            view.put(INSTANCES, place.key, run, Run.encode)
         if plan.has_deadlines and run.deadline(plan) != waited:
             self._wait(view, plan, place, run, stored)
         yield from _derived(plan, place.value, Cause.of(stored), signals)
+
+    def _concerns_new(self, view: View, step: Step, meaning: Meaning, place: Place) -> bool:
+        """Return whether what concerns every instance came before this one was heard of."""
+        if not meaning.ends_all and not _has_opted_out(view, step.customer, meaning.plan):
+            return False
+        return len(self._history(view, step, meaning, place).moments) > 1
+
+    @staticmethod
+    def _note_opting_out(view: View, step: Step) -> None:
+        """Keep of whom it is worth while to ask what concerns instances that do not exist yet."""
+        known = set(view.get(OPTED_OUT_OF, step.customer, jsonbytes.loads) or ())
+        found = {
+            journey
+            for customer in step.joined
+            for journey in view.get(OPTED_OUT_OF, customer, jsonbytes.loads) or ()
+        }
+        entry = step.stored.entry
+        if entry.kind is Kind.FACT and entry.name == OPTED_OUT_FACT:
+            found.add(str(view.properties(step.stored).get("journey")))
+        if not found <= known:
+            view.put(OPTED_OUT_OF, step.customer, sorted(known | found), jsonbytes.dumps)
+            view.put(OPTED_OUT_OF, _ANYBODY, 1, jsonbytes.dumps)
 
     def _join(self, view: View, step: Step, meaning: Meaning) -> Iterator[Entry]:
         """Fold the runs of customers anew who turned out to be one, or not to be."""
@@ -244,14 +281,23 @@ class StageFold:
         if isinstance(since, Timer):
             timer = since._replace(deadline=deadline)
         else:
-            timer = Timer(place.key, deadline, since.recorded_at, since.entry.flags)
+            flags, body = since.entry.flags, since.entry.body
+            stamp = encoded_stamp(flags, body).decode()
+            timer = Timer(place.key, deadline, since.recorded_at, flags, stamp)
         set_timer(view, timer)
 
 
-def _cause_of(customer: str, flags: int) -> Cause:
+def _has_opted_out(view: View, customer: str, plan: Plan) -> bool:
+    # One look for all, in a shop where nobody ever has.
+    if not view.get(OPTED_OUT_OF, _ANYBODY, jsonbytes.loads):
+        return False
+    return plan.journey.key in (view.get(OPTED_OUT_OF, customer, jsonbytes.loads) or ())
+
+
+def _cause_of(customer: str, timer: Timer) -> Cause:
     known = customer.startswith("u:")
     user_id, anonymous_id = (customer[2:], None) if known else (None, customer[2:])
-    return Cause("", user_id, anonymous_id, None, flags)
+    return Cause("", user_id, anonymous_id, None, timer.flags, timer.stamp.encode())
 
 
 def _derived(plan: Plan, value: str, cause: Cause, signals: Sequence[Signal]) -> Iterator[Entry]:
@@ -297,8 +343,3 @@ def _alike(standing: Standing | None) -> object:
 
 def _key(plan: Plan, stage: int) -> str | None:
     return None if stage == NOWHERE else plan.keys[stage]
-
-
-def is_news(flags: int) -> bool:
-    """Return whether what is derived with these flags may leave the house."""
-    return not flags & HISTORICAL or bool(flags & DELIVER)

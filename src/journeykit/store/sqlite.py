@@ -10,6 +10,7 @@ from journeykit.exceptions import Superseded
 from journeykit.store import rows, versions
 from journeykit.store.database import Database
 from journeykit.store.protocol import (
+    NOTHING,
     PROJECTOR,
     Commit,
     Committed,
@@ -194,10 +195,18 @@ class SQLiteStore(Database):
         with self._read() as db:
             return cursor_of(db, name)
 
-    def advance(self, name: str, position: Position, parked: Sequence[Parking], now: int) -> None:
+    def advance(
+        self,
+        name: str,
+        position: Position,
+        parked: Sequence[Parking],
+        now: int,
+        counts: Mapping[str, int] = NOTHING,
+    ) -> None:
         """Move the reader *name*, and set aside what it could not deliver."""
         with self._write() as db:
             rows.park(db, parked, now)
+            count(db, counts)
             db.execute(SET_CURSOR, (name, position))
 
     def tell_status(self, name: str, status: bytes) -> None:
