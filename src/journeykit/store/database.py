@@ -316,7 +316,10 @@ class Database:
             # Somebody has taken it away: what is left of it would mean nothing to a new one.
             _log.warning("journeykit.store_missing", extra={"file": str(self._path)})
             self._tally.write(Tally(versions.SCHEMA_VERSION, 0, 0))
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # Unless another process makes it at this very moment.
+        with contextlib.suppress(FileExistsError):
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            os.close(os.open(self._path, flags, 0o600))
 
     def _had_content(self, noted: Tally | None) -> bool:
         if noted is not None and noted.position:
