@@ -108,7 +108,7 @@ class Spool:
     def append(self, record: bytes) -> str | None:
         """Keep an event's *record*; returns None, `"full"`, or `"disk_full"`."""
         size = len(record) + FRAME.size
-        with self._lock:
+        with self._lock.lock:
             if self._bytes - self._freed + size > self._limit and not self._make_room(size):
                 return "full"
             segment = self._segments[-1] if self._segments else None
