@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import random
 import signal
@@ -361,6 +362,8 @@ HARMS: dict[str, Callable[[Path, float, float], dict[str, Any]]] = {
 
 def main() -> None:
     """Torture, print the figures, and exit with 1 if one is not as it must be."""
+    # What processes say of the harm that is done to them is no result.
+    logging.getLogger("journeykit").addHandler(logging.NullHandler())
     parser = argparse.ArgumentParser(description="Kill processes, and count what is lost.")
     parser.add_argument("--harm", choices=sorted(HARMS), default="kills", help="what to do")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to do it")
