@@ -15,7 +15,7 @@ from journeykit.capture.ids import RandomIds
 from journeykit.capture.records import HEAD, columns
 from journeykit.exceptions import EventRejected
 from journeykit.model import jsonbytes
-from journeykit.model.customer import Customer
+from journeykit.model.customer import Customer, is_junk
 from journeykit.model.event import WIRE_VERSION, Kind
 from journeykit.model.journey import name_problem
 from journeykit.model.receipt import Receipt
@@ -136,7 +136,7 @@ class Tracker:
         """
         Accept one event, or say why not.
 
-        `more` goes to `compose`: `kind`, `flags`, `actor`, `reason`.
+        `more` goes to `compose`: `kind`, `flags`, `actor`, `reason`, `anyway`.
 
         Raises:
             EventRejected: The tracker is strict and the event was refused.
@@ -179,18 +179,27 @@ class Tracker:
         flags: int = 0,
         actor: str | None = None,
         reason: str | None = None,
+        anyway: bool = False,
     ) -> tuple[str, bytes]:
-        """Return the id and the record of an event, or raise `_Refused`."""
+        """
+        Return the id and the record of an event, or raise `_Refused`.
+
+        Args:
+            anyway: Whatever the customer has consented to, and without the span that it is in.
+        """
         bound = current() or _NOBODY
-        span = _span()
+        span = None if anyway else _span()
         if customer is None and not flags and kind is Kind.TOUCHPOINT:
             form = bound.forms.get((name, span)) if type(name) is str else None
             if form is None:
+                self._check_consent(bound)
                 form = self._form(bound, span, name, bound.customer, _TOUCHPOINT)
                 if len(bound.forms) >= _FORMS_KEPT:
                     bound.forms = {}
                 bound.forms[name, span] = form
         else:
+            if not anyway:
+                self._check_consent(bound)
             who = bound.customer if customer is None else Customer.of(customer)
             fact = _fact(actor, reason) if kind is Kind.FACT else b""
             form = self._form(bound, span, name, who, _Nature(kind, flags, fact))
@@ -226,7 +235,6 @@ class Tracker:
         encoded_name = (self._names.get(name) if type(name) is str else None) or self._check_name(
             name
         )
-        self._check_consent(bound)
         who = _with_texts(who)
         if not who:
             detail = "no customer is bound here; pass customer=, or see init_app and bind_customer"
@@ -343,6 +351,10 @@ def _encode_customer(who: Customer) -> bytes:
     for value in (who.user_id, who.anonymous_id, who.session_id):
         if value is not None and not _is_id(str(value)):
             raise _Refused("bad_customer", f"an id is 1 to {ID_LENGTH} printable characters")
+    for what, value in (("user id", who.user_id), ("anonymous id", who.anonymous_id)):
+        if value is not None and is_junk(value):
+            detail = f"{value!r} is no {what}, but what programs write for none; pass None for none"
+            raise _Refused("bad_customer", detail)
     return encoding.encode(
         {
             "user_id": who.user_id,

@@ -2,7 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
+
+#: What programs write where they have no id; in any case, in quotes or without.
+#: The list is PostHog's (`isDistinctIdIllegal`, with `distinctid`, `not_authenticated` and the
+#: quotes), and that of databases and spreadsheets: `nil`, `n/a`.
+#: The id of one of these would make one person of everybody who has none.
+JUNK_IDS: Final = frozenset(
+    {
+        "",
+        "[object object]",
+        "anonymous",
+        "distinct_id",
+        "distinctid",
+        "email",
+        "false",
+        "guest",
+        "id",
+        "n/a",
+        "nan",
+        "nil",
+        "none",
+        "not_authenticated",
+        "null",
+        "true",
+        "undefined",
+    }
+)
+
+#: An id of nothing else is none: `0`, `-`, the UUID of zeros.
+_NOTHING: Final = "0-"
 
 
 @attrs.frozen
@@ -43,3 +74,9 @@ class Customer:
 def customer_key(user_id: str | None, anonymous_id: str | None) -> str:
     """Return the key of a customer; known and anonymous ids never share one."""
     return f"u:{user_id}" if user_id else f"a:{anonymous_id}"
+
+
+def is_junk(value: str) -> bool:
+    """Return whether *value* is what programs write for "no id", and so names nobody."""
+    bare = value.strip().strip("'\"").strip()
+    return bare.lower() in JUNK_IDS or not bare.strip(_NOTHING)
