@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from journeykit.capture import Bound, bind_customer
-    from journeykit.config import Consent, Core, Secret, Settings
+    from journeykit.config import Consent, Core, Redaction, Secret, Settings
     from journeykit.delivery.sink import Batch, Rejection, Sink
     from journeykit.exceptions import (
         ConfigError,
@@ -68,6 +68,7 @@ _HOMES: Final = {
     "PluginError": "exceptions",
     "ReEntry": "model",
     "Receipt": "model",
+    "Redaction": "config",
     "Rejection": "delivery.sink",
     "Rule": "model",
     "Secret": "config",
@@ -106,6 +107,7 @@ __all__ = [
     "PluginError",
     "ReEntry",
     "Receipt",
+    "Redaction",
     "Rejection",
     "Rule",
     "Secret",

@@ -17,12 +17,13 @@ from journeykit import native
 from journeykit.assembly import assemble, hooks_of, load_plugins
 from journeykit.capture import Bound
 from journeykit.capture import bind_customer as _bind_customer
+from journeykit.capture.consent import CONSENTED, Choice
 from journeykit.capture.context import current, current_customer
 from journeykit.config import loader
-from journeykit.config.settings import StagesIn
+from journeykit.config.settings import ConsentMode, StagesIn
 from journeykit.delivery.health import told
 from journeykit.exceptions import EventRejected, StoreError
-from journeykit.insight import CustomerStage, Report, customers, report
+from journeykit.insight import CustomerStage, Explanation, Report, customers, explain, report
 from journeykit.journeys.identity import UNMERGED, linked_to
 from journeykit.journeys.meaning import OPTED_OUT_FACT, TRANSFERRED_FACT
 from journeykit.metrics import observe
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from journeykit.config.settings import Settings
+    from journeykit.delivery.gate import Gate
     from journeykit.delivery.sink import Sink
     from journeykit.journeys import Plan
     from journeykit.model.journey import Journey
@@ -344,6 +346,42 @@ class JourneyKit:
             TRANSFERRED_FACT, properties, customer, kind=Kind.FACT, actor=actor, reason=reason
         )
 
+    def consent(
+        self,
+        *,
+        granted: Iterable[str] = (),
+        denied: Iterable[str] = (),
+        customer: Customer | str | None = None,
+        policy: str | None = None,
+        actor: str = "customer",
+        reason: str = "chosen",
+    ) -> Receipt:
+        """
+        Record what a customer has agreed to and refused, also where nothing else may be recorded.
+
+        The rest of the request goes on with it.
+        To remember it for the next request is yours, or your consent tool's.
+
+        Args:
+            granted, denied: Purposes, such as `{"analytics", "marketing", "export:crm"}`.
+
+            customer: Whose consent it is; the bound customer's if not given.
+
+            policy: The version of the text that they were shown.
+
+            actor: Who says so, where it is not the customer.
+
+            reason: Why, or where.
+        """
+        choice = Choice(granted, denied)
+        if choice.problem is not None:
+            return self._tracker.refuse(CONSENTED, "bad_purpose", choice.problem)
+        opt_in = self.settings.consent.mode is ConsentMode.OPT_IN
+        with choice.said(customer, policy, opt_in=opt_in) as properties:
+            return self._record(
+                CONSENTED, properties, kind=Kind.FACT, actor=actor, reason=reason, anyway=True
+            )
+
     def bind_customer(
         self,
         customer: Customer | str,
@@ -351,9 +389,12 @@ class JourneyKit:
         channel: str | None = None,
         context: Mapping[str, Any] | None = None,
         purposes: Iterable[str] | None = None,
+        denied: Iterable[str] = (),
     ) -> AbstractContextManager[Bound]:
         """Let every `track()` in a `with` block be about *customer*; see `bind_customer`."""
-        return _bind_customer(customer, channel=channel, context=context, purposes=purposes)
+        return _bind_customer(
+            customer, channel=channel, context=context, purposes=purposes, denied=denied
+        )
 
     def _record(
         self,
@@ -501,6 +542,16 @@ class JourneyKit:
         """Return the figures of all journeys, as far as events have been folded."""
         return report(self.store, self._plans)
 
+    def explain(self, customer: Customer | str) -> Explanation | None:
+        """
+        Return a customer's path through every journey, with the rule behind each step.
+
+        Stages that plugins named are told as the declared rules have them.
+        Returns None if no event of theirs was folded.
+        """
+        who = Customer.of(customer)
+        return explain(self.store, self._plans, who.user_id, who.anonymous_id)
+
     @property
     def journeys(self) -> tuple[Journey, ...]:
         """The declared journeys, complete with what their templates give them."""
@@ -510,6 +561,11 @@ class JourneyKit:
     def sinks(self) -> tuple[Sink, ...]:
         """The sinks."""
         return tuple(self._parts.sinks)
+
+    @property
+    def gates(self) -> Mapping[str, Gate]:
+        """What each sink asks of its events' customers, by the sink's name."""
+        return self._parts.gates
 
     @property
     def committed(self) -> dict[str, int]:

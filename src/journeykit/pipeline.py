@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from journeykit import native
+from journeykit.capture.redaction import Redactor
 from journeykit.delivery.relay import Relay
 from journeykit.exceptions import StoreError
 from journeykit.model.extension import SinkOptions
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from journeykit.capture.tail import Tail
+    from journeykit.delivery.gate import Gate
     from journeykit.delivery.sink import Sink
     from journeykit.plugins import Plugins
     from journeykit.store.projector import Fold
@@ -62,6 +64,8 @@ class Parts:
     plugin_timeout: float
     now: Callable[[], int]
     options: Mapping[str, SinkOptions] = attrs.field(factory=dict)
+    gates: Mapping[str, Gate] = attrs.field(factory=dict)
+    redactor: Redactor = attrs.field(factory=Redactor)
 
 
 @attrs.frozen
@@ -157,7 +161,12 @@ class Pipeline:
         self._failure: BaseException | None = None
         self._moved = native.Signal()
         self.committer = Committer(
-            parts.store, parts.tail, parts.plugins, now=parts.now, committed=self._committed
+            parts.store,
+            parts.tail,
+            parts.plugins,
+            now=parts.now,
+            redactor=parts.redactor,
+            committed=self._committed,
         )
         self.projector = Projector(
             parts.store,
@@ -271,6 +280,7 @@ class Pipeline:
             parts.plugins,
             now=parts.now,
             ordering=options.ordering,
+            gate=parts.gates.get(sink.name),
             delivered=self._moved.set,
         )
 

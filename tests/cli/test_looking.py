@@ -89,8 +89,19 @@ def test_check_shows_what_is_declared_and_opens_nothing(cli: Cli, shop: Path) ->
     assert as_json.json["journeys"] == [
         {"key": "shop", "version": 1, "stages": ["awareness", "purchase"]}
     ]
-    assert as_json.json["sinks"] == ["archive"]
+    assert "\nsinks    archive\n" in result.out
+    assert as_json.json["sinks"] == [{"name": "archive", "purpose": None, "third_party": False}]
     assert not (shop / "var").exists()
+
+
+def test_check_shows_what_sinks_ask_for(cli: Cli, shop: Path) -> None:
+    """A sink is shown with its purpose, and as a third party's."""
+    with (shop / "journeykit.toml").open("a") as file:
+        file.write('[sinks.crm]\ntype = "console"\npurpose = "marketing"\nthird_party = true\n')
+    result, as_json = cli("check"), cli("check", "--json")
+
+    assert "\nsinks    archive, crm (purpose marketing, third party)\n" in result.out
+    assert {"name": "crm", "purpose": "marketing", "third_party": True} in as_json.json["sinks"]
 
 
 @pytest.mark.parametrize("as_json", [False, True])
@@ -274,6 +285,23 @@ def test_the_status_of_a_shop(cli: Cli, loaded: Path) -> None:
     assert others == ["events   3", "folded   all", "sink     archive: has everything"]
     assert as_json.json["counters"]["events"] == 3
     assert as_json.json["behind"] is False
+
+
+def test_the_status_tells_what_was_redacted_and_not_sent(
+    cli: Cli, shop: Path, mapping: tuple[str, ...]
+) -> None:
+    """What was redacted, by its kind, and what a sink may not have show in the status."""
+    with (shop / "journeykit.toml").open("a") as file:
+        file.write('[sinks.crm]\ntype = "console"\npurpose = "marketing"\n')
+    kit = JourneyKit.from_toml(shop / "journeykit.toml")
+    with kit.bind_customer("u1", purposes=["analytics"]):
+        kit.track("home", {"note": "ada@example.com"})
+    assert kit.flush()
+    kit.close()
+    out = cli("status").out
+
+    assert "redacted 1 times: email\n" in out
+    assert "not sent 2 to crm: the customers have not agreed\n" in out
 
 
 def test_the_status_tells_of_a_sink_that_fails(cli: Cli, loaded: Path) -> None:

@@ -77,6 +77,9 @@ class Sink(Protocol):
     The relay calls it from one thread, one batch at a time, and moves on when it returns.
     After a crash the same events may come again: `event.id` tells.
 
+    It is taken for a third party's unless it has an attribute `third_party = False`.
+    One that is built in Python may also have a `purpose`, which the configuration gives to others.
+
     A sink that keeps connections or files open may have `reset_after_fork()`: a forked child calls
     it to forget, without closing, what its parent goes on using.
     """

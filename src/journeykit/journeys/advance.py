@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 #: The mark of who has opted out; no name of an event has such a character.
-_OUT: Final = "\x1fopted_out"
+OUT: Final = "\x1fopted_out"
 
 
 class Signal(NamedTuple):
@@ -97,7 +97,7 @@ def expire(plan: Plan, run: Run, until: int) -> list[Signal]:
 
 def _is_under_way(plan: Plan, run: Run, moment: Moment) -> bool:
     """Return whether *run* takes *moment*; one that has ended begins again, if that may be."""
-    if _OUT in run.marks:
+    if OUT in run.marks:
         return False
     if run.ended_at is not None and not _begin_again(plan, run, moment):
         return False
@@ -111,9 +111,9 @@ def _is_under_way(plan: Plan, run: Run, moment: Moment) -> bool:
 def _opt(run: Run, moment: Moment) -> list[Signal]:
     """Let a customer out of a journey for good, or in again."""
     if moment.allows_again:
-        run.marks = [mark for mark in run.marks if mark != _OUT]
+        run.marks = [mark for mark in run.marks if mark != OUT]
         return []
-    run.marks = sorted({*run.marks, _OUT})
+    run.marks = sorted({*run.marks, OUT})
     running = run.started_at is not None and run.ended_at is None
     return [end(run, moment.at, OPTED_OUT)] if running else []
 

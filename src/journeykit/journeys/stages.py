@@ -26,6 +26,7 @@ from journeykit.journeys.run import NOWHERE, Run
 from journeykit.journeys.timers import Timer, due, set_timer
 from journeykit.journeys.whole import Whole
 from journeykit.model import jsonbytes
+from journeykit.model.consent import encoded_stamp
 from journeykit.model.customer import Customer
 from journeykit.model.event import HISTORICAL, Kind
 from journeykit.model.journey import Instance
@@ -117,7 +118,7 @@ class StageFold:
             signals = expire(plan, run, timer.deadline)
             self._keep(view, plan, place, before, run)
             self._wait(view, plan, place, run, timer)
-            cause = _cause_of(place.customer, timer.flags)
+            cause = _cause_of(place.customer, timer)
             yield from _derived(plan, place.value, cause, signals)
 
     def _fold(self, view: View, step: Step, meaning: Meaning) -> Iterator[Entry]:
@@ -311,14 +312,16 @@ class StageFold:
         if isinstance(since, Timer):
             timer = since._replace(deadline=deadline)
         else:
-            timer = Timer(place.key, deadline, since.recorded_at, since.entry.flags)
+            flags, body = since.entry.flags, since.entry.body
+            stamp = encoded_stamp(flags, body).decode()
+            timer = Timer(place.key, deadline, since.recorded_at, flags, stamp)
         set_timer(view, timer)
 
 
-def _cause_of(customer: str, flags: int) -> Cause:
+def _cause_of(customer: str, timer: Timer) -> Cause:
     known = customer.startswith("u:")
     user_id, anonymous_id = (customer[2:], None) if known else (None, customer[2:])
-    return Cause("", user_id, anonymous_id, None, flags)
+    return Cause("", user_id, anonymous_id, None, timer.flags, timer.stamp.encode())
 
 
 def _derived(plan: Plan, value: str, cause: Cause, signals: Sequence[Signal]) -> Iterator[Entry]:

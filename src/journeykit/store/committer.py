@@ -11,6 +11,7 @@ import attrs
 
 from journeykit import native
 from journeykit.capture.encode import Unencodable, encode
+from journeykit.capture.redaction import Redactor
 from journeykit.capture.tail import Taken
 from journeykit.capture.tracker import EVENT_BYTES
 from journeykit.model import jsonbytes
@@ -43,6 +44,8 @@ PRUNE_SECONDS: Final = 3600.0
 
 PLUGIN_OWNER: Final = "plugin:"
 
+_WITHHELD: Final = "withheld:"
+
 
 class Committer:
     """
@@ -51,6 +54,8 @@ class Committer:
     Args:
         plugins: Asked about each event, if one of them wants to be.
 
+        redactor: Takes out what has a secret form, whatever is to be kept.
+
         now: The clock that stamps `recorded_at`, in microseconds.
 
         committed: Called after each commit.
@@ -58,13 +63,14 @@ class Committer:
         right: Held while committing; raises in a thread that was abandoned.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is given by the pipeline, and replaced in some test
         self,
         store: Store,
         tail: Tail,
         plugins: Plugins,
         *,
         now: Callable[[], int],
+        redactor: Redactor | None = None,
         committed: Callable[[], None] = lambda: None,
         right: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
@@ -72,6 +78,7 @@ class Committer:
         self._tail = tail
         self._plugins = plugins
         self._now = now
+        self._redactor = redactor or Redactor()
         self._committed = committed
         self.right = right
         self._asks = plugins.implements("enrich_event") or plugins.implements("accept_event")
@@ -124,7 +131,9 @@ class Committer:
         self.added += committed.added
         self.repeated += committed.repeated
         self.parked += len(commit.parked)
-        self.withheld += sum(commit.counts.values())
+        self.withheld += sum(
+            count for name, count in commit.counts.items() if name.startswith(_WITHHELD)
+        )
         self._announce(commit.parked)
 
     def _adopt(self) -> bool:
@@ -172,28 +181,41 @@ class Committer:
         return 0.0
 
     def _admit(self, entries: Iterable[Entry]) -> Commit:
+        """Enrich, accept, redact: plugins of the shop see what the shop has said."""
         if not self._asks:
-            return Commit(tuple(entries))
-        accepted, parked, counts = [], [], Counter[str]()
+            redacted, counts = self._redactor.entries(entries)
+            return Commit(redacted, counts=counts)
+        accepted: list[Entry] = []
+        failed: list[tuple[str, Entry, str]] = []
+        withheld = Counter[str]()
         for entry in entries:
             enriched = self._enrich(entry)
             try:
                 withheld_by = self._plugins.accept_event(enriched.event())
             except PluginFailure as failure:
-                parked.append(Parking(PLUGIN_OWNER + failure.plugin, enriched, str(failure)))
+                reason = self._redactor.text(str(failure))
+                failed.append((PLUGIN_OWNER + failure.plugin, enriched, reason))
                 continue
             if withheld_by is None:
                 accepted.append(enriched)
             else:
-                counts[f"withheld:{withheld_by}"] += 1
-        return Commit(accepted, parked, counts)
+                withheld[_WITHHELD + withheld_by] += 1
+        kept, counts = self._redactor.entries(accepted)
+        aside, more = self._redactor.entries(entry for _, entry, _ in failed)
+        parked = [
+            Parking(owner, entry, reason)
+            for (owner, _, reason), entry in zip(failed, aside, strict=True)
+        ]
+        return Commit(kept, parked, withheld + counts + more)
 
     def _enrich(self, entry: Entry) -> Entry:
         added = self._plugins.enrich_event(entry.event())
         if not added:
             return entry
         wire = jsonbytes.loads(entry.body)
-        wire["properties"] = {**_encodable(added), **wire["properties"]}
+        plain = jsonbytes.loads(encode(_encodable(added)))
+        self._redactor.clear(plain)
+        wire["properties"] = {**plain, **wire["properties"]}
         body = encode(wire)
         return entry._replace(body=body) if len(body) <= EVENT_BYTES else entry
 

@@ -11,6 +11,7 @@ from journeykit import native
 from journeykit.exceptions import Superseded
 from journeykit.model.event import Entry, Kind, Outgoing, Stored
 from journeykit.store.protocol import (
+    NOTHING,
     PROJECTOR,
     Commit,
     Committed,
@@ -173,11 +174,19 @@ class MemoryStore:
         """Return where the reader *name* is; None at the beginning."""
         return self._cursors.get(name)
 
-    def advance(self, name: str, position: Position, parked: Sequence[Parking], now: int) -> None:
+    def advance(
+        self,
+        name: str,
+        position: Position,
+        parked: Sequence[Parking],
+        now: int,
+        counts: Mapping[str, int] = NOTHING,
+    ) -> None:
         """Move the reader *name*, and set aside what it could not deliver."""
         with self._lock:
             self._cursors[name] = position
             self._park(parked, now)
+            self._counters.update({key: count for key, count in counts.items() if count})
 
     def tell_status(self, name: str, status: bytes) -> None:
         """Keep what the reader *name* says of itself."""

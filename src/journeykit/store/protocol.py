@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 
 import attrs
@@ -18,6 +19,9 @@ from journeykit.model.event import Entry, Outgoing, Stored
 
 #: A place in the Log; None is before the first event.
 Position = Any
+
+#: No counts.
+NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
 #: The reader whose cursor belongs to State.
 PROJECTOR: Final = "projector"
@@ -218,8 +222,15 @@ class Store(Protocol):
     def cursor(self, name: str) -> Position:
         """Return where the reader *name* is; None at the beginning."""
 
-    def advance(self, name: str, position: Position, parked: Sequence[Parking], now: int) -> None:
-        """Move the reader *name*, and set aside what it could not deliver, in one transaction."""
+    def advance(
+        self,
+        name: str,
+        position: Position,
+        parked: Sequence[Parking],
+        now: int,
+        counts: Mapping[str, int] = NOTHING,
+    ) -> None:
+        """Move the reader *name*, set aside what it could not deliver, and count: all at once."""
 
     def tell_status(self, name: str, status: bytes) -> None:
         """Keep what the reader *name* says of itself, for other processes."""

@@ -21,6 +21,7 @@ from journeykit.store import rows, wal
 from journeykit.store.connection import Connection, explained
 from journeykit.store.locks import LockDirectory
 from journeykit.store.protocol import (
+    NOTHING,
     PROJECTOR,
     Commit,
     Committed,
@@ -353,10 +354,18 @@ class SQLiteStore:
         with self._read() as db:
             return _cursor(db, name)
 
-    def advance(self, name: str, position: Position, parked: Sequence[Parking], now: int) -> None:
+    def advance(
+        self,
+        name: str,
+        position: Position,
+        parked: Sequence[Parking],
+        now: int,
+        counts: Mapping[str, int] = NOTHING,
+    ) -> None:
         """Move the reader *name*, and set aside what it could not deliver."""
         with self._write() as db:
             rows.park(db, parked, now)
+            _count(db, counts)
             db.execute(_SET_CURSOR, (name, position))
 
     def tell_status(self, name: str, status: bytes) -> None:

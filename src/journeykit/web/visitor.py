@@ -55,9 +55,17 @@ class Visitor:
 
 def read_visitor(cookie: str | None, now: int) -> Visitor:
     """Return the visitor of a cookie value; a new one if there is none or it is malformed."""
+    known = known_visitor(cookie, now)
+    if known is not None:
+        return known
+    return Visitor(secrets.token_hex(16), secrets.token_hex(8), now, is_stale=True)
+
+
+def known_visitor(cookie: str | None, now: int) -> Visitor | None:
+    """Return the visitor of a cookie value; None if there is none or it is malformed."""
     match = _FORM.fullmatch(cookie or "")
     if match is None:
-        return Visitor(secrets.token_hex(16), secrets.token_hex(8), now, is_stale=True)
+        return None
     anonymous_id, session_id, active_at = match[1], match[2], int(match[3])
     idle = now - active_at
     if not 0 <= idle <= VISIT_SECONDS:
