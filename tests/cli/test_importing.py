@@ -600,7 +600,7 @@ def test_an_import_reads_a_file_as_a_stream(load: Cli, shop: Path) -> None:
         file.write(HEADER)
         # Most are rejected on purpose: what waits for the store shall not hide what reading keeps.
         file.writelines(
-            f"{'' if n % 100 else n},s,home,2024-03-13,{n:05000}\n" for n in range(4000)
+            f"{'' if n % 100 else n + 1},s,home,2024-03-13,{n:05000}\n" for n in range(4000)
         )
     size = (shop / "big.csv").stat().st_size
     load("rows.csv")

@@ -211,7 +211,9 @@ class StageFold:
         was = before.standing() if before is not None else None
         cause, subject = Cause.of(stored), "refold"
         if place.customer == step.parted:
-            cause, subject = _cause_of(place.customer, cause.flags)._replace(id=stored.id), "parted"
+            # It is about the person, whom the fact does not name.
+            user_id, subject = place.customer[2:], "parted"
+            cause = cause._replace(user_id=user_id, anonymous_id=None, session_id=None)
         about = _About(plan, place.value, cause, stored.entry.occurred_at)
         if not whole.has(place.value):
             self._forget(view, plan, place.key)

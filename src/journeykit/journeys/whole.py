@@ -29,16 +29,25 @@ if TYPE_CHECKING:
 #: Moments read at a time.
 PAGE: Final = 500
 
+#: The most that are kept from the first reading, so that most histories are read once.
+MOST_KEPT: Final = MOST_MOMENTS
+
 #: What an event means to an instance, with the event.
 Pair = tuple[Moment, "Stored"]
 
 
 class _Light(NamedTuple):
-    """A moment without its event; `number` is its place in the trail, that is in the Log."""
+    """
+    A moment without its event.
+
+    `number` is its place in the trail, that is in the Log; `under` stands for the key that it was
+    recorded under.
+    """
 
     number: int
     at: int
     position: Any
+    under: int
     is_historical: bool
 
 
@@ -46,8 +55,8 @@ class Folded(NamedTuple):
     """
     An instance folded from its beginning.
 
-    `checkpoint` is None where all of it may be folded again; `completed_by` is the event that met
-    the goal.
+    `checkpoint` is None where nothing is settled yet; `completed_by` is the event that met the
+    goal.
     """
 
     run: Run
@@ -100,6 +109,7 @@ class Whole:
 
     def _read(self, customers: Sequence[str]) -> None:
         view, meaning = self._view, self._meaning
+        unders = {customer: number for number, customer in enumerate(customers)}
         for number, stored in enumerate(view.history(customers)):
             value = None
             if stored.entry.kind is not Kind.DERIVED:
@@ -108,21 +118,28 @@ class Whole:
             if value is None or moment is None:
                 continue
             historical = bool(stored.entry.flags & HISTORICAL)
-            light = _Light(number, moment.at, stored.position, historical)
+            under = unders[stored.entry.customer_key]
+            light = _Light(number, moment.at, stored.position, under, historical)
             (self._every if value is EVERY else self._own.setdefault(value, [])).append(light)
             if self._kept is not None:
                 self._kept[stored.position] = moment, stored
-                if len(self._kept) > MOST_MOMENTS:
+                if len(self._kept) > MOST_KEPT:
                     self._kept = None
 
     def _in_time(self, value: str) -> list[_Light]:
-        """Return what of the instance *value* was not too late, by when it occurred."""
-        late, highest = self._meaning.plan.late, 0
+        """
+        Return what of the instance *value* was not too late, by when it occurred.
+
+        An event is late behind newer ones that were recorded under the same key: what came in time
+        to one customer is not lost when they turn out to be another.
+        """
+        late, highest = self._meaning.plan.late, dict[int, int]()
         found = []
         for light in heapq.merge(self._own[value], self._every):
-            if light.is_historical or light.at >= highest - late:
+            newest = highest.get(light.under, light.at)
+            if light.is_historical or light.at >= newest - late:
                 found.append(light)
-            highest = max(highest, light.at)
+            highest[light.under] = max(newest, light.at)
         return sorted(found, key=lambda light: light.at)
 
     def _in_order(self, moments: Sequence[_Light]) -> Iterator[Pair]:
@@ -152,11 +169,10 @@ def _pages(moments: Sequence[_Light]) -> Iterator[Sequence[_Light]]:
 
 def _cut(moments: Sequence[_Light], late: int) -> tuple[int, int]:
     """Return the instant before which all is settled, and how many moments that are."""
-    if len(moments) <= MOST_MOMENTS:
-        return 0, 0
-    newest = moments[-1].at
-    # More than may be folded again lie in the window: the older part of them is settled.
-    cut = max(newest - late, moments[-MOST_MOMENTS // 2].at)
+    cut = moments[-1].at - late
+    if len(moments) > MOST_MOMENTS:
+        # More than may be folded again lie in the window: the older part of them is settled.
+        cut = max(cut, moments[-MOST_MOMENTS // 2].at)
     return cut, sum(light.at < cut for light in moments)
 
 

@@ -7,12 +7,16 @@ from typing import Final
 import attrs
 
 #: What programs write where they have no id; in any case, in quotes or without.
-#: The list is PostHog's (`isDistinctIdIllegal`, with `distinctid`, `not_authenticated` and the
-#: quotes), and that of databases and spreadsheets: `nil`, `n/a`.
-#: The id of one of these would make one person of everybody who has none.
+#: Most are PostHog's list (`isDistinctIdIllegal`); databases and spreadsheets write `-`, `n/a`,
+#: `nil` and the UUID of zeros.
+#: Each would make one person of everybody who has no id.
 JUNK_IDS: Final = frozenset(
     {
         "",
+        "-",
+        "0",
+        "00000000-0000-0000-0000-000000000000",
+        "00000000000000000000000000000000",
         "[object object]",
         "anonymous",
         "distinct_id",
@@ -31,9 +35,6 @@ JUNK_IDS: Final = frozenset(
         "undefined",
     }
 )
-
-#: An id of nothing else is none: `0`, `-`, the UUID of zeros.
-_NOTHING: Final = "0-"
 
 
 @attrs.frozen
@@ -78,5 +79,4 @@ def customer_key(user_id: str | None, anonymous_id: str | None) -> str:
 
 def is_junk(value: str) -> bool:
     """Return whether *value* is what programs write for "no id", and so names nobody."""
-    bare = value.strip().strip("'\"").strip()
-    return bare.lower() in JUNK_IDS or not bare.strip(_NOTHING)
+    return value.strip(" '\"").lower() in JUNK_IDS
