@@ -116,9 +116,7 @@ def test_an_imported_merge_is_no_news(make_world: MakeWorld, make_entry: MakeEnt
     assert entry.flags & HISTORICAL
 
 
-def test_a_refusal_is_told_once_for_each_pair(
-    make_world: MakeWorld, make_entry: MakeEntry
-) -> None:
+def test_a_refusal_is_told_once_for_each_pair(make_world: MakeWorld, make_entry: MakeEntry) -> None:
     """Two known people on one device are not made one, which is told once and not with each event."""
     world = make_world(SHOP).add(make_entry("Page Viewed", **both("ada", "till")))
     for at in range(3):
@@ -341,9 +339,7 @@ def test_opting_out_stays_with_whom_it_came_from(
     """What a device opted out of while it was a person's counts for its own new instances."""
     world = make_world(CHECKOUT).add(
         facts("identified", "c1", "ada"),
-        make_entry(
-            "customer.opted_out", {"journey": "checkout"}, **device(), kind=Kind.FACT, at=1
-        ),
+        make_entry("customer.opted_out", {"journey": "checkout"}, **device(), kind=Kind.FACT, at=1),
         facts("unmerged", "c1", at=2),
         make_entry("Product Added", {"cart_id": "x"}, **device(), at=3),
         make_entry("Product Added", {"cart_id": "y"}, user_id="ada", at=3),

@@ -85,9 +85,7 @@ class IdentityFold:
         return derived
 
 
-def _meet_both(
-    view: View, step: Step, anonymous: str, linked: str | None
-) -> Iterable[Entry]:
+def _meet_both(view: View, step: Step, anonymous: str, linked: str | None) -> Iterable[Entry]:
     """Make an anonymous customer and the known one of *step* one person, or say why not."""
     pair = f"{anonymous}{_SEPARATOR}{step.customer}"
     if linked is not None:
