@@ -522,7 +522,7 @@ def arrival(events: list[Entry], stated: list[Entry], shuffle: random.Random) ->
 @pytest.mark.parametrize("kept", [MOST_MOMENTS, 0])
 @settings(max_examples=60)
 @given(events=_EVENTS, stated=_FACTS, shuffle=st.randoms(use_true_random=False))
-def test_merging_and_taking_apart_in_any_order(
+def test_merging_and_taking_apart_in_any_order(  # noqa: PLR0917 - what Hypothesis and pytest give
     new_world: NewWorld,
     make_entry: MakeEntry,
     facts: Callable[..., Entry],
@@ -550,8 +550,9 @@ def test_merging_and_taking_apart_in_any_order(
     with (
         pytest.MonkeyPatch.context() as patch,
         new_world(SHOP, CHECKOUT) as expected,
-        new_world(SHOP, CHECKOUT, kind=kind) as world,
+        new_world(SHOP, CHECKOUT, kind=kind) as first,
     ):
+        world = first
         patch.setattr(whole, "PAGE", 2)
         for entry in sorted(renamed, key=lambda entry: (entry.occurred_at, entry.id)):
             expected.add(entry)
