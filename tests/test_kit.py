@@ -944,3 +944,48 @@ def test_people_decide_about_journeys(make_kit: MakeKit) -> None:
         kit.transfer("shop", "service", "cart", customer="ada", **why)
     with pytest.raises(LookupError, match="both journeys are 'shop'"):
         kit.transfer("shop", "shop", "purchase", customer="ada", **why)
+
+
+@pytest.mark.parametrize("junk", ["null", "Undefined", "0", "[object Object]", " "])
+def test_junk_is_not_identified(make_kit: MakeKit, junk: str) -> None:
+    """An id that names nobody is refused with a sentence, and the request goes on as it was."""
+    kit = make_kit(core={"strict": False})
+    with kit.bind_customer(Customer(anonymous_id="cookie")) as bound:
+        receipt = kit.identify(junk)
+        assert receipt.reason == "bad_customer"
+        assert "pass None" in (receipt.detail or "") or not junk.strip()
+        assert bound.customer == Customer(anonymous_id="cookie")
+        assert kit.track("Product Viewed")
+
+
+@pytest.mark.parametrize("consent", ["opt_out", "opt_in"])
+def test_a_merge_is_taken_back(make_kit: MakeKit, consent: str) -> None:
+    """The fact names the device, the actor and the reason, and both are customers again."""
+    sink = Recorder()
+    kit = make_kit(consent=consent, sinks=(sink,))
+    with kit.bind_customer(Customer(anonymous_id="cookie"), purposes={"analytics"}):
+        kit.track("Product Viewed")
+        kit.identify("ada")
+    assert kit.flush()
+    assert (kit.report().customers, kit.merged_with("cookie")) == (1, "ada")
+
+    with kit.bind_customer("boss", purposes=(), channel="desk"):
+        assert kit.unmerge("cookie", reason="a till", actor="boss")
+    assert kit.flush()
+
+    assert (kit.report().customers, kit.merged_with("cookie")) == (2, None)
+    assert {stage.customer for stage in kit.customers("shop")} == {"cookie"}
+    stored = [item.event() for item in kit.store.read(None, 100)]
+    (fact,) = [event for event in stored if event.name == "customer.unmerged"]
+    assert (fact.kind, fact.actor, fact.reason, fact.channel) == ("fact", "boss", "a till", None)
+    assert fact.customer == Customer(anonymous_id="cookie")
+    names = [event.name for event in stored]
+    assert names.count("stage.entered") == 1
+    assert names.count("customer.merged") == 1
+
+
+def test_a_merge_of_nobody_is_not_taken_back(make_kit: MakeKit) -> None:
+    """Junk is refused, and a device that is nobody's is asked for in vain."""
+    kit = make_kit(core={"strict": False})
+    assert kit.unmerge("undefined", reason="x").reason == "bad_customer"
+    assert kit.merged_with("cookie") is None

@@ -24,6 +24,7 @@ from journeykit.config.settings import ConsentMode, StagesIn
 from journeykit.delivery.health import told
 from journeykit.exceptions import EventRejected, StoreError
 from journeykit.insight import CustomerStage, Explanation, Report, customers, explain, report
+from journeykit.journeys.identity import UNMERGED, linked_to
 from journeykit.journeys.meaning import OPTED_OUT_FACT, TRANSFERRED_FACT
 from journeykit.metrics import observe
 from journeykit.model.customer import Customer
@@ -235,9 +236,33 @@ class JourneyKit:
             actor="customer",
             reason=reason,
         )
-        if bound is not None:
+        if bound is not None and receipt.reason != "bad_customer":
             bound.rebind(person)
         return receipt
+
+    def unmerge(self, anonymous_id: str, *, reason: str, actor: str = "shop") -> Receipt:
+        """
+        Record that an anonymous customer is not the person whom they were taken for.
+
+        Both histories are folded again: each keeps its own events.
+        Only another `identify()` makes the two one again; an event that names both does not.
+
+        Args:
+            anonymous_id: The anonymous id, as `customer.merged` names it.
+
+            reason: Why, for those who read it later.
+
+            actor: Who says so.
+        """
+        # Whoever is bound here is who decides it, not whom it is about.
+        with self.bind_customer(Customer(anonymous_id=anonymous_id)):
+            return self._record(
+                UNMERGED, None, kind=Kind.FACT, actor=actor, reason=reason, anyway=True
+            )
+
+    def merged_with(self, anonymous_id: str) -> str | None:
+        """Return the user id of the person whom an anonymous customer is, as far as is known."""
+        return linked_to(self.store, anonymous_id)
 
     def opt_out(
         self,

@@ -594,13 +594,29 @@ def _accepted(directory: Path, table: list[list[str]]) -> Iterator[list[str]]:
     return found  # type: ignore[return-value]
 
 
+def test_rows_of_nobody_are_rejected(load: Cli, shop: Path) -> None:
+    """A row whose customer is what databases write for none is rejected with a sentence."""
+    rows = "".join(
+        f"{who},s,home,2024-03-13,x\n" for who in ("null", "None", "NaN", "0", "undefined", "ada")
+    )
+    (shop / "junk.csv").write_text(HEADER + rows)
+
+    result = load("junk.csv", "--json")
+
+    assert (result.json["added"], result.json["rejected"]) == (1, 5)
+    kept = _json_lines(shop / "junk.csv.rejected.jsonl")
+    assert kept[0]["reason"] == (
+        "bad_customer: 'null' is no user id, but what programs write for none; pass None for none"
+    )
+
+
 def test_an_import_reads_a_file_as_a_stream(load: Cli, shop: Path) -> None:
     """Rows go through one by one: what an import keeps of a large file is far less than the file."""
     with (shop / "big.csv").open("w") as file:
         file.write(HEADER)
         # Most are rejected on purpose: what waits for the store shall not hide what reading keeps.
         file.writelines(
-            f"{'' if n % 100 else n},s,home,2024-03-13,{n:05000}\n" for n in range(4000)
+            f"{'' if n % 100 else n + 1},s,home,2024-03-13,{n:05000}\n" for n in range(4000)
         )
     size = (shop / "big.csv").stat().st_size
     load("rows.csv")

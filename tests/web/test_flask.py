@@ -16,7 +16,7 @@ from journeykit import ConfigError, Consent, Endpoint, Event, JourneyKit, hookim
 from journeykit.capture.context import current
 from journeykit.web import Request, Response
 from journeykit.web import flask as module
-from journeykit.web.flask import init_app
+from journeykit.web.flask import init_app, sign_out
 from journeykit.web.visitor import COOKIE
 
 MakeKit = Callable[..., JourneyKit]
@@ -242,6 +242,100 @@ def test_a_user_id_that_cannot_be_found_breaks_nothing(
     assert "secret" not in caplog.text
 
 
+def _login_app(kit: JourneyKit, make_app: MakeApp, **options: Any) -> flask.Flask:
+    app = make_app(kit, user_id=lambda: flask.session.get("user_id"), **options)
+
+    @app.post("/login/<user_id>")
+    def login(user_id: str) -> str:
+        flask.session["user_id"] = user_id
+        return kit.identify(user_id).id or ""
+
+    @app.post("/logout")
+    def logout() -> str:
+        if "quiet" not in flask.request.args:
+            kit.track("Signed Out")
+        flask.session.clear()
+        sign_out()
+        if "after" in flask.request.args:
+            kit.track("Home Viewed")
+        return ""
+
+    return app
+
+
+@pytest.mark.parametrize("how", ["", "?quiet=1", "?after=1"])
+def test_a_sign_out_makes_the_next_visitor_another(
+    kit: JourneyKit, make_app: MakeApp, how: str
+) -> None:
+    """Behind a sign-out the same browser is somebody else, also for the rest of that request."""
+    client = _login_app(kit, make_app).test_client()
+    client.post("/login/ada")
+    before = _cookie(client)
+    client.post(f"/logout{how}")
+
+    assert _cookie(client) != before
+    assert (_cookie(client) is None) is (how != "?after=1")
+    client.get("/track/home")
+    events = [event for event in _events(kit) if event.kind != "derived"]
+    hers = {event.customer.anonymous_id for event in events if event.customer.user_id}
+    others = {event.customer.anonymous_id for event in events if not event.customer.user_id}
+    assert len(hers) == len(others) == 1
+    assert hers != others
+    signed_out = [event for event in events if event.name == "Signed Out"]
+    assert all(event.customer.user_id == "ada" for event in signed_out)
+    sessions = {event.customer.session_id for event in events}
+    assert len(sessions) == 2
+
+
+def test_a_sign_out_of_nobody_sets_nothing(kit: JourneyKit, make_app: MakeApp) -> None:
+    """Without a cookie, and outside a request, signing out does nothing."""
+    response = _login_app(kit, make_app).test_client().post("/logout?quiet=1")
+
+    assert COOKIE not in str(response.headers)
+    sign_out()
+
+
+def test_a_session_that_ends_by_itself_is_no_sign_out(kit: JourneyKit, make_app: MakeApp) -> None:
+    """Who is not signed in any more, and did not sign out, is still the same visitor."""
+    client = _login_app(kit, make_app).test_client()
+    client.post("/login/ada")
+    client.get("/track/home")
+    client.delete_cookie("session")
+    client.get("/track/home")
+
+    assert len({event.customer.anonymous_id for event in _events(kit)}) == 1
+
+
+def test_the_next_who_signs_in_is_another_visitor(kit: JourneyKit, make_app: MakeApp) -> None:
+    """Where a shop tells no sign-out, somebody else who signs in gets a cookie of their own."""
+    client = _login_app(kit, make_app).test_client()
+    client.post("/login/ada")
+    client.get("/track/home")
+    client.delete_cookie("session")
+    client.post("/login/bob")
+    client.get("/track/home")
+    client.get("/track/home")
+
+    last = [event.customer for event in _events(kit) if event.name == "home"]
+    assert [customer.user_id for customer in last] == ["ada", "bob", "bob"]
+    assert last[0].anonymous_id != last[1].anonymous_id == last[2].anonymous_id
+
+
+@pytest.mark.parametrize("junk", ["undefined", " Null ", "[object Object]"])
+def test_a_user_id_that_names_nobody_is_none(
+    kit: JourneyKit, make_app: MakeApp, caplog: pytest.LogCaptureFixture, junk: str
+) -> None:
+    """What the shop returns for nobody by mistake is nobody, which is logged once, without it."""
+    client = make_app(kit, user_id=lambda: junk).test_client()
+    with caplog.at_level(logging.WARNING, "journeykit"):
+        client.get("/track/home")
+        client.get("/track/home")
+
+    assert [event.customer.user_id for event in _events(kit)] == [None, None]
+    (told,) = [one for one in caplog.records if one.message == "journeykit.junk_user_id"]
+    assert junk not in str(vars(told))
+
+
 def _raise() -> Any:
     raise LookupError
 
@@ -454,7 +548,7 @@ def test_requests_at_the_same_time_do_not_mix(kit: JourneyKit, make_app: MakeApp
         url = f"http://127.0.0.1:{server.server_port}/meet"
         with httpx.Client() as client, ThreadPoolExecutor(8) as pool:
             codes = list(
-                pool.map(lambda n: client.get(url, params={"user": n}).status_code, range(40))
+                pool.map(lambda n: client.get(url, params={"user": n}).status_code, range(1, 41))
             )
     finally:
         server.shutdown()

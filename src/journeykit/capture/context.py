@@ -95,6 +95,12 @@ class Bound:
         self._found = customer
         self.forms = {}
 
+    def renew(self) -> None:
+        """Find out anew whom it concerns, where a function tells: somebody has signed out."""
+        if self._find is not None:
+            self._found = None
+            self.forms = {}
+
     def restamp(self, stamp: Stamp) -> None:
         """Go on with the consent of *stamp*, which the customer has given or withdrawn just now."""
         self._stamp = stamp

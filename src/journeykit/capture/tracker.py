@@ -17,7 +17,7 @@ from journeykit.capture.redaction import Redactor
 from journeykit.exceptions import EventRejected
 from journeykit.model import jsonbytes
 from journeykit.model.consent import ANALYTICS
-from journeykit.model.customer import Customer
+from journeykit.model.customer import Customer, is_junk
 from journeykit.model.event import WIRE_VERSION, Kind
 from journeykit.model.journey import name_problem
 from journeykit.model.receipt import Receipt
@@ -364,6 +364,10 @@ def _encode_customer(who: Customer) -> bytes:
     for value in (who.user_id, who.anonymous_id, who.session_id):
         if value is not None and not _is_id(str(value)):
             raise _Refused("bad_customer", f"an id is 1 to {ID_LENGTH} printable characters")
+    for what, value in (("user id", who.user_id), ("anonymous id", who.anonymous_id)):
+        if value is not None and is_junk(value):
+            detail = f"{value!r} is no {what}, but what programs write for none; pass None for none"
+            raise _Refused("bad_customer", detail)
     return encoding.encode(
         {
             "user_id": who.user_id,

@@ -106,9 +106,9 @@ def group() -> None:
 
 def add_commands() -> None:
     """Add the core's commands."""
-    from journeykit.cli import demo, explaining, importing, looking, parked, running
+    from journeykit.cli import demo, explaining, identity, importing, looking, parked, running
 
-    for module in (looking, explaining, importing, parked, running, demo):
+    for module in (looking, explaining, importing, identity, parked, running, demo):
         for command in module.COMMANDS:
             group.add_command(command)
 

@@ -47,6 +47,9 @@ _PAGE: Final = 100
 #: The most pieces of State kept in memory, as packed bytes (about 100 MB of the largest ones).
 CACHED_PIECES: Final = 50_000
 
+#: The most events whose properties are kept decoded while a batch lasts.
+DECODED_PROPERTIES: Final = 10_000
+
 
 @attrs.define
 class Step:
@@ -59,11 +62,14 @@ class Step:
         customer: The key of the customer whom it concerns; the identity fold sets it.
 
         joined: Keys of customers who turned out, with this event, to be the same person.
+
+        parted: Key of a person who turned out, with this event, to be somebody else.
     """
 
     stored: Stored
     customer: str
     joined: tuple[str, ...] = ()
+    parted: str | None = None
 
 
 class Fold(Protocol):
@@ -151,6 +157,9 @@ class View:
         entry = stored.entry
         known = self._properties.get(entry.id)
         if known is None:
+            if len(self._properties) >= DECODED_PROPERTIES:
+                # A long history passes through here, and is not kept.
+                self._properties = {}
             known = self._properties[entry.id] = jsonbytes.loads(entry.body)["properties"]
         return known
 
@@ -161,6 +170,10 @@ class View:
         yield from self._store.history(customers, since)
         found = [stored for key in customers for stored in self._seen.get(key, ())]
         yield from sorted(found, key=_place) if len(customers) > 1 else found
+
+    def fetch(self, positions: Sequence[Position]) -> list[Stored]:
+        """Return events of a history by their positions, in Log order."""
+        return self._store.fetch(positions)
 
     def saw(self, stored: Stored) -> None:
         """Add an event to its customer's trail."""

@@ -1,5 +1,5 @@
 """
-Flask: `init_app(app, kit, user_id=…)`.
+Flask: `init_app(app, kit, user_id=…)`, and `sign_out()` where somebody signs out.
 
 Each request knows its customer: the id that *user_id* returns, and the visitor of journeykit's own
 cookie.
@@ -21,10 +21,10 @@ from journeykit.capture.context import Bound, bind, unbind
 from journeykit.config.settings import Consent, ConsentMode
 from journeykit.exceptions import ConfigError
 from journeykit.model.consent import ANALYTICS
-from journeykit.model.customer import Customer
+from journeykit.model.customer import Customer, is_junk
 from journeykit.web.consent import denied_by
 from journeykit.web.http import Request, Response
-from journeykit.web.visitor import COOKIE, MAX_AGE, Visitor, known_visitor, read_visitor
+from journeykit.web.visitor import COOKIE, MAX_AGE, Visitor, known_visitor, read_visitor, seen_with
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -80,6 +80,23 @@ def init_app(
         _mount(app, kit.endpoints, prefix)
 
 
+def sign_out() -> None:
+    """
+    Let whoever comes next in this browser be another visitor.
+
+    Call it where somebody signs out, when your session knows nobody any more, and behind the event
+    that says so.
+    The cookie goes with the answer; what is tracked in the rest of the request is the next
+    visitor's.
+    Outside a request it does nothing.
+    """
+    state: _State | None = flask.g.get("_journeykit") if flask.has_request_context() else None
+    if state is None or state.bound is None:
+        return
+    state.signed_out, state.visitor = True, None
+    state.bound.renew()
+
+
 class _Requests:
     """Binds the customer while a request lasts."""
 
@@ -93,6 +110,8 @@ class _Requests:
         self._purposes = purposes
         self._gpc = consent.gpc
         self._unasked = consent.mode is ConsentMode.OPT_OUT
+        #: Whether it was told that *user_id* returns what names nobody.
+        self._told_junk = False
 
     def begin(self) -> None:
         state = _State()
@@ -123,10 +142,14 @@ class _Requests:
             "samesite": "Lax",
         }
         if not self._agreed(state):
-            if COOKIE in flask.request.cookies and not state.failed:
-                response.delete_cookie(COOKIE, **closed)
+            goes = state.signed_out or not state.failed
         elif state.visitor is not None and state.visitor.is_stale:
             response.set_cookie(COOKIE, state.visitor.cookie, max_age=MAX_AGE, **closed)
+            return
+        else:
+            goes = state.signed_out
+        if goes and COOKIE in flask.request.cookies:
+            response.delete_cookie(COOKIE, **closed)
 
     def _agreed(self, state: _State) -> bool:
         """Return whether the visitor may be recorded, as things are now."""
@@ -142,22 +165,29 @@ class _Requests:
     def _customer(self, state: _State) -> Customer:
         if not flask.has_request_context():
             return Customer()
-        cookie, now = flask.request.cookies.get(COOKIE), int(time.time())
+        cookie = None if state.signed_out else flask.request.cookies.get(COOKIE)
+        user_id, now = self._user(), int(time.time())
         if not self._agreed(state):
             # Who withdraws is told by the cookie that they have, and gets none.
             known = known_visitor(cookie, now)
-            return Customer(self._user(), known.anonymous_id if known is not None else None)
-        visitor = state.visitor = read_visitor(cookie, now)
-        return Customer(self._user(), visitor.anonymous_id, visitor.session_id)
+            return Customer(user_id, known.anonymous_id if known is not None else None)
+        visitor = state.visitor = seen_with(read_visitor(cookie, now), user_id, now)
+        return Customer(user_id, visitor.anonymous_id, visitor.session_id)
 
     def _user(self) -> str | None:
         if self._user_id is None:
             return None
         try:
-            return _as_user(self._user_id())
+            found = _as_user(self._user_id())
         except Exception as error:  # noqa: BLE001 - the shop's own function; its page goes on
             _warn("user_id", error)
             return None
+        if found is None or not is_junk(found):
+            return found
+        if not self._told_junk:
+            self._told_junk = True
+            _log.warning("journeykit.junk_user_id", extra={"callable": "user_id"})
+        return None
 
     def _granted(self, state: _State) -> frozenset[str] | None:
         if self._purposes is None:
@@ -190,9 +220,11 @@ def _as_purposes(value: Any) -> frozenset[str] | None:
 
 
 class _State:
-    __slots__ = ("bound", "failed", "token", "visitor")
+    __slots__ = ("bound", "failed", "signed_out", "token", "visitor")
 
     def __init__(self) -> None:
+        #: Whether the rest of the request is somebody else's.
+        self.signed_out = False
         #: Whether the shop could not say what the visitor has agreed to.
         self.failed = False
         self.bound: Bound | None = None
