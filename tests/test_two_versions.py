@@ -24,7 +24,7 @@ from pathlib import Path
 
 import journeykit.kit
 from journeykit import Consent, Core, Journey, JourneyKit, Settings
-from journeykit.capture import spool
+from journeykit.capture import segment
 from journeykit.store import committer, versions
 
 journeykit.kit._DURABLE_SECONDS = 0.3
@@ -83,7 +83,7 @@ def serve():
 #: What makes the app a newer version.
 _ADDS = "become(versions.SCHEMA_VERSION + 1, 1)\n"
 _SHUTS_OUT = "become(versions.SCHEMA_VERSION + 1, versions.SCHEMA_VERSION + 1)\n"
-_OTHER_FORM = "spool.FORM += 1\n"
+_OTHER_FORM = "segment.FORM += 1\n"
 _NEVER_COMMITS = "committer.Committer.step = lambda self: None\n"
 
 

@@ -34,7 +34,7 @@ from accounting import rebuild, rows
 from disk import Disk, Unreachable
 
 from journeykit import Consent, Core, Journey, JourneyKit, Settings, hookimpl
-from journeykit.capture import spool
+from journeykit.capture import segment, spool
 from journeykit.delivery import Batch
 from journeykit.journeys.templates import ECOMMERCE
 from journeykit.store import Commit
@@ -285,7 +285,7 @@ def _disagreeing(base: Path, log: Any) -> int:
     marks = dict(rows(base, "SELECT file, place FROM watermark"))
     wrong = 0
     for path in (base / "store.db-spool").glob("*.seg"):
-        orphan = spool._adopt(path)  # noqa: SLF001 - as a living process does
+        orphan = segment.adopt(path)
         if orphan is not None:
             entries, _ = orphan.take(marks.get(path.name), 10**6)
             orphan.segment.let_go()

@@ -26,7 +26,7 @@ from journeykit import JourneyKit, Settings, hookimpl
 from journeykit.capture import Spool
 from journeykit.capture import spool as module
 from journeykit.capture.records import pack, unpack
-from journeykit.capture.spool import OrphanSegment
+from journeykit.capture.segment import FORM, OrphanSegment
 from journeykit.exceptions import StoreError
 from journeykit.model import Entry, Kind
 from journeykit.plugins import Plugins
@@ -325,7 +325,7 @@ def test_what_is_no_dead_segment_is_left_alone(make_spool: MakeSpool, directory:
     spool.close()
     (path,) = directory.iterdir()
     newer = bytearray(path.read_bytes())
-    newer[7] = module.FORM + 1
+    newer[7] = FORM + 1
     path.write_bytes(newer)
     (directory / "notes.txt").write_text("mine")
     (directory / "1.damaged").write_text("set aside")

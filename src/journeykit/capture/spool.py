@@ -10,27 +10,21 @@ Segments that nobody locks belong to dead processes, and any living one adopts t
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
-import mmap
-import os
-import secrets
-import struct
 import time
-import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journeykit import native
-from journeykit.capture.allocate import allocate
-from journeykit.capture.records import unpack
+from journeykit.capture.segment import FRAME, HEADER, adopt, new_segment, sync
 from journeykit.capture.tail import Dropped, Taken
 from journeykit.exceptions import StoreError
 from journeykit.model.event import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from journeykit.capture.segment import OrphanSegment, Segment
     from journeykit.capture.tail import Orphan, Watermark
 
 try:
@@ -38,33 +32,11 @@ try:
 except ImportError:  # not on this platform; `Spool` says so
     fcntl = None  # type: ignore[assignment]
 
-#: So much of a segment is mapped ahead of what is written, and so much at once: about 50 µs.
-_TOUCHED_AHEAD: Final = 2**20
-_TOUCHED_AT_ONCE: Final = 2**16
-
-#: Linux: map pages for writing now.
-_POPULATE_WRITE: Final = 23
-
 #: The size of a segment: an hour of a small shop, a fifth of a second of the largest burst.
 SEGMENT_BYTES: Final = 4 * 2**20
 
-#: The form of records; a process leaves segments of a newer form to newer processes.
-FORM: Final = 1
-
 #: After a disk refused a segment, the next try comes after this many seconds.
 _RETRY_SECONDS: Final = 1.0
-
-_SEGMENT: Final = ".seg"
-_UNFINISHED: Final = ".new"
-_DAMAGED: Final = ".damaged"
-_MAGIC: Final = b"JKSPOOL"
-_HEADER: Final = struct.Struct("<7sBQ")
-#: In the header: how far its records came to the store, for whoever has to read them again.
-_AGAIN: Final = struct.Struct("<Q")
-_AGAIN_PLACE: Final = _HEADER.size - _AGAIN.size
-#: Before each record: its length and its checksum. A length of zero ends the segment.
-_FRAME: Final = struct.Struct("<II")
-_CHECKSUM: Final = struct.Struct("<I")
 
 #: Another process may take a file that is not yet locked for a dead one's; then another is made.
 _TRIES: Final = 5
@@ -85,170 +57,6 @@ class Mark(NamedTuple):
     released: int
     freed: int
     gone: tuple[str, ...]
-
-
-class Segment:
-    """
-    A mapped file of records.
-
-    `end` is where the next one goes, `read` where reading goes on, `first` where it begins anew:
-    what was dropped is behind it.
-    """
-
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self.path = path
-        self.end = self.read = self.first = _HEADER.size
-        self._descriptor = descriptor
-        self._size = os.fstat(descriptor).st_size
-        self._touched = 0
-        self.map = mmap.mmap(descriptor, self._size)
-
-    @property
-    def name(self) -> str:
-        """The file's name."""
-        return self.path.name
-
-    @property
-    def again(self) -> int:
-        """Before which place everything came to the store once already; kept in the file."""
-        (place,) = _AGAIN.unpack_from(self.map, _AGAIN_PLACE)
-        return max(place, _HEADER.size) if place <= self._size else _HEADER.size
-
-    @again.setter
-    def again(self, place: int) -> None:
-        _AGAIN.pack_into(self.map, _AGAIN_PLACE, place)
-
-    def fits(self, size: int) -> bool:
-        """Return whether a record of so many bytes, and the end behind it, have room."""
-        return self.end + size + _FRAME.size <= self._size
-
-    def write(self, data: bytes) -> None:
-        """Write one record at `end`, which stays: its checksum comes last, and makes it valid."""
-        place, start = self.end, self.end + _FRAME.size
-        _FRAME.pack_into(self.map, place, len(data), 0)
-        self.map[start : start + len(data)] = data
-        _CHECKSUM.pack_into(self.map, start - _CHECKSUM.size, zlib.crc32(data))
-
-    def touch(self) -> None:
-        """Let the kernel map what is written next: in the caller that would double the cost."""
-        wanted = min(self.end + _TOUCHED_AHEAD, self._size)
-        while self._touched < wanted:
-            length = min(_TOUCHED_AT_ONCE, self._size - self._touched)
-            # Where the kernel does not know it, it maps each page when that is written.
-            with contextlib.suppress(OSError, AttributeError, ValueError):
-                self.map.madvise(_POPULATE_WRITE, self._touched, length)
-            self._touched += length
-
-    def behind(self, place: int) -> int:
-        """Return the place behind the record at *place*."""
-        length, _ = _FRAME.unpack_from(self.map, place)
-        return place + _FRAME.size + int(length)
-
-    def count(self, place: int, end: int) -> int:
-        """Return how many entries this process wrote there."""
-        count = 0
-        while place < end:
-            place, count = self.behind(place), count + 1
-        return count
-
-    def written(self, place: int, end: int, limit: int) -> tuple[list[Entry], int]:
-        """Return up to *limit* entries that this process wrote there, and the place behind them."""
-        entries: list[Entry] = []
-        while place < end and len(entries) < limit:
-            start, place = place + _FRAME.size, self.behind(place)
-            entries.append(unpack(self.map[start:place]))
-        return entries, place
-
-    def records(self, place: int) -> Iterator[tuple[int, Entry]]:
-        """
-        Yield each entry from *place* on that was written whole, with the place behind it.
-
-        Raises:
-            Damaged: The bytes are not what was written.
-        """
-        while True:
-            start = place + _FRAME.size
-            if start > len(self.map):
-                raise Damaged(place)
-            length, checksum = _FRAME.unpack_from(self.map, place)
-            data = self.map[start : start + length]
-            if not data or len(data) < length or zlib.crc32(data) != checksum:
-                # Its process died while it wrote this one, or before.
-                if checksum == 0 and self.blank(start + length):
-                    return
-                raise Damaged(place)
-            place = start + length
-            yield place, unpack(data)
-
-    def blank(self, place: int) -> bool:
-        """Return whether nothing was ever written from *place* on."""
-        return not self.map[place:].strip(b"\0")
-
-    def let_go(self) -> None:
-        """Unmap and unlock; the file stays."""
-        self.map.close()
-        os.close(self._descriptor)
-
-    def remove(self) -> bool:
-        """Delete the file, then let go of it; returns whether it is gone."""
-        gone = False
-        with contextlib.suppress(OSError):
-            self.path.unlink(missing_ok=True)
-            gone = True
-        self.let_go()
-        return gone
-
-
-class Damaged(Exception):
-    """A segment's bytes are not what was written; `place` says from where on."""
-
-    def __init__(self, place: int) -> None:
-        self.place = place
-        super().__init__(f"damaged at byte {place}")
-
-
-class OrphanSegment:
-    """A dead process's segment, locked by this one; `damaged` is the first byte that is wrong."""
-
-    def __init__(self, segment: Segment, damaged: int | None = None) -> None:
-        self.segment = segment
-        self.name = segment.name
-        self.damaged = damaged
-        #: Its entries are in the Log, but its file could not be deleted.
-        self.stuck = False
-
-    def take(self, place: int | None, limit: int) -> tuple[list[Entry], int]:
-        """Return up to *limit* of its entries behind *place*, with the place behind them."""
-        entries: list[Entry] = []
-        behind = start = place or _HEADER.size
-        again = self.again(place)
-        try:
-            for end, entry in itertools.islice(self.segment.records(start), limit):
-                entries.append(entry)
-                behind = end
-                if again and end >= self.segment.again:
-                    break
-        except Damaged as damaged:
-            self.damaged = damaged.place if self.damaged is None else self.damaged
-        return entries, behind
-
-    def again(self, place: int | None) -> bool:
-        """Return whether what is behind *place* came to the store once already."""
-        return (place or _HEADER.size) < self.segment.again
-
-    def settle(self) -> None:
-        """Delete the file, or keep it beside the others as `.damaged`, for a person to look at."""
-        path = self.segment.path
-        if self.damaged is None:
-            path.unlink(missing_ok=True)
-            _sync(path.parent)
-        else:
-            aside = path.rename(path.with_suffix(_DAMAGED))
-            _sync(path.parent)
-            _log.error(
-                "journeykit.segment_damaged", extra={"file": str(aside), "byte": self.damaged}
-            )
-        self.segment.let_go()
 
 
 class Spool:
@@ -299,7 +107,7 @@ class Spool:
 
     def append(self, record: bytes) -> str | None:
         """Keep an event's *record*; returns None, `"full"`, or `"disk_full"`."""
-        size = len(record) + _FRAME.size
+        size = len(record) + FRAME.size
         with self._lock.lock:
             if self._bytes - self._freed + size > self._limit and not self._make_room(size):
                 return "full"
@@ -368,7 +176,7 @@ class Spool:
         if not deleted:
             return
         with contextlib.suppress(OSError):
-            _sync(self._directory)
+            sync(self._directory)
             with self._lock:
                 self._gone += deleted
                 self._deleted = [name for name in self._deleted if name not in deleted]
@@ -483,7 +291,7 @@ class Spool:
         for path in paths:
             # This process's own are locked too: skipping them only saves the attempt.
             if path.name not in own and path.name not in self._adopted:
-                orphan = _adopt(path)
+                orphan = adopt(path)
                 if orphan is not None:
                     self._adopted[path.name] = orphan
 
@@ -515,7 +323,7 @@ class Spool:
         found = [name for name in files if not (self._directory / name).exists()]
         try:
             if found:
-                _sync(self._directory)
+                sync(self._directory)
         except OSError:
             return []
         return found
@@ -557,10 +365,10 @@ class Spool:
         """Return a new segment, with room for *size* bytes; None if the disk refuses."""
         if time.monotonic() < self._not_before:
             return None
-        size = max(SEGMENT_BYTES, _HEADER.size + size + _FRAME.size)
+        size = max(SEGMENT_BYTES, HEADER.size + size + FRAME.size)
         for _ in range(_TRIES):
             try:
-                return _new_segment(self._directory, size)
+                return new_segment(self._directory, size)
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -568,75 +376,3 @@ class Spool:
                 break
         self._not_before = time.monotonic() + _RETRY_SECONDS
         return None
-
-
-def _new_segment(directory: Path, size: int) -> Segment:
-    path = directory / f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(4)}{_UNFINISHED}"
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        # Locked before it has the name of a segment: none is ever seen without its owner.
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        allocate(descriptor, size)
-        segment = Segment(path.with_suffix(_SEGMENT), descriptor)
-        _HEADER.pack_into(segment.map, 0, _MAGIC, FORM, 0)
-        path.rename(segment.path)
-    except OSError:
-        _clean(path, descriptor)
-        raise
-    return segment
-
-
-def _adopt(path: Path) -> OrphanSegment | None:
-    """Lock the segment at *path* if its process is dead; what was never one is deleted."""
-    descriptor = _lock(path) if path.suffix in (_SEGMENT, _UNFINISHED) else None
-    if descriptor is None:
-        return None
-    if path.suffix == _UNFINISHED or os.fstat(descriptor).st_size < _HEADER.size:
-        _clean(path, descriptor)
-        return None
-    try:
-        segment = Segment(path, descriptor)
-    except OSError:
-        os.close(descriptor)
-        return None
-    magic, form, _ = _HEADER.unpack_from(segment.map)
-    if magic == _MAGIC and form > FORM:
-        segment.let_go()
-        return None
-    # A checksum guards each record, so those of a damaged header can be read as well.
-    wrong = (magic, form) != (_MAGIC, FORM) and not segment.blank(0)
-    return OrphanSegment(segment, damaged=0 if wrong else None)
-
-
-def _lock(path: Path) -> int | None:
-    """Open and lock *path*; None while its process lives, or if it is gone."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Its name may have gone, or changed, between opening and locking.
-        if os.path.samestat(os.fstat(descriptor), path.stat()):
-            return descriptor
-    except OSError:
-        pass
-    os.close(descriptor)
-    return None
-
-
-def _sync(directory: Path) -> None:
-    """Bring to the disk which files there are: one that came back would be read again."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _clean(path: Path, descriptor: int | None) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
-    if descriptor is not None:
-        os.close(descriptor)
