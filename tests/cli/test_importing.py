@@ -497,7 +497,12 @@ def test_an_interrupted_import_keeps_what_it_has(
     """Ctrl-C ends an import with 130 and two lines; what was imported stays, and the rest can follow."""
     fifo = shop / "endless.csv"
     os.mkfifo(fifo)
-    command = [sys.executable, "-m", "journeykit", "import", "endless.csv", *mapping]
+    # Whoever runs this in the background has its children ignore Ctrl-C.
+    listening = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "runpy.run_module('journeykit', run_name='__main__', alter_sys=True)"
+    )
+    command = [sys.executable, "-c", listening, "import", "endless.csv", *mapping]
     with subprocess.Popen(command, cwd=shop, stderr=subprocess.PIPE, text=True) as child:
         # What is still in the buffer when the child has ended has nowhere to go.
         with contextlib.suppress(BrokenPipeError), fifo.open("w") as file:
