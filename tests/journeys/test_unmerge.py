@@ -337,9 +337,10 @@ def test_opting_out_stays_with_whom_it_came_from(
     make_world: MakeWorld, make_entry: MakeEntry, facts: Callable[..., Entry]
 ) -> None:
     """What a device opted out of while it was a person's counts for its own new instances."""
-    world = make_world(CHECKOUT).add(
+    carts = Journey(key="carts", version=1, instance_by="cart_id", extends="ecommerce", exits=[])
+    world = make_world(carts).add(
         facts("identified", "c1", "ada"),
-        make_entry("customer.opted_out", {"journey": "checkout"}, **device(), kind=Kind.FACT, at=1),
+        make_entry("customer.opted_out", {"journey": "carts"}, **device(), kind=Kind.FACT, at=1),
         facts("unmerged", "c1", at=2),
         make_entry("Product Added", {"cart_id": "x"}, **device(), at=3),
         make_entry("Product Added", {"cart_id": "y"}, user_id="ada", at=3),
@@ -347,6 +348,20 @@ def test_opting_out_stays_with_whom_it_came_from(
 
     assert world.stage("a:c1", "x") is None
     assert world.stage("u:ada", "y") == "consideration"
+
+
+def test_a_completion_that_came_late_is_not_told_again(
+    make_world: MakeWorld, make_entry: MakeEntry
+) -> None:
+    """What a late event had completed has another cause than its goal, and is told once as well."""
+    world = make_world(PAIRED).add(make_entry("Order Completed", **device(), at=2))
+    world.add(make_entry("Product Viewed", **device(), at=1))
+    assert len(derived(world, "journey.completed")) == 1
+
+    world.add(make_entry("Signed In", **both(), at=3))
+
+    assert world.figures.completed == 1
+    assert len(derived(world, "journey.completed")) == 1
 
 
 # However long
