@@ -20,6 +20,7 @@ from journeykit.exceptions import StoreError
 from journeykit.model.extension import SinkOptions
 from journeykit.runtime import Ticker, Worker
 from journeykit.store.committer import Committer
+from journeykit.store.eraser import ERASER, Eraser
 from journeykit.store.projector import Projector
 from journeykit.store.protocol import PROJECTOR
 
@@ -62,6 +63,10 @@ class Parts:
     plugin_timeout: float
     now: Callable[[], int]
     options: Mapping[str, SinkOptions] = attrs.field(factory=dict)
+    #: Whether what is left of customers who were erased is deleted here; and whether a projector,
+    #: wherever it runs, finds out who they are.
+    erases: bool = True
+    projected: bool = False
 
 
 @attrs.frozen
@@ -98,7 +103,7 @@ class Led:
         self,
         store: Store,
         role: str,
-        stage: Projector | Relay,
+        stage: Projector | Relay | Eraser,
         began: Callable[[], None],
         hurry: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -176,6 +181,9 @@ class Pipeline:
             self._lead(relay.owner, relay, ended=functools.partial(_close, relay.sink))
             for relay in self.relays
         ]
+        self.eraser = Eraser(parts.store, projected=parts.projected or bool(parts.folds))
+        self._erase = self._lead(ERASER, self.eraser) if parts.erases else None
+        self._newest_erasure = 0
         self._workers = (self._commit, *(worker for _, worker in self._led))
         self._ticker = Ticker(
             self._workers, timeout=parts.plugin_timeout, tripped=self._tripped, tick=self._tick
@@ -184,8 +192,15 @@ class Pipeline:
     def start(self) -> None:
         """Start the threads."""
         for worker in self._workers:
-            worker.start()
+            # That one begins when there is something to do.
+            if worker is not self._erase:
+                worker.start()
         self._ticker.start()
+
+    def erase(self) -> None:
+        """Begin what was requested to be erased."""
+        self._look_for_erasures()
+        self.look()
 
     def wake(self) -> None:
         """Tell the committer that the tail has something."""
@@ -277,7 +292,7 @@ class Pipeline:
     def _lead(
         self,
         role: str,
-        stage: Projector | Relay,
+        stage: Projector | Relay | Eraser,
         *,
         began: Callable[[], None] = lambda: None,
         ended: Callable[[], None] = lambda: None,
@@ -343,11 +358,25 @@ class Pipeline:
             self.store_error = str(error)
             return
         changed, self._signal = signal != self._signal, signal
+        if changed:
+            self._look_for_erasures()
         if changed or self._parts.tail.orphaned():
             self._commit.wake()
         for led, worker in self._led:
             if changed if led.leads else led.free():
                 worker.wake()
+
+    def _look_for_erasures(self) -> None:
+        erasing = self._parts.store.erasing
+        newest, known = erasing.newest(), self._newest_erasure
+        if newest == known:
+            return
+        self._newest_erasure = newest
+        self.committer.turn = True
+        self._commit.wake()
+        if self._erase is not None and erasing.pending():
+            self._erase.start()
+            self._erase.wake()
 
     def _tripped(self, plugin: str, hook: str, stage: str) -> None:
         loaded = self._parts.plugins.named(plugin)

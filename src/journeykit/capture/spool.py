@@ -96,6 +96,8 @@ class Segment:
         self._descriptor = descriptor
         self._size = os.fstat(descriptor).st_size
         self._touched = 0
+        #: Nothing is to be written to it any more.
+        self.full = False
         self.map = mmap.mmap(descriptor, self._size)
 
     @property
@@ -105,7 +107,7 @@ class Segment:
 
     def fits(self, size: int) -> bool:
         """Return whether a record of so many bytes, and the end behind it, have room."""
-        return self.end + size + _FRAME.size <= self._size
+        return not self.full and self.end + size + _FRAME.size <= self._size
 
     def write(self, data: bytes) -> None:
         """Write one record at `end`, which stays: its checksum comes last, and makes it valid."""
@@ -378,6 +380,25 @@ class Spool:
                     return
             segment.remove()
 
+    def turn(self) -> None:
+        """Begin a new file, so that the old one, and what was released of it, is soon deleted."""
+        with self._lock:
+            if self._writing:
+                return
+            ahead, self._next = self._next, None
+            left = [segment for segment in self._segments if segment.read < segment.end]
+            done = [segment for segment in self._segments if segment.read == segment.end]
+            self._gone += [segment.name for segment in done]
+            self._segments = left
+            # With no room left, so that the next entry goes elsewhere.
+            for segment in left:
+                segment.full = True
+            if self._reading:
+                self._unread += done
+                done = []
+        for segment in [*done, *([ahead] if ahead is not None else [])]:
+            segment.remove()
+
     def orphaned(self) -> bool:
         """Return whether a dead process has left something behind."""
         return bool(self.orphans())
@@ -472,6 +493,25 @@ class Spool:
                 break
         self._not_before = time.monotonic() + _RETRY_SECONDS
         return None
+
+
+def begun_before(directory: Path, micros: int) -> list[Path]:
+    """Return the segments in *directory* that were begun before the instant *micros*."""
+    try:
+        names = sorted(path.name for path in directory.iterdir())
+    except OSError:
+        return []
+    found = []
+    for name in names:
+        begun, _, rest = name.partition("-")
+        if rest.endswith((_SEGMENT, _UNFINISHED)) and begun.isdecimal():
+            found += [directory / name] if int(begun) // 1000 <= micros else []
+    return found
+
+
+def damaged_segments(directory: Path) -> list[Path]:
+    """Return the segments in *directory* that were set aside."""
+    return sorted(directory.glob(f"*{_DAMAGED}"))
 
 
 def _new_segment(directory: Path, size: int) -> Segment:

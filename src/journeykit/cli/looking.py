@@ -180,6 +180,8 @@ def status(session: Session, config: str, as_json: bool) -> None:
         click.echo(f"disk     {', '.join(parts)}")
     click.echo(f"events   {counters['events']:,}")
     click.echo(f"folded   {'not all of them yet' if value['behind'] else 'all'}")
+    if counters.get("erased"):
+        click.echo(f"erased   {counters['erased']:,} events came after their customer was erased")
     for sink in value["sinks"]:
         click.echo(f"sink     {sink['name']}: {_sink(sink)}")
     for owner, count in sorted(value["parked"].items()):

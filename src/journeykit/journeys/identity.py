@@ -65,6 +65,22 @@ class IdentityFold:
             view.put(CUSTOMERS, anonymous, None, jsonbytes.dumps)
             _count_customers(view, -1)
 
+    def span(self, view: View, customers: Iterable[str]) -> set[str]:
+        """Return every key of the people whose keys are among *customers*."""
+        known = {view.get(LINKS, key, jsonbytes.loads) or key for key in customers}
+        return {key for customer in known for key in members(view, customer)}
+
+    def forget(self, view: View, customers: Iterable[str]) -> int:
+        """Remove what is kept of *customers*; returns how many pieces that were."""
+        pieces = 0
+        for key in customers:
+            for space in (LINKS, MEMBERS, CUSTOMERS):
+                if view.get(space, key, jsonbytes.loads) is not None:
+                    view.put(space, key, None, jsonbytes.dumps)
+                    _count_customers(view, -(space == CUSTOMERS))
+                    pieces += 1
+        return pieces
+
     @staticmethod
     def _meet(view: View, customer: str) -> None:
         # Written once: what changes with each event is in the runs.
@@ -74,8 +90,9 @@ class IdentityFold:
 
 
 def _count_customers(view: View, change: int) -> None:
-    count = view.get(TOTALS, "customers", jsonbytes.loads) or 0
-    view.put(TOTALS, "customers", count + change, jsonbytes.dumps)
+    count = (view.get(TOTALS, "customers", jsonbytes.loads) or 0) + change
+    # None is none, however it came to that.
+    view.put(TOTALS, "customers", count or None, jsonbytes.dumps)
 
 
 def person(view: View, entry: Entry) -> str:

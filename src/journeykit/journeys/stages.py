@@ -24,10 +24,12 @@ from journeykit.journeys.identity import members, person
 from journeykit.journeys.meaning import EVERY, Meaning
 from journeykit.journeys.run import NOWHERE, Run
 from journeykit.journeys.timers import Timer, due, set_timer
+from journeykit.model import jsonbytes
 from journeykit.model.customer import Customer
 from journeykit.model.event import DELIVER, HISTORICAL
 from journeykit.model.journey import Instance
 from journeykit.model.times import to_datetime
+from journeykit.store.projector import TIMERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -112,6 +114,20 @@ class StageFold:
             self._wait(view, plan, place, run, timer)
             cause = _cause_of(place.customer, timer.flags)
             yield from _derived(plan, place.value, cause, signals)
+
+    def forget(self, view: View, customers: Iterable[str]) -> int:
+        """Remove what is kept of *customers*; returns how many pieces that were."""
+        pieces = 0
+        for customer in customers:
+            for plan in self._plans:
+                for key in view.keys(INSTANCES, Place(plan.label, customer, "").key):
+                    pieces += 1 + (view.get(CHECKPOINTS, key, Checkpoint.decode) is not None)
+                    self._forget(view, plan, key)
+            part = f"{_SEPARATOR}{customer}{_SEPARATOR}"
+            for key in view.find(TIMERS, part) if self.has_timers else ():
+                view.put(TIMERS, key, None, jsonbytes.dumps)
+                pieces += 1
+        return pieces
 
     def _fold(self, view: View, step: Step, meaning: Meaning) -> Iterator[Entry]:
         value = meaning.instance_value(view, step.stored)

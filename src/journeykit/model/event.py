@@ -35,6 +35,8 @@ class Kind(StrEnum):
 HISTORICAL = 1
 #: Historical, and its import asked for delivery.
 DELIVER = 2
+#: A customer was erased here: sinks are not sent this, they are asked to erase.
+ERASURE = 64
 
 
 class Entry(NamedTuple):

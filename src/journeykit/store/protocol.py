@@ -15,6 +15,7 @@ import attrs
 
 from journeykit.capture.tail import Watermark
 from journeykit.model.event import Entry, Outgoing, Stored
+from journeykit.store.erasure import Erasing, Id, Resolved
 
 #: A place in the Log; None is before the first event.
 Position = Any
@@ -24,10 +25,6 @@ PROJECTOR: Final = "projector"
 
 #: The space and the key that a piece of State is kept under.
 StateKey = tuple[str, str]
-
-
-#: One of a customer's ids: `("user", user_id)` or `("anonymous", anonymous_id)`.
-Id = tuple[str, str]
 
 
 class Parking(NamedTuple):
@@ -85,10 +82,16 @@ class Commit:
 
 
 class Committed(NamedTuple):
-    """How many entries a commit added to the Log, and how many were there already."""
+    """
+    What became of the entries of a commit.
+
+    `added` came to the Log, `repeated` were there already, `erased` were left out because they are
+    about somebody who was erased since.
+    """
 
     added: int
     repeated: int
+    erased: int = 0
 
 
 @attrs.frozen
@@ -110,6 +113,8 @@ class Projection:
         derived: Derived events, each with the event that caused it; they join the Log.
 
         counts: Are added to the counters.
+
+        erased: Who the customers are whose erasure was folded; their trails end there.
     """
 
     cursor: str
@@ -119,6 +124,7 @@ class Projection:
     trail: Sequence[tuple[str, Position]] = ()
     derived: Sequence[Entry] = ()
     counts: Mapping[str, int] = attrs.field(factory=dict)
+    erased: Sequence[Resolved] = ()
 
 
 class Lease(Protocol):
@@ -134,6 +140,10 @@ class Store(Protocol):
 
     Methods raise `StoreError`; `StoreBusy` where trying again helps.
     """
+
+    @property
+    def erasing(self) -> Erasing:
+        """What the store does to forget customers."""
 
     @property
     def name(self) -> str:
@@ -195,6 +205,9 @@ class Store(Protocol):
 
         What changes meanwhile is read as it was before, or as it is then.
         """
+
+    def find(self, space: str, part: str) -> list[str]:
+        """Return the keys of *space* that contain *part*; it looks at all of them."""
 
     def trail(self, customer: str) -> list[Position]:
         """Return the positions of a customer's events, in Log order."""
@@ -270,4 +283,4 @@ class Store(Protocol):
         """Add to the counters."""
 
     def counters(self) -> dict[str, int]:
-        """Return the counters; `events` is the number of events that are not derived."""
+        """Return the counters; `events` is the number of events in the Log that are not derived."""

@@ -8,10 +8,12 @@ Writers take a file lock before SQLite's own, which is unfair when several proce
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import sqlite3
 import weakref
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +21,7 @@ from journeykit import native
 from journeykit.exceptions import StoreError, Superseded
 from journeykit.store import rows, wal
 from journeykit.store.connection import Connection, explained
+from journeykit.store.erasure import DELETED_COUNT, LATE_COUNT, screen
 from journeykit.store.locks import LockDirectory
 from journeykit.store.protocol import (
     PROJECTOR,
@@ -28,12 +31,15 @@ from journeykit.store.protocol import (
     Parking,
     Projection,
 )
+from journeykit.store.sqlite_erasing import TABLES as ERASING_TABLES
+from journeykit.store.sqlite_erasing import SQLiteErasing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from journeykit.model.event import Outgoing, Stored
-    from journeykit.store.protocol import Id, Lease, Position, StateKey
+    from journeykit.model.event import Entry, Outgoing, Stored
+    from journeykit.store.erasure import Id
+    from journeykit.store.protocol import Lease, Position, StateKey
 
 #: Counts up with each change that older versions of journeykit cannot read.
 SCHEMA_VERSION: Final = 1
@@ -117,10 +123,6 @@ CREATE INDEX IF NOT EXISTS parked_user ON parked (owner, user_id);
 CREATE INDEX IF NOT EXISTS parked_visitor ON parked (owner, anonymous_id);
 """
 
-_ADD_COUNT: Final = (
-    "INSERT INTO counter (name, value) VALUES (?, ?) "
-    "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value"
-)
 _SET_CURSOR: Final = (
     "INSERT INTO cursor (name, position) VALUES (?, ?) "
     "ON CONFLICT (name) DO UPDATE SET position = excluded.position"
@@ -138,6 +140,7 @@ class SQLiteStore:
         self._path = Path(path).absolute()
         self._locks = LockDirectory(self._path.with_name(f"{self._path.name}-locks"))
         self._wal = wal.WriteAheadLog(self._path)
+        self.erasing = SQLiteErasing(self._path, self._read, self._write, self._alone)
         #: A thread holds its own connection, and closes it by ending.
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._inherited: list[object] = []
@@ -195,6 +198,7 @@ class SQLiteStore:
         self._local = native.local()
         self._opening = native.lock()
         self._locks.reset_after_fork()
+        self.erasing.reset_after_fork()
         self._ready = False
 
     @property
@@ -219,12 +223,30 @@ class SQLiteStore:
     def commit(self, commit: Commit, now: int) -> Committed:
         """Write *commit*; its entries are recorded at *now*, or later if the Log is later."""
         with self._write() as db:
-            added = rows.append(db, commit.entries, now)
-            rows.park(db, commit.parked, now)
-            _count(db, {**commit.counts, "events": commit.counts.get("events", 0) + added})
+            standing = rows.standing(db)
+            entries = self._screen(db, commit.entries, standing.erased_at)
+            added = rows.append(db, entries, standing.recorded_at, now)
+            self._park(db, commit.parked, standing.erased_at, now)
+            erased = len(commit.entries) - len(entries)
+            counts = Counter(commit.counts)
+            counts.update({"events": added, LATE_COUNT: erased})
+            rows.count(db, counts)
             db.executemany("DELETE FROM parked WHERE number = ?", _numbered(commit.unparked))
             rows.mark(db, commit.watermarks)
-        return Committed(added, len(commit.entries) - added)
+        return Committed(added, len(entries) - added, erased)
+
+    def _screen(
+        self, db: sqlite3.Connection, entries: Sequence[Entry], erased_at: int | None
+    ) -> Sequence[Entry]:
+        """Leave out what is about people who were erased since."""
+        return screen(entries, erased_at, functools.partial(self.erasing.erased, db))
+
+    def _park(
+        self, db: sqlite3.Connection, parked: Sequence[Parking], erased_at: int | None, now: int
+    ) -> None:
+        for owner, entry, reason in parked:
+            left = self._screen(db, [entry], erased_at)
+            rows.park(db, [Parking(owner, one, reason) for one in left], now)
 
     def read(self, after: Position, limit: int, *, derived: bool = True) -> list[Stored]:
         """Return up to *limit* events behind *after*, in Log order."""
@@ -296,6 +318,12 @@ class SQLiteStore:
                 return
             place, compare = page[-1][0], ">"
 
+    def find(self, space: str, part: str) -> list[str]:
+        """Return the keys of *space* that contain *part*; it looks at all of them."""
+        query = "SELECT key FROM state WHERE space = ? AND instr(key, ?) ORDER BY key"
+        with self._read() as db:
+            return [key for (key,) in db.execute(query, (space, part))]
+
     def trail(self, customer: str) -> list[Position]:
         """Return the positions of a customer's events, in Log order."""
         query = "SELECT position FROM trail WHERE customer = ? ORDER BY position"
@@ -330,9 +358,14 @@ class SQLiteStore:
                 "DELETE FROM state WHERE space = ? AND key = ?",
                 [key for key, data in state.items() if data is None],
             )
+            for resolved in projection.erased:
+                self.erasing.note(db, resolved)
             rows.insert(db, rows.ADD_TRAIL, projection.trail)
-            rows.append(db, projection.derived, now)
-            _count(db, projection.counts)
+            standing = rows.standing(db)
+            derived = self._screen(db, projection.derived, standing.erased_at)
+            rows.append(db, derived, standing.recorded_at, now)
+            self.erasing.close_window(db, projection.erased)
+            rows.count(db, projection.counts)
             db.execute(_SET_CURSOR, (projection.cursor, projection.position))
 
     def forget_state(self, keep: Mapping[StateKey, bytes]) -> None:
@@ -356,7 +389,8 @@ class SQLiteStore:
     def advance(self, name: str, position: Position, parked: Sequence[Parking], now: int) -> None:
         """Move the reader *name*, and set aside what it could not deliver."""
         with self._write() as db:
-            rows.park(db, parked, now)
+            if parked:
+                self._park(db, parked, rows.standing(db).erased_at, now)
             db.execute(_SET_CURSOR, (name, position))
 
     def tell_status(self, name: str, status: bytes) -> None:
@@ -407,7 +441,7 @@ class SQLiteStore:
         )
         with self._write() as db:
             count = db.execute(query, {"owner": owner}).rowcount
-            _count(db, {"replayed": count})
+            rows.count(db, {"replayed": count})
         return count
 
     def settle(self, numbers: Sequence[int], failed: Mapping[int, str]) -> None:
@@ -425,18 +459,21 @@ class SQLiteStore:
             before = db.total_changes
             db.executemany("DELETE FROM parked WHERE number = ?", _numbered(numbers))
             count = db.total_changes - before
-            _count(db, {"dropped": count})
+            rows.count(db, {"dropped": count})
         return count
 
     def count(self, counts: Mapping[str, int]) -> None:
         """Add to the counters."""
         with self._write() as db:
-            _count(db, counts)
+            rows.count(db, counts)
 
     def counters(self) -> dict[str, int]:
         """Return the counters."""
         with self._read() as db:
-            return {"events": 0, **dict(db.execute("SELECT name, value FROM counter"))}
+            counters = {"events": 0, **dict(db.execute("SELECT name, value FROM counter"))}
+        # That one never falls: it tells how far the Log has come.
+        counters["events"] -= counters.get(DELETED_COUNT, 0)
+        return counters
 
     # Connections and transactions
 
@@ -462,6 +499,19 @@ class SQLiteStore:
             self._wal.tend(self._connected)
 
     @contextlib.contextmanager
+    def _alone(self) -> Iterator[sqlite3.Connection]:
+        """Hold the writers' lock, with a connection that remembers no page."""
+        self.open()
+        with self._translate(), self._locks.hold("commit"), native.unforked():
+            connection = Connection(self._connect())
+            try:
+                with connection.used() as db:
+                    db.execute("PRAGMA busy_timeout = 0")
+                    yield db
+            finally:
+                connection.close()
+
+    @contextlib.contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         with native.unforked(), self._connection().used() as db:
             yield db
@@ -479,6 +529,8 @@ class SQLiteStore:
         )
         try:
             connection.execute("PRAGMA synchronous = FULL")
+            # What is deleted is overwritten; not everywhere is that SQLite's default.
+            connection.execute("PRAGMA secure_delete = ON")
             connection.execute(f"PRAGMA journal_size_limit = {wal.SOFT_BYTES}")
         except BaseException:
             connection.close()
@@ -495,7 +547,7 @@ class SQLiteStore:
                     f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
                 )
                 db.executescript(script)
-            db.executescript(_ADDED)
+            db.executescript(_ADDED + ERASING_TABLES)
 
     def _check(self, db: sqlite3.Connection) -> int:
         """Return the version of the tables, 0 for none; changes nothing in a file of others."""
@@ -523,10 +575,6 @@ class SQLiteStore:
             hint = "make its directory writable for this user, or name another place"
             msg = f"store {self._path}: {error.strerror}; {hint}"
             raise StoreError(msg) from error
-
-
-def _count(db: sqlite3.Connection, counts: Mapping[str, int]) -> None:
-    db.executemany(_ADD_COUNT, [(name, value) for name, value in counts.items() if value])
 
 
 def _cursor(db: sqlite3.Connection, name: str) -> Position:
