@@ -110,10 +110,14 @@ class MemoryStore:
     def fetch(self, positions: Sequence[Position]) -> list[Stored]:
         """Return the events at *positions*, in Log order."""
         with self.lock:
-            indexes = [self._index_behind(position) - 1 for position in sorted(positions)]
-            wanted = set(positions)
-            found = [self._log[index] for index in indexes if index >= 0]
-            return [stored for stored in found if stored.position in wanted]
+            wanted = sorted(set(positions))
+            indexes = [self._index_behind(position) - 1 for position in wanted]
+            found = zip(wanted, indexes, strict=True)
+            return [
+                self._log[index]
+                for position, index in found
+                if index >= 0 and self._log[index].position == position
+            ]
 
     def signal(self) -> object:
         """Return the length of the Log."""
