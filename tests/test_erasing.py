@@ -274,7 +274,7 @@ def test_a_request_without_id_or_with_a_name_in_it_is_refused(
 ) -> None:
     """Nothing is written where nobody is named, or where the fact would name them."""
     kit = make_kit()
-    with pytest.raises(ValueError, match="Log|no customer"):
+    with pytest.raises(ValueError, match=r"Log|no customer"):
         kit.erase(customer, reason=reason, actor=actor)
     assert kit.erasures() == []
 
