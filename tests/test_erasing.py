@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -391,3 +397,133 @@ def test_segments_that_were_set_aside_are_listed(
     assert found.status == "listed"
     assert "1-2-3.damaged" in found.detail
     assert "shop.db.damaged-" in found.detail
+
+
+# Several processes, and their deaths
+
+_SCRIPT = """
+import sys, threading, time
+from datetime import timedelta
+from pathlib import Path
+from journeykit import *
+
+def make_kit(base):
+    stages = [Stage(key="look", enter=[Rule("Product Viewed")], stall=timedelta(hours=1))]
+    shop = Journey(key="shop", version=1, stages=stages)
+    core = Core(store="sqlite:///var/shop.db", strict=True)
+    return JourneyKit(
+        Settings(consent=Consent("opt_out"), base=Path(base), core=core, journeys=(shop,))
+    )
+
+base, name, user, cookie, secret = sys.argv[1:]
+kit = make_kit(base)
+number = 0
+while True:
+    assert kit.track("Product Viewed", customer=f"other{number % 7}", id=f"{name}-{number}")
+    if name == "eraser" and number == 40:
+        def erase():
+            while not (Path(base) / "stopped").exists():
+                time.sleep(0.001)
+            kit.erase(user, reason="asked", actor="customer", timeout=60)
+        threading.Thread(target=erase, daemon=True).start()
+    elif name != "eraser" and (Path(base) / "stop").exists():
+        (Path(base) / "stopped").touch()
+    elif name != "eraser":
+        kit.track("Product Viewed", {"name": secret}, customer=Customer(user, cookie))
+        kit.track("Product Viewed", {"name": secret}, customer=Customer(None, cookie))
+    print(number, flush=True)
+    number += 1
+    time.sleep(0.001)
+"""
+
+
+def run(tmp_path: Path, name: str) -> subprocess.Popen[str]:
+    """Start a process that tracks until it is killed."""
+    script = tmp_path / "script.py"
+    script.write_text(_SCRIPT, encoding="utf-8")
+    command = [sys.executable, str(script), str(tmp_path / "shop"), name, USER, COOKIE, NAME]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def begun(database: Path) -> bool:
+    """Return whether an erasure was begun."""
+    with contextlib.closing(sqlite3.connect(database)) as db:
+        return bool(db.execute("SELECT count(*) FROM erasure").fetchone()[0])
+
+
+def kill(process: subprocess.Popen[str]) -> int:
+    """Kill a process; returns how many events it had accepted at least."""
+    process.send_signal(signal.SIGKILL)
+    lines = process.communicate(timeout=20)[0].split()
+    return int(lines[-1]) + 1 if lines else 0
+
+
+def finish(tmp_path: Path, make_settings: MakeSettings) -> list[str]:
+    """Let another process do what is left, and return the ids in the Log."""
+    stages = [Stage(key="look", enter=[Rule("Product Viewed")], stall=timedelta(hours=1))]
+    shop = Journey(key="shop", version=1, stages=stages)
+    core = {"store": "sqlite:///var/shop.db"}
+    with JourneyKit(make_settings(core=core, base=tmp_path / "shop", journeys=(shop,))) as kit:
+        assert kit.flush(20)
+        deadline = time.monotonic() + 20
+        while not all(each.done for each in kit.erasures()):
+            assert time.monotonic() < deadline, kit.erasures()
+            time.sleep(0.02)
+        kept = state(kit.store)
+        found = [stored.entry.id for stored in kit.store.read(None, 100_000)]
+    with JourneyKit(make_settings(core=core, base=tmp_path / "shop", journeys=(shop,))) as kit:
+        assert kit.rebuild(20)
+        assert state(kit.store) == kept
+    return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_killed_at_any_moment_it_is_completed(
+    tmp_path: Path, make_settings: MakeSettings, wait_until: WaitUntil, seed: int
+) -> None:
+    """Whenever the erasing process dies, another one ends it, and nothing of others is lost."""
+    (tmp_path / "shop").mkdir()
+    chance = random.Random(seed)
+    worker = run(tmp_path, "worker")
+    eraser = run(tmp_path, "eraser")
+    assert eraser.stdout is not None
+    for line in eraser.stdout:
+        if line.strip() == "41":
+            break
+    (tmp_path / "shop" / "stop").touch()
+    wait_until((tmp_path / "shop" / "stopped").exists)
+    wait_until(lambda: begun(tmp_path / "shop" / "var" / "shop.db"))
+    time.sleep(chance.random() * 0.1)
+    accepted = {"eraser": kill(eraser), "worker": kill(worker)}
+
+    found = set(finish(tmp_path, make_settings))
+
+    assert left(tmp_path / "shop") == []
+    for name, count in accepted.items():
+        assert not {f"{name}-{number}" for number in range(count)} - found
+
+
+def test_a_live_worker_lets_go_too(
+    tmp_path: Path, make_settings: MakeSettings, wait_until: WaitUntil
+) -> None:
+    """While another process leads and tracks, an erasure reaches its spool and its State."""
+    (tmp_path / "shop").mkdir()
+    worker = run(tmp_path, "worker")
+    assert worker.stdout is not None
+    for line in worker.stdout:
+        if line.strip() == "100":
+            break
+    (tmp_path / "shop" / "stop").touch()
+    wait_until((tmp_path / "shop" / "stopped").exists)
+    stages = [Stage(key="look", enter=[Rule("Product Viewed")], stall=timedelta(hours=1))]
+    shop = Journey(key="shop", version=1, stages=stages)
+    core = {"store": "sqlite:///var/shop.db"}
+    kit = JourneyKit(make_settings(core=core, base=tmp_path / "shop", journeys=(shop,)))
+    with kit:
+        found = kit.erase(USER, reason="asked", actor="customer", timeout=20)
+        assert found.done, found
+        assert left(tmp_path / "shop") == []
+        assert place(found, "state").count > 0
+    kill(worker)
+    assert finish(tmp_path, make_settings)
+    assert left(tmp_path / "shop") == []

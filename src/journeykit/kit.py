@@ -537,7 +537,7 @@ class JourneyKit:
         deadline = time.monotonic() + timeout
         pipeline = self.start()
         # What this process knows already belongs to what is erased.
-        pipeline.flush(max(0.0, min(timeout, _BEFORE_ERASING)), delivered=False)
+        pipeline.wait_committed(self._tail.appended, min(timeout, _BEFORE_ERASING))
         now = self._parts.now()
         stated = fact(actor, reason, self._tracker.source, now)
         sinks = [sink.name for sink in self._parts.sinks]

@@ -194,14 +194,20 @@ def test_rebuild_in_the_middle_comes_to_the_same(
 def test_what_comes_behind_an_erased_end_is_news(
     make_world: Callable[..., Any], make_entry: MakeEntry, kind: str
 ) -> None:
-    """Where the last event of a rebuild was erased meanwhile, the next one is still news."""
-    world = make_world(SHOP, kind=kind, now=lambda: NOON)
+    """Where the last event of a rebuild was erased meanwhile, time and events are still news."""
+    clock = [NOON]
+    world = make_world(SHOP, kind=kind, now=lambda: clock[0])
     world.add(make_entry(user_id="b"), make_entry(user_id="a", anonymous_id="v", at=1))
-    begin(world.store, ("user", "a"), at=100)
-    commit(world.store, make_entry(user_id=None, anonymous_id="v", at=50))
+    begin(world.store, ("user", "a"), at=10)
+    commit(world.store, make_entry(user_id=None, anonymous_id="v", at=5))
     world.fold()
     work_off(world.store)
     world = world.again().fold()
+    before = len(world.derived)
+
+    clock[0] = NOON + 50_000_000
+    world.fold()
+    assert [entry.name for entry in world.derived[before:]] == ["journey.stalled"]
     world.add(make_entry(user_id="new", at=200))
     assert [entry.name for entry in world.derived if entry.user_id == "new"] == ["stage.entered"]
 
