@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from journeykit.capture import Bound, bind_customer
-    from journeykit.config import Consent, Core, Secret, Settings
+    from journeykit.config import Consent, Core, Redaction, Secret, Settings
     from journeykit.delivery.sink import Batch, ErasureResult, Rejection, Sink
     from journeykit.erasing import ErasureReport
     from journeykit.exceptions import (
@@ -71,6 +71,7 @@ _HOMES: Final = {
     "PluginError": "exceptions",
     "ReEntry": "model",
     "Receipt": "model",
+    "Redaction": "config",
     "Rejection": "delivery.sink",
     "Rule": "model",
     "Secret": "config",
@@ -111,6 +112,7 @@ __all__ = [
     "PluginError",
     "ReEntry",
     "Receipt",
+    "Redaction",
     "Rejection",
     "Rule",
     "Secret",

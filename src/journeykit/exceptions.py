@@ -8,7 +8,10 @@ JourneykitError
 ├── EventRejected    track() refused an event, and the kit is strict
 ├── StoreError       the store could not do what it was asked
 │   ├── StoreBusy        another process holds the database; trying again helps
+│   ├── StoreDamaged     the database is damaged; a process that tracks repairs it
+│   ├── Outdated         a newer journeykit has changed the database; this one only spools
 │   └── Superseded       somebody else moved this cursor first; nothing was written
+│       └── StoreReplaced    the database is another one than before; nothing was written
 ├── DeliveryError    raised by a sink: the whole batch was not delivered
 └── ImportFailed     a file could not be imported
 ```
@@ -75,8 +78,20 @@ class StoreBusy(StoreError):
     """Another process holds the database; trying again later helps."""
 
 
+class Outdated(StoreError):
+    """A newer journeykit has changed the database so that this one must not write to it."""
+
+
 class Superseded(StoreError):
     """The cursor has moved since it was read: somebody else did this work."""
+
+
+class StoreDamaged(StoreError):
+    """The database is damaged; a process that tracks repairs it, and goes on."""
+
+
+class StoreReplaced(Superseded):
+    """Another database stands where the one was that this came from: read again, and try again."""
 
 
 class DeliveryError(JourneykitError):

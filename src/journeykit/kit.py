@@ -17,14 +17,17 @@ from journeykit import native
 from journeykit.assembly import assemble, hooks_of, load_plugins
 from journeykit.capture import Bound
 from journeykit.capture import bind_customer as _bind_customer
+from journeykit.capture.consent import CONSENTED, Choice
 from journeykit.capture.context import current, current_customer
 from journeykit.config import loader
-from journeykit.config.settings import StagesIn
+from journeykit.config.settings import ConsentMode, StagesIn
 from journeykit.delivery.health import told
 from journeykit.erasing import check, fact
 from journeykit.erasing import report as erasure_report
 from journeykit.exceptions import EventRejected, StoreError
-from journeykit.insight import CustomerStage, Report, customers, report
+from journeykit.insight import CustomerStage, Explanation, Report, customers, explain, report
+from journeykit.journeys.identity import UNMERGED, linked_to
+from journeykit.journeys.meaning import OPTED_OUT_FACT, TRANSFERRED_FACT
 from journeykit.metrics import observe
 from journeykit.model.customer import Customer
 from journeykit.model.event import DELIVER, HISTORICAL, Kind
@@ -32,6 +35,7 @@ from journeykit.model.receipt import Receipt
 from journeykit.pipeline import Pipeline
 from journeykit.store.erasure import QUEUED, ids_of
 from journeykit.store.protocol import PROJECTOR
+from journeykit.store.schema import damage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,8 +44,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from journeykit.config.settings import Settings
+    from journeykit.delivery.gate import Gate
     from journeykit.delivery.sink import Sink
     from journeykit.erasing import ErasureReport
+    from journeykit.journeys import Plan
     from journeykit.model.journey import Journey
     from journeykit.pipeline import Parts
     from journeykit.plugins import Plugins
@@ -240,9 +246,152 @@ class JourneyKit:
             actor="customer",
             reason=reason,
         )
-        if bound is not None:
+        if bound is not None and receipt.reason != "bad_customer":
             bound.rebind(person)
         return receipt
+
+    def unmerge(self, anonymous_id: str, *, reason: str, actor: str = "shop") -> Receipt:
+        """
+        Record that an anonymous customer is not the person whom they were taken for.
+
+        Both histories are folded again: each keeps its own events.
+        Only another `identify()` makes the two one again; an event that names both does not.
+
+        Args:
+            anonymous_id: The anonymous id, as `customer.merged` names it.
+
+            reason: Why, for those who read it later.
+
+            actor: Who says so.
+        """
+        # Whoever is bound here is who decides it, not whom it is about.
+        with self.bind_customer(Customer(anonymous_id=anonymous_id)):
+            return self._record(
+                UNMERGED, None, kind=Kind.FACT, actor=actor, reason=reason, anyway=True
+            )
+
+    def merged_with(self, anonymous_id: str) -> str | None:
+        """Return the user id of the person whom an anonymous customer is, as far as is known."""
+        return linked_to(self.store, anonymous_id)
+
+    def opt_out(
+        self,
+        journey: str,
+        *,
+        customer: Customer | str | None = None,
+        reason: str,
+        actor: str = "customer",
+        revoke: bool = False,
+    ) -> Receipt:
+        """
+        Record that a customer wants no part in a journey any more.
+
+        Their runs through it end, and no other begins until somebody revokes it.
+
+        Args:
+            journey: The journey's key.
+
+            customer: Who; the bound customer if not given.
+
+            actor: Who decided it: `"customer"`, or a member of the staff.
+
+            revoke: Take it back: from now on runs may begin again.
+
+        Raises:
+            LookupError: There is no such journey.
+        """
+        self._plan(journey)
+        properties = {"journey": journey, **({"revoked": True} if revoke else {})}
+        return self._record(
+            OPTED_OUT_FACT, properties, customer, kind=Kind.FACT, actor=actor, reason=reason
+        )
+
+    def transfer(  # noqa: PLR0913 - who, from where, to where, and why
+        self,
+        source: str,
+        target: str,
+        stage: str,
+        *,
+        customer: Customer | str | None = None,
+        source_instance: str = "",
+        target_instance: str = "",
+        reason: str,
+        actor: str,
+    ) -> Receipt:
+        """
+        Move a customer from one journey into a stage of another.
+
+        The run through *source* ends as `transferred`, and one through *target* goes on, or begins,
+        at *stage*, whatever the journeys' rules say; both name the fact as their cause.
+
+        Args:
+            source, target: The journeys' keys.
+
+            stage: The key of the stage in *target*.
+
+            customer: Who; the bound customer if not given.
+
+            source_instance, target_instance: Which runs, where journeys have several a customer.
+
+            actor: Who decided it.
+
+        Raises:
+            LookupError: There is no such journey or stage, or both journeys are the same.
+        """
+        self._plan(source)
+        stages = self._plan(target).keys
+        if stage not in stages:
+            msg = f"journey {target!r} has no stage {stage!r}; it has {', '.join(stages)}"
+            raise LookupError(msg)
+        if source == target:
+            msg = f"both journeys are {source!r}; name another one to move to"
+            raise LookupError(msg)
+        properties = {
+            "from": source,
+            "to": target,
+            "stage": stage,
+            "from_instance": source_instance,
+            "to_instance": target_instance,
+        }
+        return self._record(
+            TRANSFERRED_FACT, properties, customer, kind=Kind.FACT, actor=actor, reason=reason
+        )
+
+    def consent(
+        self,
+        *,
+        granted: Iterable[str] = (),
+        denied: Iterable[str] = (),
+        customer: Customer | str | None = None,
+        policy: str | None = None,
+        actor: str = "customer",
+        reason: str = "chosen",
+    ) -> Receipt:
+        """
+        Record what a customer has agreed to and refused, also where nothing else may be recorded.
+
+        The rest of the request goes on with it.
+        To remember it for the next request is yours, or your consent tool's.
+
+        Args:
+            granted, denied: Purposes, such as `{"analytics", "marketing", "export:crm"}`.
+
+            customer: Whose consent it is; the bound customer's if not given.
+
+            policy: The version of the text that they were shown.
+
+            actor: Who says so, where it is not the customer.
+
+            reason: Why, or where.
+        """
+        choice = Choice(granted, denied)
+        if choice.problem is not None:
+            return self._tracker.refuse(CONSENTED, "bad_purpose", choice.problem)
+        opt_in = self.settings.consent.mode is ConsentMode.OPT_IN
+        with choice.said(customer, policy, opt_in=opt_in) as properties:
+            return self._record(
+                CONSENTED, properties, kind=Kind.FACT, actor=actor, reason=reason, anyway=True
+            )
 
     def bind_customer(
         self,
@@ -251,9 +400,12 @@ class JourneyKit:
         channel: str | None = None,
         context: Mapping[str, Any] | None = None,
         purposes: Iterable[str] | None = None,
+        denied: Iterable[str] = (),
     ) -> AbstractContextManager[Bound]:
         """Let every `track()` in a `with` block be about *customer*; see `bind_customer`."""
-        return _bind_customer(customer, channel=channel, context=context, purposes=purposes)
+        return _bind_customer(
+            customer, channel=channel, context=context, purposes=purposes, denied=denied
+        )
 
     def _record(
         self,
@@ -409,6 +561,16 @@ class JourneyKit:
         """Return the figures of all journeys, as far as events have been folded."""
         return report(self.store, self._plans)
 
+    def explain(self, customer: Customer | str) -> Explanation | None:
+        """
+        Return a customer's path through every journey, with the rule behind each step.
+
+        Stages that plugins named are told as the declared rules have them.
+        Returns None if no event of theirs was folded.
+        """
+        who = Customer.of(customer)
+        return explain(self.store, self._plans, who.user_id, who.anonymous_id)
+
     @property
     def journeys(self) -> tuple[Journey, ...]:
         """The declared journeys, complete with what their templates give them."""
@@ -418,6 +580,11 @@ class JourneyKit:
     def sinks(self) -> tuple[Sink, ...]:
         """The sinks."""
         return tuple(self._parts.sinks)
+
+    @property
+    def gates(self) -> Mapping[str, Gate]:
+        """What each sink asks of its events' customers, by the sink's name."""
+        return self._parts.gates
 
     @property
     def committed(self) -> dict[str, int]:
@@ -461,18 +628,22 @@ class JourneyKit:
         Raises:
             LookupError: There is no such journey.
         """
+        return customers(self.store, self._plan(journey), limit)
+
+    def _plan(self, journey: str) -> Plan:
+        """Return the newest version of a journey."""
         found = [plan for plan in self._plans if plan.journey.key == journey]
         if not found:
             known = ", ".join(sorted({plan.journey.key for plan in self._plans})) or "none"
             msg = f"there is no journey {journey!r}; there are: {known}"
             raise LookupError(msg)
-        plan = max(found, key=lambda plan: plan.journey.version)
-        return customers(self.store, plan, limit)
+        return max(found, key=lambda plan: plan.journey.version)
 
     def status(self) -> dict[str, Any]:
         """Return what a person who runs the shop wants to know, as JSON values."""
         pipeline = self._pipeline
         sinks = pipeline.sink_status() if pipeline else {}
+        counters = self.store.counters()
         return {
             "store": self.store.name,
             "store_bytes": dict(self.store.sizes()),
@@ -483,7 +654,8 @@ class JourneyKit:
             "waiting": len(self._tail),
             "dropped": self._tail.dropped.count,
             "receipts": self.receipts,
-            "counters": self.store.counters(),
+            "counters": counters,
+            "damage": damage(counters, self.store.name),
             "parked": self.store.parked_counts(),
             "sinks": [
                 {

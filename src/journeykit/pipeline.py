@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from journeykit import native
+from journeykit.capture.redaction import Redactor
 from journeykit.delivery.relay import Relay
-from journeykit.exceptions import StoreError
+from journeykit.exceptions import Outdated, StoreError
 from journeykit.model.extension import SinkOptions
 from journeykit.runtime import Ticker, Worker
 from journeykit.store.committer import Committer
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from journeykit.capture.tail import Tail
+    from journeykit.delivery.gate import Gate
     from journeykit.delivery.sink import Sink
     from journeykit.plugins import Plugins
     from journeykit.store.projector import Fold
@@ -63,6 +65,8 @@ class Parts:
     plugin_timeout: float
     now: Callable[[], int]
     options: Mapping[str, SinkOptions] = attrs.field(factory=dict)
+    gates: Mapping[str, Gate] = attrs.field(factory=dict)
+    redactor: Redactor = attrs.field(factory=Redactor)
     #: Whether what is left of customers who were erased is deleted here; and whether a projector,
     #: wherever it runs, finds out who they are.
     erases: bool = True
@@ -122,11 +126,19 @@ class Led:
 
     def step(self) -> float | None:
         """Do a slice of work, if this process leads or can begin to."""
-        if self._lease is None:
-            self._lease = self._store.lead(self._role)
+        try:
             if self._lease is None:
-                return None
-            self._began()
+                self._store.check_writer()
+                self._lease = self._store.lead(self._role)
+                if self._lease is None:
+                    return None
+                self._began()
+            return self._slice()
+        except Outdated:
+            self.release()
+            raise
+
+    def _slice(self) -> float | None:
         rest = self._rests_until - time.monotonic()
         if rest > 0 and not self._hurry():
             return rest
@@ -158,11 +170,17 @@ class Pipeline:
         self.trips: list[Trip] = []
         #: What the store said last, while it does not work.
         self.store_error: str | None = None
+        self._shut_out = False
         self._signal: object = None
         self._failure: BaseException | None = None
         self._moved = native.Signal()
         self.committer = Committer(
-            parts.store, parts.tail, parts.plugins, now=parts.now, committed=self._committed
+            parts.store,
+            parts.tail,
+            parts.plugins,
+            now=parts.now,
+            redactor=parts.redactor,
+            committed=self._committed,
         )
         self.projector = Projector(
             parts.store,
@@ -286,6 +304,7 @@ class Pipeline:
             parts.plugins,
             now=parts.now,
             ordering=options.ordering,
+            gate=parts.gates.get(sink.name),
             delivered=self._moved.set,
         )
 
@@ -310,14 +329,25 @@ class Pipeline:
                 delay = step()
             except StoreError as error:
                 self.store_error = str(error)
+                self._shut_out = self._shut_out or isinstance(error, Outdated)
                 raise
             except BaseException as error:
                 self._failure = error
                 raise
-            self.store_error = None
+            self._worked()
             return delay
 
         return guarded
+
+    def _worked(self) -> None:
+        # Steps that write nothing go well also where a newer version shuts this one out.
+        if self._shut_out:
+            try:
+                self._parts.store.check_writer()
+            except StoreError:
+                return
+            self._shut_out = False
+        self.store_error = None
 
     def _settled(self, *, delivered: bool) -> bool:
         if len(self._parts.tail):

@@ -43,6 +43,10 @@ class StoreContract:
         """Return an empty store."""
         raise NotImplementedError
 
+    def test_this_version_may_write(self, store: Store) -> None:
+        """A store that no newer version has changed lets this one write."""
+        store.check_writer()
+
     # The Log
 
     def test_new_store_is_empty(self, store: Store) -> None:

@@ -10,7 +10,6 @@ Segments that nobody locks belong to dead processes, and any living one adopts t
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import logging
 import mmap
@@ -22,6 +21,7 @@ import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journeykit import native
+from journeykit.capture.allocate import allocate
 from journeykit.capture.records import unpack
 from journeykit.capture.tail import Dropped, Taken
 from journeykit.exceptions import StoreError
@@ -58,13 +58,13 @@ _SEGMENT: Final = ".seg"
 _UNFINISHED: Final = ".new"
 _DAMAGED: Final = ".damaged"
 _MAGIC: Final = b"JKSPOOL"
-_HEADER: Final = struct.Struct("<7sB8x")
+_HEADER: Final = struct.Struct("<7sBQ")
+#: In the header: how far its records came to the store, for whoever has to read them again.
+_AGAIN: Final = struct.Struct("<Q")
+_AGAIN_PLACE: Final = _HEADER.size - _AGAIN.size
 #: Before each record: its length and its checksum. A length of zero ends the segment.
 _FRAME: Final = struct.Struct("<II")
 _CHECKSUM: Final = struct.Struct("<I")
-
-#: What a file system answers that cannot allocate; then zeros are written instead.
-_CANNOT_ALLOCATE: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 #: Another process may take a file that is not yet locked for a dead one's; then another is made.
 _TRIES: Final = 5
@@ -88,11 +88,16 @@ class Mark(NamedTuple):
 
 
 class Segment:
-    """A mapped file of records; `end` is where the next one goes, `read` where reading goes on."""
+    """
+    A mapped file of records.
+
+    `end` is where the next one goes, `read` where reading goes on, `first` where it begins anew:
+    what was dropped is behind it.
+    """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
-        self.end = self.read = _HEADER.size
+        self.end = self.read = self.first = _HEADER.size
         self._descriptor = descriptor
         self._size = os.fstat(descriptor).st_size
         self._touched = 0
@@ -104,6 +109,16 @@ class Segment:
     def name(self) -> str:
         """The file's name."""
         return self.path.name
+
+    @property
+    def again(self) -> int:
+        """Before which place everything came to the store once already; kept in the file."""
+        (place,) = _AGAIN.unpack_from(self.map, _AGAIN_PLACE)
+        return max(place, _HEADER.size) if place <= self._size else _HEADER.size
+
+    @again.setter
+    def again(self, place: int) -> None:
+        _AGAIN.pack_into(self.map, _AGAIN_PLACE, place)
 
     def fits(self, size: int) -> bool:
         """Return whether a record of so many bytes, and the end behind it, have room."""
@@ -130,6 +145,13 @@ class Segment:
         """Return the place behind the record at *place*."""
         length, _ = _FRAME.unpack_from(self.map, place)
         return place + _FRAME.size + int(length)
+
+    def count(self, place: int, end: int) -> int:
+        """Return how many entries this process wrote there."""
+        count = 0
+        while place < end:
+            place, count = self.behind(place), count + 1
+        return count
 
     def written(self, place: int, end: int, limit: int) -> tuple[list[Entry], int]:
         """Return up to *limit* entries that this process wrote there, and the place behind them."""
@@ -169,11 +191,14 @@ class Segment:
         self.map.close()
         os.close(self._descriptor)
 
-    def remove(self) -> None:
-        """Delete the file, then let go of it."""
+    def remove(self) -> bool:
+        """Delete the file, then let go of it; returns whether it is gone."""
+        gone = False
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
+            gone = True
         self.let_go()
+        return gone
 
 
 class Damaged(Exception):
@@ -198,21 +223,30 @@ class OrphanSegment:
         """Return up to *limit* of its entries behind *place*, with the place behind them."""
         entries: list[Entry] = []
         behind = start = place or _HEADER.size
+        again = self.again(place)
         try:
             for end, entry in itertools.islice(self.segment.records(start), limit):
                 entries.append(entry)
                 behind = end
+                if again and end >= self.segment.again:
+                    break
         except Damaged as damaged:
             self.damaged = damaged.place if self.damaged is None else self.damaged
         return entries, behind
+
+    def again(self, place: int | None) -> bool:
+        """Return whether what is behind *place* came to the store once already."""
+        return (place or _HEADER.size) < self.segment.again
 
     def settle(self) -> None:
         """Delete the file, or keep it beside the others as `.damaged`, for a person to look at."""
         path = self.segment.path
         if self.damaged is None:
             path.unlink(missing_ok=True)
+            _sync(path.parent)
         else:
             aside = path.rename(path.with_suffix(_DAMAGED))
+            _sync(path.parent)
             _log.error(
                 "journeykit.segment_damaged", extra={"file": str(aside), "byte": self.damaged}
             )
@@ -249,13 +283,16 @@ class Spool:
         self._adopting = native.lock()
         self._not_before = 0.0
         self._closed = False
+        self._adopts = True
         self._forget()
 
     def _forget(self) -> None:
         self._segments: list[Segment] = []
         self._next: Segment | None = None
         self._adopted: dict[str, OrphanSegment] = {}
+        #: Files that are gone, and those of which the disk may not know that yet.
         self._gone: list[str] = []
+        self._deleted: list[str] = []
         self._bytes = self._freed = 0
         self._writing = self._reading = False
         self._unread: list[Segment] = []
@@ -265,7 +302,7 @@ class Spool:
     def append(self, record: bytes) -> str | None:
         """Keep an event's *record*; returns None, `"full"`, or `"disk_full"`."""
         size = len(record) + _FRAME.size
-        with self._lock:
+        with self._lock.lock:
             if self._bytes - self._freed + size > self._limit and not self._make_room(size):
                 return "full"
             segment = self._segments[-1] if self._segments else None
@@ -305,21 +342,38 @@ class Spool:
             if oldest is None:
                 break
             behind = oldest.behind(oldest.read)
-            self.dropped.drop(self.released)
+            # What came to the store once already is lost with that, and counted there.
+            if oldest.read >= oldest.again:
+                self.dropped.drop(self.released)
             self.released += 1
             self._freed += behind - oldest.read
-            oldest.read = behind
+            oldest.read = oldest.first = behind
             self._drop_empty()
         return self._bytes - self._freed + size <= self._limit
 
     def _drop_empty(self) -> None:
         while len(self._segments) > 1 and self._segments[0].read == self._segments[0].end:
             done = self._segments.pop(0)
-            self._gone.append(done.name)
             if self._reading:
                 self._unread.append(done)
             else:
-                done.remove()
+                self._delete(done)
+
+    def _delete(self, segment: Segment) -> None:
+        if segment.remove():
+            self._deleted.append(segment.name)
+
+    def _note_deleted(self) -> None:
+        """Let the store forget deleted files: once the disk knows, for they could come back."""
+        with self._lock:
+            deleted = self._deleted[:]
+        if not deleted:
+            return
+        with contextlib.suppress(OSError):
+            _sync(self._directory)
+            with self._lock:
+                self._gone += deleted
+                self._deleted = [name for name in self._deleted if name not in deleted]
 
     def take(self, limit: int) -> Taken:
         """Return up to *limit* of the oldest entries, which stay."""
@@ -328,6 +382,10 @@ class Spool:
             released, freed, gone = self.released, self._freed, tuple(self._gone)
             self.dropped.taken(released + limit)
             self._reading = True
+        again = bool(spans) and spans[0][1] < spans[0][0].again
+        if again:
+            # What comes again is not mixed with what is new.
+            spans = [(segment, start, segment.again) for segment, start, _ in spans[:1]]
         watermarks: list[Watermark] = [(name, None) for name in gone]
         entries: list[Entry] = []
         mark = None
@@ -339,12 +397,16 @@ class Spool:
             freed += place - start
             mark = Mark(segment.name, place, released + len(entries), freed, gone)
             watermarks.append((segment.name, place))
+        self._read_out()
+        return Taken(entries, mark, tuple(watermarks), again)
+
+    def _read_out(self) -> None:
+        """Let go of what was dropped while somebody read from it."""
         with self._lock:
             self._reading = False
             unread, self._unread = self._unread, []
         for segment in unread:
-            segment.remove()
-        return Taken(entries, mark, tuple(watermarks))
+            self._delete(segment)
 
     def release(self, mark: Mark | None) -> None:
         """Let go of everything up to *mark*, and of files that are read to their end."""
@@ -356,13 +418,33 @@ class Spool:
             if mark is None or mark.segment not in names or mark.released <= self.released:
                 return
             last = names.index(mark.segment)
-            self._segments[last].read = mark.place
+            segment = self._segments[last]
+            segment.read, segment.again = mark.place, max(mark.place, segment.again)
             self.released, self._freed = mark.released, mark.freed
             done, self._segments = self._segments[:last], self._segments[last:]
             self._gone = [name for name in self._gone if name not in mark.gone]
-            self._gone += [segment.name for segment in done]
-        for segment in done:
-            segment.remove()
+        for each in done:
+            self._delete(each)
+        self._note_deleted()
+
+    def rewind(self) -> None:
+        """Go back to the oldest entry there still is: what the store had may be lost."""
+        with self._lock:
+            # Only the oldest one is read in part, for what is read to its end is deleted.
+            segment = next(iter(self._segments), None)
+            if segment is None:
+                return
+            first, read = segment.first, segment.read
+            self._reading = True
+        count = segment.count(first, read)
+        with self._lock:
+            # Nothing is being committed now; and what was dropped meanwhile is gone.
+            self.dropped.taken(self.released)
+            if segment.read == read:
+                segment.read = first
+                self.released -= count
+                self._freed -= read - first
+        self._read_out()
 
     def tend(self) -> None:
         """Have the next segment, and the next pages of this one, ready before they are needed."""
@@ -372,6 +454,7 @@ class Spool:
             wanted = self._next is None and used > SEGMENT_BYTES // 4
         if current is not None:
             current.touch()
+        self._note_deleted()
         segment = self._create() if wanted else None
         if segment is not None:
             with self._lock:
@@ -406,7 +489,7 @@ class Spool:
     def orphans(self) -> Sequence[OrphanSegment]:
         """Return the segments of dead processes, which stay locked until they are settled."""
         with self._adopting:
-            if not self._closed:
+            if self._adopts and not self._closed:
                 self._look()
             found = [self._adopted[name] for name in sorted(self._adopted)]
         return [orphan for orphan in found if not orphan.stuck]
@@ -441,9 +524,22 @@ class Spool:
             del self._adopted[orphan.name]
             return True
 
+    def adopt(self, *, allowed: bool) -> None:
+        """Take what dead processes leave, as at first, or leave it to other processes."""
+        with self._adopting:
+            self._adopts = allowed
+            while not allowed and self._adopted:
+                self._adopted.popitem()[1].segment.let_go()
+
     def gone(self, files: Iterable[str]) -> Sequence[str]:
         """Return those of these files that are there no more, whoever they belonged to."""
-        return [name for name in files if not (self._directory / name).exists()]
+        found = [name for name in files if not (self._directory / name).exists()]
+        try:
+            if found:
+                _sync(self._directory)
+        except OSError:
+            return []
+        return found
 
     def close(self) -> None:
         """Unlock what waits, for another process to adopt; delete what is read to its end."""
@@ -521,9 +617,9 @@ def _new_segment(directory: Path, size: int) -> Segment:
     try:
         # Locked before it has the name of a segment: none is ever seen without its owner.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        _allocate(descriptor, size)
+        allocate(descriptor, size)
         segment = Segment(path.with_suffix(_SEGMENT), descriptor)
-        _HEADER.pack_into(segment.map, 0, _MAGIC, FORM)
+        _HEADER.pack_into(segment.map, 0, _MAGIC, FORM, 0)
         path.rename(segment.path)
     except OSError:
         _clean(path, descriptor)
@@ -544,7 +640,7 @@ def _adopt(path: Path) -> OrphanSegment | None:
     except OSError:
         os.close(descriptor)
         return None
-    magic, form = _HEADER.unpack_from(segment.map)
+    magic, form, _ = _HEADER.unpack_from(segment.map)
     if magic == _MAGIC and form > FORM:
         segment.let_go()
         return None
@@ -570,27 +666,17 @@ def _lock(path: Path) -> int | None:
     return None
 
 
+def _sync(directory: Path) -> None:
+    """Bring to the disk which files there are: one that came back would be read again."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _clean(path: Path, descriptor: int | None) -> None:
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
     if descriptor is not None:
         os.close(descriptor)
-
-
-def _allocate(descriptor: int, size: int) -> None:
-    """Give the file real blocks: a hole that cannot be filled would kill the process later."""
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    except AttributeError:
-        _fill(descriptor, size)
-    except OSError as error:
-        if error.errno not in _CANNOT_ALLOCATE:
-            raise
-        _fill(descriptor, size)
-
-
-def _fill(descriptor: int, size: int) -> None:
-    block = bytes(2**16)
-    left = size
-    while left:
-        left -= os.write(descriptor, block[: min(left, len(block))])

@@ -41,7 +41,7 @@ def check(session: Session, config: str, as_json: bool) -> None:
                         }
                         for journey in journeys
                     ],
-                    "sinks": [sink.name for sink in kit.sinks],
+                    "sinks": [_gate_json(sink.name, kit) for sink in kit.sinks],
                     "plugins": [plugin.name for plugin in kit.plugins],
                 }
             )
@@ -49,9 +49,22 @@ def check(session: Session, config: str, as_json: bool) -> None:
         click.echo(f"{kit.settings.origin}: fine")
         click.echo(f"store    {kit.store.name}")
         click.echo(f"consent  {kit.settings.consent.mode}")
-        click.echo(f"sinks    {', '.join(sink.name for sink in kit.sinks) or 'none'}")
+        click.echo(f"sinks    {', '.join(_gate(sink.name, kit) for sink in kit.sinks) or 'none'}")
         for journey in journeys:
             _print_declared(journey)
+
+
+def _gate(sink: str, kit: JourneyKit) -> str:
+    """Return a sink's name, with what it asks of its events."""
+    gate = kit.gates[sink]
+    said = [f"purpose {gate.purpose}"] if gate.purpose else []
+    said += ["third party"] if gate.third_party else []
+    return f"{sink} ({', '.join(said)})" if said else sink
+
+
+def _gate_json(sink: str, kit: JourneyKit) -> dict[str, Any]:
+    gate = kit.gates[sink]
+    return {"name": sink, "purpose": gate.purpose, "third_party": gate.third_party}
 
 
 def _print_declared(journey: Journey) -> None:
@@ -180,16 +193,27 @@ def status(session: Session, config: str, as_json: bool) -> None:
         click.echo(f"disk     {', '.join(parts)}")
     click.echo(f"events   {counters['events']:,}")
     click.echo(f"folded   {'not all of them yet' if value['behind'] else 'all'}")
-    if counters.get("erased"):
-        click.echo(f"erased   {counters['erased']:,} events came after their customer was erased")
+    if value["damage"]:
+        _print_damage(**value["damage"])
     for sink in value["sinks"]:
         click.echo(f"sink     {sink['name']}: {_sink(sink)}")
     for owner, count in sorted(value["parked"].items()):
         click.echo(f"parked   {count:,} by {owner} (journeykit parked list)")
+    _print_counters(counters)
+
+
+def _print_counters(counters: dict[str, int]) -> None:
+    """Print what became of events that did not simply pass."""
     for name, count in sorted(counters.items()):
         what, _, whose = name.partition(":")
         if what in ("withheld", "tripped"):
             click.echo(f"{what:<8} {count:,} by {whose}")
+        elif what == "redacted":
+            click.echo(f"redacted {count:,} times: {whose}")
+        elif what == "unconsented":
+            click.echo(f"not sent {count:,} to {whose}: the customers have not agreed")
+        elif what == "erased" and count:
+            click.echo(f"erased   {count:,} events came after their customer was erased")
 
 
 def _sink(sink: dict[str, Any]) -> str:
@@ -204,6 +228,12 @@ def _sink(sink: dict[str, Any]) -> str:
     if sink["failures"] or sink["held_back"]:
         said += f" (process {sink['process']} at {sink['as_of'][:19]}Z)"
     return said
+
+
+def _print_damage(salvaged: int, lost: int, files: list[str]) -> None:
+    click.echo(f"damaged  {lost:,} events lost, {salvaged:,} taken over from what was set aside:")
+    for file in files:
+        click.echo(f"         {file}")
 
 
 @click.command()

@@ -31,6 +31,8 @@ class ConsoleSettings:
 class ConsoleSink:
     """Prints events to standard error, where they do not mix with a program's output."""
 
+    third_party = False
+
     def __init__(self, name: str, settings: ConsoleSettings, stream: TextIO | None = None) -> None:
         self.name = name
         self._json = settings.json

@@ -46,6 +46,8 @@ class FileSink:
     What a crash left unfinished at the end of the file is cut off, and comes again as a whole.
     """
 
+    third_party = False
+
     def __init__(self, name: str, settings: FileSettings) -> None:
         self.name = name
         self._settings = settings

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Final, cast
 
 from journeykit.delivery.sink import ErasureResult, ErasureStatus
 from journeykit.model import jsonbytes
+from journeykit.store.erasure import without_visitor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,10 +111,7 @@ def _left(line: bytes, customer: Customer) -> bytes:
         return b""
     if not is_visitor:
         return line
-    return (
-        jsonbytes.dumps({**jsonbytes.loads(line), "customer": {**whose, "anonymous_id": None}})
-        + b"\n"
-    )
+    return without_visitor(line) + b"\n"
 
 
 def _customer(line: bytes) -> dict[str, object]:

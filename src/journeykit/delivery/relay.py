@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
+    from journeykit.delivery.gate import Gate
     from journeykit.delivery.sink import Sink
     from journeykit.delivery.window import Item
     from journeykit.plugins import Plugins
@@ -49,6 +50,9 @@ AHEAD_EVENTS: Final = 5_000
 #: How often one event is tried that the other side takes later, while it takes others: an hour.
 MOST_TRIES: Final = 20
 
+#: Before a sink's name: the counter of events that it may not have.
+UNCONSENTED: Final = "unconsented:"
+
 #: What a sink says of a batch: what it did not take, by id; or that it refuses the whole for good.
 Answer = dict[str, Rejection] | DeliveryError
 
@@ -65,6 +69,8 @@ class Relay:
         now: The clock for what is parked, in microseconds.
 
         ordering: What becomes of a customer's events behind one that is parked.
+
+        gate: Which events the sink may have; None for all.
 
         backoff: How long to wait after a failure.
 
@@ -85,6 +91,7 @@ class Relay:
         *,
         now: Callable[[], int],
         ordering: Ordering = Ordering.GAPS,
+        gate: Gate | None = None,
         backoff: Backoff | None = None,
         randomness: random.Random | None = None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -97,6 +104,7 @@ class Relay:
         self._plugins = plugins
         self._now = now
         self._strict = ordering is Ordering.STRICT
+        self._gate = gate
         self._backoff = backoff or Backoff()
         self._random = randomness or random.Random()
         self._monotonic = monotonic
@@ -199,11 +207,22 @@ class Relay:
     def _read(self) -> None:
         room = min(BATCH_EVENTS, AHEAD_EVENTS - len(self._window))
         if room > 0 and self._window.ready < self._most:
-            self._window.add(self._outgoing(room), is_news)
+            self._add(self._outgoing(room))
         if self._strict and len(self._window):
             parked = self._store.with_parked(self.owner, self._window.customers())
             for item in self._window.behind(parked):
                 self._park(item, BEHIND)
+
+    def _add(self, events: Sequence[Outgoing]) -> list[Item]:
+        return self._window.add(events, is_news, self._stops)
+
+    def _stops(self, event: Outgoing) -> bool:
+        return self._gate is not None and self._gate.stops(event)
+
+    def _allowed(self, events: list[Outgoing]) -> list[Outgoing]:
+        if self._gate is None:
+            return events
+        return [event for event in events if not self._gate.stops(event)]
 
     def _record(self) -> bool:
         """Move the cursor behind what is settled, and park what must be; returns whether it did."""
@@ -211,8 +230,9 @@ class Relay:
         if self._window.stands_at(position) and not self._parkings:
             return False
         parkings = self._complete(self._parkings)
+        stopped = {UNCONSENTED + self.sink.name: self._window.stopped(position)}
         with self.right():
-            self._store.advance(self.owner, position, parkings, self._now())
+            self._store.advance(self.owner, position, parkings, self._now(), stopped)
         self._window.forget(position)
         self._parkings = []
         self._delivered()
@@ -235,20 +255,21 @@ class Relay:
     # One call of the sink
 
     def _pass_on(self, events: Sequence[Outgoing]) -> None:
-        """Deliver what of *events* is news; all of them join the window if any was not taken."""
-        news = [event for event in events if is_news(event)]
+        """Deliver what the sink is to have; all *events* join the window if one was not taken."""
+        offered = [event for event in events if is_news(event)]
+        news = self._allowed(offered)
         answer: Answer = {}
         try:
             if news:
                 answer = self._call(news, may_refuse_all=len(news) == 1)
         except _Outage:
-            self._window.add(events, is_news)
+            self._add(events)
             raise
         if answer:
-            added = self._window.add(events, is_news)
+            added = self._add(events)
             self._settle([item for item in added if not item.done], answer)
             return
-        self._window.skip(events)
+        self._window.skip(events, len(offered) - len(news))
         if news:
             self._successes += 1
             self._health.worked()
@@ -295,7 +316,11 @@ class Relay:
 
         Raises:
             _Outage: It takes nothing at present.
+
+            Outdated: A newer journeykit delivers now.
         """
+        # A sink would get again and again what cannot be noted as delivered.
+        self._store.check_writer()
         self._health.calls()
         try:
             answer = _checked(self.sink.deliver(Batch(events)))
@@ -327,6 +352,12 @@ class Relay:
                 self._store.settle((), dict.fromkeys(stuck, BEHIND))
         if not waiting:
             return self._replayed.looking
+        if stopped := [item for item in waiting if self._stops(again(item))]:
+            # Consent, or what the sink asks for, is not what it was when this was parked.
+            with self.right():
+                self._store.settle([item.number for item in stopped], {})
+                self._store.count({UNCONSENTED + self.sink.name: len(stopped)})
+            return True
         answer = self._call([again(item) for item in waiting], may_refuse_all=True)
         self._health.worked()
         if not isinstance(answer, DeliveryError):

@@ -111,6 +111,9 @@ class Sink(Protocol):
     when all that came before is delivered; what it raises means the same as in `deliver`.
     It may be asked again for a customer whom it has erased.
 
+    It is taken for a third party's unless it has an attribute `third_party = False`.
+    One that is built in Python may also have a `purpose`, which the configuration gives to others.
+
     A sink that keeps connections or files open may have `reset_after_fork()`: a forked child calls
     it to forget, without closing, what its parent goes on using.
     """

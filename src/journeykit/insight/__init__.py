@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from journeykit.insight.explain import Explanation, Path, PathStep, explain
 from journeykit.insight.report import (
     CustomerStage,
     JourneyFigures,
@@ -11,4 +12,15 @@ from journeykit.insight.report import (
     report,
 )
 
-__all__ = ["CustomerStage", "JourneyFigures", "Report", "StageFigures", "customers", "report"]
+__all__ = [
+    "CustomerStage",
+    "Explanation",
+    "JourneyFigures",
+    "Path",
+    "PathStep",
+    "Report",
+    "StageFigures",
+    "customers",
+    "explain",
+    "report",
+]

@@ -45,7 +45,7 @@ class Figures(NamedTuple):
         return cls(
             instances,
             completed,
-            value,
+            float(value),
             tuple(stages[:size]),
             tuple(stages[size : 2 * size]),
             tuple(stages[2 * size :]),

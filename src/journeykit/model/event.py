@@ -35,6 +35,10 @@ class Kind(StrEnum):
 HISTORICAL = 1
 #: Historical, and its import asked for delivery.
 DELIVER = 2
+#: The context says what the customer had granted.
+ASKED = 4
+#: The context says what the customer, or a signal of their browser, had denied.
+DENIED = 8
 #: A customer was erased here: sinks are not sent this, they are asked to erase.
 ERASURE = 64
 

@@ -13,6 +13,7 @@ from journeykit.model.event import Entry, Kind, Outgoing, Stored
 from journeykit.store.erasure import DELETED_COUNT, LATE_COUNT
 from journeykit.store.memory_erasing import MemoryErasing
 from journeykit.store.protocol import (
+    NOTHING,
     PROJECTOR,
     Commit,
     Committed,
@@ -52,6 +53,10 @@ class MemoryStore:
 
     def open(self) -> None:
         """Do nothing: it is ready."""
+
+    def mend(self, now: int) -> bool:
+        """Return False: there is no file that could be damaged."""
+        return False
 
     def close(self) -> None:
         """Do nothing: nothing is open."""
@@ -204,11 +209,19 @@ class MemoryStore:
         """Return where the reader *name* is; None at the beginning."""
         return self._cursors.get(name)
 
-    def advance(self, name: str, position: Position, parked: Sequence[Parking], now: int) -> None:
+    def advance(
+        self,
+        name: str,
+        position: Position,
+        parked: Sequence[Parking],
+        now: int,
+        counts: Mapping[str, int] = NOTHING,
+    ) -> None:
         """Move the reader *name*, and set aside what it could not deliver."""
         with self.lock:
             self._cursors[name] = position
             self._park(parked, now)
+            self._counters.update({key: count for key, count in counts.items() if count})
 
     def tell_status(self, name: str, status: bytes) -> None:
         """Keep what the reader *name* says of itself."""
@@ -217,6 +230,9 @@ class MemoryStore:
     def told_status(self, name: str) -> bytes | None:
         """Return what the reader *name* has said of itself last."""
         return self._told.get(name)
+
+    def check_writer(self) -> None:
+        """Do nothing: all that writes to memory is of one version."""
 
     def lead(self, role: str) -> Lease | None:
         """Return the leadership of *role*, or None while another kit has it."""

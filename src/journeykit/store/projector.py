@@ -19,7 +19,7 @@ from journeykit.exceptions import Superseded
 from journeykit.model import jsonbytes
 from journeykit.model.event import ERASURE, Entry, Stored
 from journeykit.store.forgetting import Erasures
-from journeykit.store.protocol import PROJECTOR, Projection
+from journeykit.store.protocol import PROJECTOR, REBUILDING, Projection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,10 +27,8 @@ if TYPE_CHECKING:
 
     from journeykit.store.protocol import Position, StateKey, Store
 
-#: In State: what the folds were declared by, and the last event that an unfinished rebuild folds
-#: for the second time.
+#: In State: what the folds were declared by.
 _DECLARATION: Final = ("projector", "declaration")
-_REBUILDING: Final = ("projector", "rebuilding")
 
 #: Events read at a time: enough to share a transaction, few enough to be visible soon.
 BATCH_EVENTS: Final = 2000
@@ -50,6 +48,9 @@ _PAGE: Final = 100
 #: The most pieces of State kept in memory, as packed bytes (about 100 MB of the largest ones).
 CACHED_PIECES: Final = 50_000
 
+#: The most events whose properties are kept decoded while a batch lasts.
+DECODED_PROPERTIES: Final = 10_000
+
 
 @attrs.define
 class Step:
@@ -62,11 +63,14 @@ class Step:
         customer: The key of the customer whom it concerns; the identity fold sets it.
 
         joined: Keys of customers who turned out, with this event, to be the same person.
+
+        parted: Key of a person who turned out, with this event, to be somebody else.
     """
 
     stored: Stored
     customer: str
     joined: tuple[str, ...] = ()
+    parted: str | None = None
 
 
 class Fold(Protocol):
@@ -166,6 +170,9 @@ class View:
         entry = stored.entry
         known = self._properties.get(entry.id)
         if known is None:
+            if len(self._properties) >= DECODED_PROPERTIES:
+                # A long history passes through here, and is not kept.
+                self._properties = {}
             known = self._properties[entry.id] = jsonbytes.loads(entry.body)["properties"]
         return known
 
@@ -179,6 +186,10 @@ class View:
                 yield stored
         found = [stored for key in customers for stored in self._seen.get(key, ())]
         yield from sorted(found, key=_place) if len(customers) > 1 else found
+
+    def fetch(self, positions: Sequence[Position]) -> list[Stored]:
+        """Return events of a history by their positions, in Log order."""
+        return self._store.fetch(positions)
 
     def saw(self, stored: Stored) -> None:
         """Add an event to its customer's trail."""
@@ -312,9 +323,13 @@ class Projector:
         self._erasures.folded()
         if batch:
             derived, position = list(self._news(view, batch)), batch[-1].position
+        elif self._store.cursor(PROJECTOR) != self._position:
+            # Not by this one: the database may have been repaired.
+            self.forget()
+            return 0.0
         elif self._silent_until is not None:
             # The event that the silence was to last for was erased meanwhile.
-            view.put(*_REBUILDING, None, jsonbytes.dumps)
+            view.put(*REBUILDING, None, jsonbytes.dumps)
             derived, position = [], self._position
         elif self._due:
             derived, position = self._let_pass(view, self._now()), self._position
@@ -350,7 +365,7 @@ class Projector:
             self.forget()
             raise
         self._position = position
-        if _REBUILDING in state:
+        if REBUILDING in state:
             self._silent_until = None
         self._remember(state)
         self._projected()
@@ -375,18 +390,18 @@ class Projector:
 
     def rebuild(self) -> None:
         """Forget State; the next steps make it again from the Log."""
-        known = self._store.state(_REBUILDING)
+        known = self._store.state(REBUILDING)
         until = jsonbytes.loads(known) if known else self._store.cursor(PROJECTOR)
         keep = {_DECLARATION: self._declaration}
         if until is not None:
-            keep[_REBUILDING] = jsonbytes.dumps(until)
+            keep[REBUILDING] = jsonbytes.dumps(until)
         self._store.forget_state(keep)
         self.forget()
 
     def _find_position(self) -> None:
         if self._store.state(_DECLARATION) != self._declaration:
             self.rebuild()
-        known = self._store.state(_REBUILDING)
+        known = self._store.state(REBUILDING)
         self._silent_until = jsonbytes.loads(known) if known else None
         self._position, self._known = self._store.cursor(PROJECTOR), True
         self._erasures.begin(self._position)
@@ -397,15 +412,12 @@ class Projector:
         silent_until = self._silent_until
         self._prefetch(view, batch)
         for stored in batch:
-            if silent_until is not None and stored.position > silent_until:
-                silent_until = None
-                view.put(*_REBUILDING, None, jsonbytes.dumps)
             derived = [*self._let_pass(view, stored.recorded_at), *self._fold(view, stored)]
-            if silent_until is None:
+            if silent_until is None or stored.position > silent_until:
                 yield from derived
-            elif stored.position == silent_until:
+            if silent_until is not None and stored.position >= silent_until:
                 silent_until = None
-                view.put(*_REBUILDING, None, jsonbytes.dumps)
+                view.put(*REBUILDING, None, jsonbytes.dumps)
 
     def _prefetch(self, view: View, batch: Sequence[Stored]) -> None:
         for wants in self._wants:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 
 import attrs
@@ -20,11 +21,17 @@ from journeykit.store.erasure import Erasing, Id, Resolved
 #: A place in the Log; None is before the first event.
 Position = Any
 
+#: No counts.
+NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
+
 #: The reader whose cursor belongs to State.
 PROJECTOR: Final = "projector"
 
 #: The space and the key that a piece of State is kept under.
 StateKey = tuple[str, str]
+
+#: In State: the last event that an unfinished rebuild folds for the second time.
+REBUILDING: Final[StateKey] = ("projector", "rebuilding")
 
 
 class Parking(NamedTuple):
@@ -72,6 +79,8 @@ class Commit:
         unparked: Numbers of parked events that this commit settles.
 
         watermarks: How far files of events were read for it; one never moves back.
+
+        again: The entries were in the Log before; those that are added had been lost.
     """
 
     entries: Sequence[Entry] = ()
@@ -79,6 +88,7 @@ class Commit:
     counts: Mapping[str, int] = attrs.field(factory=dict)
     unparked: Sequence[int] = ()
     watermarks: Sequence[Watermark] = ()
+    again: bool = False
 
 
 class Committed(NamedTuple):
@@ -151,6 +161,13 @@ class Store(Protocol):
 
     def open(self) -> None:
         """Make the store ready; a second call does nothing."""
+
+    def mend(self, now: int) -> bool:
+        """
+        Repair what somebody of this process has found damaged; returns whether it did.
+
+        Whoever then writes what follows from what it had read before gets `StoreReplaced`, once.
+        """
 
     def close(self) -> None:
         """Let go of what this process holds of the store."""
@@ -231,14 +248,29 @@ class Store(Protocol):
     def cursor(self, name: str) -> Position:
         """Return where the reader *name* is; None at the beginning."""
 
-    def advance(self, name: str, position: Position, parked: Sequence[Parking], now: int) -> None:
-        """Move the reader *name*, and set aside what it could not deliver, in one transaction."""
+    def advance(
+        self,
+        name: str,
+        position: Position,
+        parked: Sequence[Parking],
+        now: int,
+        counts: Mapping[str, int] = NOTHING,
+    ) -> None:
+        """Move the reader *name*, set aside what it could not deliver, and count: all at once."""
 
     def tell_status(self, name: str, status: bytes) -> None:
         """Keep what the reader *name* says of itself, for other processes."""
 
     def told_status(self, name: str) -> bytes | None:
         """Return what the reader *name* has said of itself last."""
+
+    def check_writer(self) -> None:
+        """
+        See that this process may write, before it does for others what it could not record.
+
+        Raises:
+            Outdated: A newer journeykit has changed the store; all that writes raises this.
+        """
 
     def lead(self, role: str) -> Lease | None:
         """Return the leadership of *role*, or None while another process has it."""

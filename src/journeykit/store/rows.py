@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from journeykit.store.erasure import Id
 
 KINDS: Final = tuple(Kind)
-_KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(KINDS)}
+KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(KINDS)}
 
 #: The columns of an entry, as the log and the parked events have them.
 ENTRY_COLUMNS: Final = "id, kind, name, user_id, anonymous_id, session_id, occurred_at, flags, body"
@@ -54,7 +54,7 @@ FETCH: Final = _IN_ONE_STEP.format(
 
 READ_OBSERVED: Final = _IN_ONE_STEP.format(
     _STORED,
-    f"WHERE position > :after AND kind <> {_KIND_NUMBERS[Kind.DERIVED]} "
+    f"WHERE position > :after AND kind <> {KIND_NUMBERS[Kind.DERIVED]} "
     "ORDER BY position LIMIT :limit",
 )
 READ_HISTORY: Final = _IN_ONE_STEP.format(
@@ -81,10 +81,6 @@ _WITH_PARKED: Final = {
 _STANDING: Final = (
     "SELECT (SELECT recorded_at FROM log ORDER BY position DESC LIMIT 1), "
     "(SELECT max(erased_at) FROM erased)"
-)
-_ADD_COUNT: Final = (
-    "INSERT INTO counter (name, value) VALUES (?, ?) "
-    "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value"
 )
 SET_STATE: Final = (
     "INSERT INTO state (space, key, data) VALUES {} "
@@ -172,11 +168,6 @@ def park(db: sqlite3.Connection, parkings: Sequence[Parking], now: int) -> None:
     )
 
 
-def count(db: sqlite3.Connection, counts: Mapping[str, int]) -> None:
-    """Add to the counters."""
-    db.executemany(_ADD_COUNT, [(name, value) for name, value in counts.items() if value])
-
-
 def mark(db: sqlite3.Connection, watermarks: Sequence[Watermark]) -> None:
     """Note how far files of events were read."""
     db.executemany(
@@ -190,7 +181,7 @@ def mark(db: sqlite3.Connection, watermarks: Sequence[Watermark]) -> None:
 
 def _row(entry: Entry) -> tuple[Any, ...]:
     """Return *entry* in the order of `ENTRY_COLUMNS`."""
-    return (entry[0], _KIND_NUMBERS[entry[1]], *entry[2:])
+    return (entry[0], KIND_NUMBERS[entry[1]], *entry[2:])
 
 
 def parked(

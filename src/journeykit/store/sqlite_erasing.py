@@ -24,6 +24,9 @@ from journeykit.store.erasure import (
     with_hashes,
     without_visitor,
 )
+from journeykit.store.rows import ENTRY_COLUMNS, KINDS
+from journeykit.store.schema import count
+from journeykit.store.versions import ERASING_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -31,30 +34,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from journeykit.store.erasure import Id
-
-#: Tables that came after the first ones.
-TABLES: Final = """
-CREATE TABLE IF NOT EXISTS erasure (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    position INTEGER NOT NULL,
-    erased_at INTEGER NOT NULL,
-    ids TEXT NOT NULL,
-    until INTEGER,
-    reached INTEGER NOT NULL DEFAULT 0,
-    swept INTEGER NOT NULL DEFAULT 0,
-    cleared INTEGER NOT NULL DEFAULT 0,
-    purged INTEGER NOT NULL DEFAULT 0,
-    counts TEXT NOT NULL DEFAULT '{}',
-    sinks TEXT NOT NULL DEFAULT '{}'
-);
-CREATE INDEX IF NOT EXISTS erasure_open ON erasure (number) WHERE cleared = 0 OR purged = 0;
-CREATE TABLE IF NOT EXISTS erased (
-    hash TEXT PRIMARY KEY,
-    erased_at INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS erased_latest ON erased (erased_at);
-"""
 
 #: Positions of the Log looked at in one step: some milliseconds, during which nobody waits.
 _SPAN: Final = 20_000
@@ -133,7 +112,12 @@ class SQLiteErasing:
                 ),
             )
             _add_hashes(db, hashes.values(), fact.occurred_at)
-            rows.count(db, {"events": 1})
+            # A version that knows nothing of erasures would bring people back.
+            db.execute(
+                "UPDATE meta SET value = max(value, ?) WHERE key = 'min_writer'",
+                (ERASING_VERSION,),
+            )
+            count(db, {"events": 1})
 
     def newest(self) -> int:
         """Return the number of the last erasure, 0 without any."""
@@ -168,7 +152,7 @@ class SQLiteErasing:
         hashes = self._hashes(ids)
         _add_hashes(db, hashes.values(), erasure.erased_at)
         trail = _forget_trails(db, ids, erasure.position)
-        _count(db, erasure.number, {"state": resolved.pieces, "trail": trail})
+        _note_counts(db, erasure.number, {"state": resolved.pieces, "trail": trail})
         query = "UPDATE erasure SET ids = ? WHERE number = ?"
         db.execute(query, (json.dumps(sorted(ids)), erasure.number))
         body = db.execute("SELECT body FROM log WHERE id = ?", (erasure.event,)).fetchone()
@@ -190,12 +174,12 @@ class SQLiteErasing:
         after = after or 0
         last = min(after + _SPAN, until)
         query = (
-            f"SELECT {rows.ENTRY_COLUMNS} FROM log WHERE {_FIND} "
+            f"SELECT {ENTRY_COLUMNS} FROM log WHERE {_FIND} "
             "AND user_id IS NOT NULL AND anonymous_id IS NOT NULL ORDER BY position"
         )
         with self._read() as db:
             found = db.execute(query, _values(ids, after, last)).fetchall()
-        return [Entry(row[0], rows.KINDS[row[1]], *row[2:]) for row in found], last
+        return [Entry(row[0], KINDS[row[1]], *row[2:]) for row in found], last
 
     def answer(self, number: int, sink: str, status: str, detail: str) -> None:
         """Note what *sink* has answered."""
@@ -226,7 +210,7 @@ class SQLiteErasing:
             observed = db.execute(
                 "SELECT count(*) FROM log WHERE kind <> ? "
                 "AND position IN (SELECT value FROM json_each(?))",
-                (rows.KINDS.index(Kind.DERIVED), json.dumps(taken)),
+                (KINDS.index(Kind.DERIVED), json.dumps(taken)),
             ).fetchone()[0]
             gone = "DELETE FROM log WHERE position IN (SELECT value FROM json_each(?))"
             deleted = db.execute(gone, (json.dumps(taken),)).rowcount
@@ -240,8 +224,8 @@ class SQLiteErasing:
                 "UPDATE erasure SET reached = ?, swept = ? WHERE number = ?",
                 (reached, done, erasure.number),
             )
-            _count(db, erasure.number, counts)
-            rows.count(db, {DELETED_COUNT: observed})
+            _note_counts(db, erasure.number, counts)
+            count(db, {DELETED_COUNT: observed})
 
     def _look(self, erasure: Erasure, after: int) -> tuple[list[tuple[Any, ...]], int]:
         last = min(after + _SPAN, erasure.until)
@@ -274,8 +258,8 @@ class SQLiteErasing:
 
     def _pages(self) -> int:
         with self._read() as db:
-            count: int = db.execute("PRAGMA page_count").fetchone()[0]
-        return count
+            pages: int = db.execute("PRAGMA page_count").fetchone()[0]
+        return pages
 
     def _wipe(self, pages: list[int]) -> bool:
         with self._locked() as db:
@@ -384,7 +368,7 @@ def _sorted_out(erasure: Erasure, found: list[tuple[Any, ...]]) -> tuple[list[in
     taken: list[int] = []
     cut: list[int] = []
     for position, kind, user, visitor, occurred_at, name in found:
-        entry = Entry("", rows.KINDS[kind], name, user, visitor, None, occurred_at, 0, b"")
+        entry = Entry("", KINDS[kind], name, user, visitor, None, occurred_at, 0, b"")
         if not erasure.takes(entry, position, derived=entry.kind is Kind.DERIVED):
             continue
         theirs = ("user", user) in erasure.ids if user else True
@@ -425,9 +409,9 @@ def _sweep_parked(db: sqlite3.Connection, erasure: Erasure) -> int:
             theirs = ("user", user) in erasure.ids if user else True
             (taken if theirs else cut).append(number)
     gone = "DELETE FROM parked WHERE number IN (SELECT value FROM json_each(?))"
-    count: int = db.execute(gone, (json.dumps(taken),)).rowcount
+    deleted: int = db.execute(gone, (json.dumps(taken),)).rowcount
     _cut(db, "parked", "number", set(cut) - set(taken))
-    return count
+    return deleted
 
 
 def _add_hashes(db: sqlite3.Connection, hashes: Collection[str], erased_at: int) -> None:
@@ -438,11 +422,11 @@ def _add_hashes(db: sqlite3.Connection, hashes: Collection[str], erased_at: int)
     )
 
 
-def _count(db: sqlite3.Connection, number: int, counts: Mapping[str, int]) -> None:
+def _note_counts(db: sqlite3.Connection, number: int, counts: Mapping[str, int]) -> None:
     query = "SELECT counts FROM erasure WHERE number = ?"
     known = json.loads(db.execute(query, (number,)).fetchone()[0])
-    for place, count in counts.items():
-        known[place] = known.get(place, 0) + count
+    for place, more in counts.items():
+        known[place] = known.get(place, 0) + more
     db.execute("UPDATE erasure SET counts = ? WHERE number = ?", (json.dumps(known), number))
 
 
