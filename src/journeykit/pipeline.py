@@ -388,25 +388,29 @@ class Pipeline:
             self.store_error = str(error)
             return
         changed, self._signal = signal != self._signal, signal
-        if changed:
-            self._look_for_erasures()
         if changed or self._parts.tail.orphaned():
             self._commit.wake()
         for led, worker in self._led:
             if changed if led.leads else led.free():
                 worker.wake()
+        if changed:
+            # After all else: a store that is damaged is mended by who was woken.
+            try:
+                self._look_for_erasures()
+            except StoreError as error:
+                self.store_error = str(error)
 
     def _look_for_erasures(self) -> None:
         erasing = self._parts.store.erasing
         newest, known = erasing.newest(), self._newest_erasure
         if newest == known:
             return
-        self._newest_erasure = newest
-        self.committer.turn = True
-        self._commit.wake()
         if self._erase is not None and erasing.pending():
             self._erase.start()
             self._erase.wake()
+        self._newest_erasure = newest
+        self.committer.turn = True
+        self._commit.wake()
 
     def _tripped(self, plugin: str, hook: str, stage: str) -> None:
         loaded = self._parts.plugins.named(plugin)

@@ -367,7 +367,7 @@ def test_database_of_before_gets_the_tables(tmp_path: Path, make_entry: MakeEntr
     store.commit(Commit([make_entry(user_id=ADA[1])]), NOON)
     store.close()
     with sqlite3.connect(tmp_path / "store.db") as db:
-        db.executescript("DROP TABLE erasure; DROP TABLE erased;")
+        db.executescript("DROP TABLE erasure; DROP TABLE erased; PRAGMA user_version = 2;")
     db.close()
     store = SQLiteStore(tmp_path / "store.db")
     sweep(store, begin(store, ADA))

@@ -85,7 +85,7 @@ CREATE INDEX IF NOT EXISTS parked_visitor ON parked (owner, anonymous_id);
 
 #: What came with the third version.
 ERASING: Final = """
-CREATE TABLE erasure (
+CREATE TABLE IF NOT EXISTS erasure (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
     position INTEGER NOT NULL,
@@ -99,12 +99,12 @@ CREATE TABLE erasure (
     counts TEXT NOT NULL DEFAULT '{}',
     sinks TEXT NOT NULL DEFAULT '{}'
 );
-CREATE INDEX erasure_open ON erasure (number) WHERE cleared = 0 OR purged = 0;
-CREATE TABLE erased (
+CREATE INDEX IF NOT EXISTS erasure_open ON erasure (number) WHERE cleared = 0 OR purged = 0;
+CREATE TABLE IF NOT EXISTS erased (
     hash TEXT PRIMARY KEY,
     erased_at INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX erased_latest ON erased (erased_at);
+CREATE INDEX IF NOT EXISTS erased_latest ON erased (erased_at);
 """
 
 #: The tables without which a file is not whole.
