@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from journeykit import Goal, Journey, PainPoint, Rule, Stage, hookimpl
 from journeykit.erasing import fact
-from journeykit.model import Entry
+from journeykit.model import Entry, Kind
 from journeykit.store import projector as module
 from journeykit.store.eraser import Eraser
 from journeykit.store.protocol import Commit, Store
@@ -45,6 +45,9 @@ SPACES = (
     "members",
     "customer",
     "pains",
+    "apart",
+    "refused",
+    "opted_out",
     "figures",
     "total",
 )
@@ -188,6 +191,37 @@ def test_rebuild_in_the_middle_comes_to_the_same(
     work_off(world.store)
     assert len(world.log) == len([stored for stored in world.log if stored.entry.user_id != "a"])
     check(world)
+
+
+@KINDS
+def test_identity_keeps_nothing_of_who_was_erased(
+    make_world: Callable[..., Any], make_entry: MakeEntry, kind: str
+) -> None:
+    """Refused merges, what was taken apart and opting out go too, in State and in bodies."""
+    world = make_world(SHOP, kind=kind, now=lambda: NOON)
+    world.add(
+        make_entry(user_id="a", anonymous_id="browser-v"),
+        make_entry(user_id="other", anonymous_id="browser-v", at=1),
+        make_entry(user_id="a", anonymous_id="w", at=2),
+        make_entry(
+            "customer.unmerged", user_id="a", anonymous_id="w", at=3, kind=Kind.FACT, actor="x"
+        ),
+        make_entry(
+            "customer.opted_out", {"journey": "shop"}, user_id="a", at=4, kind=Kind.FACT, actor="x"
+        ),
+    )
+    assert {entry.name for entry in world.derived} >= {"customer.merged", "customer.merge_refused"}
+    begin(world.store, ("user", "a"), at=100)
+    world.fold()
+    work_off(world.store)
+
+    kept = check(world)
+    assert not any("u:a" in key or "browser-v" in key for keys in kept.values() for key in keys)
+    told = b"".join(
+        stored.entry.body for stored in world.log if stored.entry.name != "customer.erased"
+    )
+    assert b"browser-v" not in told
+    assert b'"a"' not in told
 
 
 @KINDS
