@@ -64,8 +64,8 @@ def stop():
 _PLACES = {
     "a commit": """
 append = rows.append
-def stopping(db, entries, now):
-    added = append(db, entries, now)
+def stopping(db, entries, last, now):
+    added = append(db, entries, last, now)
     if any(entry.id == "leader-49" for entry in entries):
         rows.append = append
         stop()

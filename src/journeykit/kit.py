@@ -22,6 +22,8 @@ from journeykit.capture.context import current, current_customer
 from journeykit.config import loader
 from journeykit.config.settings import ConsentMode, StagesIn
 from journeykit.delivery.health import told
+from journeykit.erasing import check, fact
+from journeykit.erasing import report as erasure_report
 from journeykit.exceptions import EventRejected, StoreError
 from journeykit.insight import CustomerStage, Explanation, Report, customers, explain, report
 from journeykit.journeys.identity import UNMERGED, linked_to
@@ -31,6 +33,7 @@ from journeykit.model.customer import Customer
 from journeykit.model.event import DELIVER, HISTORICAL, Kind
 from journeykit.model.receipt import Receipt
 from journeykit.pipeline import Pipeline
+from journeykit.store.erasure import QUEUED, ids_of
 from journeykit.store.protocol import PROJECTOR
 from journeykit.store.schema import damage
 
@@ -43,8 +46,10 @@ if TYPE_CHECKING:
     from journeykit.config.settings import Settings
     from journeykit.delivery.gate import Gate
     from journeykit.delivery.sink import Sink
+    from journeykit.erasing import ErasureReport
     from journeykit.journeys import Plan
     from journeykit.model.journey import Journey
+    from journeykit.pipeline import Parts
     from journeykit.plugins import Plugins
     from journeykit.store.protocol import Parked, Store
 
@@ -52,6 +57,11 @@ _log = logging.getLogger("journeykit")
 
 #: How long a durable event waits for the Log, in seconds.
 _DURABLE_SECONDS: Final = 5.0
+
+#: How long an erasure waits for what this process has accepted, and how often it looks how far it
+#: has come, in seconds.
+_BEFORE_ERASING: Final = 2.0
+_LOOK_SECONDS: Final = 0.01
 
 #: At exit, how long to wait for what is under way, in seconds.
 _EXIT_SECONDS: Final = 0.8
@@ -428,23 +438,30 @@ class JourneyKit:
 
     # The stages of this process
 
-    def start(self, *, worker: bool = False) -> Pipeline:
+    def start(self, *, worker: bool = False, commits_only: bool = False) -> Pipeline:
         """
         Start the background threads of this process; the first `track()` does it by itself.
 
         Args:
             worker: Fold and deliver here, also where the settings leave that to workers.
+
+            commits_only: Leave that to other processes, whatever the settings say.
         """
         with self._starting:
             if self._pipeline is None:
                 leave = self.settings.core.stages is StagesIn.WORKER and not worker
-                parts = attrs.evolve(self._parts, folds=(), sinks=()) if leave else self._parts
+                leave |= commits_only
+                parts = self._left_to_worker() if leave else self._parts
                 self._pipeline = Pipeline(parts)
                 self._pipeline.start()
                 observe(self)
                 # Keeps the kit: what it has accepted is kept also where nobody holds it any more.
                 atexit.register(self._at_exit)
             return self._pipeline
+
+    def _left_to_worker(self) -> Parts:
+        projected = bool(self._parts.folds)
+        return attrs.evolve(self._parts, folds=(), sinks=(), erases=False, projected=projected)
 
     def flush(self, timeout: float = 5.0) -> bool:
         """
@@ -507,9 +524,10 @@ class JourneyKit:
         if not self._parts.folds:
             return True
         own = self._parts.declaration
-        pipeline = self._pipeline or Pipeline(attrs.evolve(self._parts, sinks=()))
+        parts = attrs.evolve(self._parts, sinks=(), erases=False)
+        pipeline = self._pipeline or Pipeline(parts)
         made_by = pipeline.projector.made_by()
-        if made_by is not None and hooks_of(made_by) != hooks_of(own):
+        if not self._knows(made_by):
             return False
         if pipeline is self._pipeline:
             folded = pipeline.flush(timeout, delivered=False)
@@ -577,6 +595,7 @@ class JourneyKit:
             "already_there": committer.repeated,
             "parked": committer.parked,
             "withheld": committer.withheld,
+            "erased": committer.erased,
         }
 
     @property
@@ -655,6 +674,88 @@ class JourneyKit:
         if not self._parts.folds:
             return False
         return bool(self.store.read(self.store.cursor(PROJECTOR), 1, derived=False))
+
+    # Customers who want to be forgotten
+
+    def erase(
+        self, customer: Customer | str, *, reason: str, actor: str, timeout: float = 10.0
+    ) -> ErasureReport:
+        """
+        Forget a customer: everything up to now, under every id that is known to be theirs.
+
+        What is tracked from now on begins a new customer.
+        It is a fact in the Log with a keyed hash of each id, so that events that come late are
+        recognised and left out.
+
+        Args:
+            customer: A `Customer`, or a user id.
+
+            reason: Why; it stays in the Log, so it must not name the customer.
+
+            actor: Who asked for it: `"customer"`, or what your shop calls the colleague.
+
+            timeout: How many seconds to wait for it to come to its end.
+
+        Returns:
+            What was done in each place, and what waits; `erasures()` tells later.
+
+        Raises:
+            ValueError: There is no id, or the reason or the actor has it in it.
+
+            StoreError: The store did not take the request; nothing is erased.
+        """
+        whom = Customer.of(customer)
+        check(whom, actor, reason)
+        deadline = time.monotonic() + timeout
+        pipeline = self.start()
+        # What this process knows already belongs to what is erased.
+        pipeline.wait_committed(self._tail.appended, min(timeout, _BEFORE_ERASING))
+        now = self._parts.now()
+        stated = fact(actor, reason, self._tracker.source, now)
+        sinks = [sink.name for sink in self._parts.sinks]
+        self.store.erasing.begin(stated, ids_of(whom), sinks, now)
+        pipeline.erase()
+        while True:
+            found = self._erasure(stated.id)
+            if found.done or time.monotonic() >= deadline:
+                return found
+            native.sleep(_LOOK_SECONDS)
+
+    def erasures(self, limit: int = 50) -> list[ErasureReport]:
+        """Return what became of the last requests to forget a customer, the latest first."""
+        return [erasure_report(self.store, each) for each in self.store.erasing.recent(limit)]
+
+    def give_up_erasing(self, sink: str) -> int:
+        """
+        Wait no longer until *sink* has erased customers, where no process delivers to it any more.
+
+        Returns how many requests waited for it.
+        """
+        waiting = [
+            erasure
+            for erasure in self.store.erasing.pending()
+            if erasure.sinks.get(sink, ("", ""))[0] == QUEUED
+        ]
+        for erasure in waiting:
+            answer = "failed", "given up: see to it there"
+            self.store.erasing.answer(erasure.number, sink, *answer)
+        self.start().erase()
+        return len(waiting)
+
+    @property
+    def knows_all_hooks(self) -> bool:
+        """Whether this process has the hooks that State was made with; it may fold if it has."""
+        return self._knows(Pipeline(attrs.evolve(self._parts, sinks=())).projector.made_by())
+
+    def _knows(self, made_by: str | None) -> bool:
+        return made_by is None or hooks_of(made_by) == hooks_of(self._parts.declaration)
+
+    def _erasure(self, event: str) -> ErasureReport:
+        erasure = self.store.erasing.find(event)
+        if erasure is None:
+            msg = f"store {self.store.name}: the erasure {event} is not there"
+            raise StoreError(msg)
+        return erasure_report(self.store, erasure)
 
     # Parked events
 

@@ -21,6 +21,7 @@ from journeykit.exceptions import Outdated, StoreError
 from journeykit.model.extension import SinkOptions
 from journeykit.runtime import Ticker, Worker
 from journeykit.store.committer import Committer
+from journeykit.store.eraser import ERASER, Eraser
 from journeykit.store.projector import Projector
 from journeykit.store.protocol import PROJECTOR
 
@@ -66,6 +67,10 @@ class Parts:
     options: Mapping[str, SinkOptions] = attrs.field(factory=dict)
     gates: Mapping[str, Gate] = attrs.field(factory=dict)
     redactor: Redactor = attrs.field(factory=Redactor)
+    #: Whether what is left of customers who were erased is deleted here; and whether a projector,
+    #: wherever it runs, finds out who they are.
+    erases: bool = True
+    projected: bool = False
 
 
 @attrs.frozen
@@ -102,7 +107,7 @@ class Led:
         self,
         store: Store,
         role: str,
-        stage: Projector | Relay,
+        stage: Projector | Relay | Eraser,
         began: Callable[[], None],
         hurry: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -194,6 +199,9 @@ class Pipeline:
             self._lead(relay.owner, relay, ended=functools.partial(_close, relay.sink))
             for relay in self.relays
         ]
+        self.eraser = Eraser(parts.store, projected=parts.projected or bool(parts.folds))
+        self._erase = self._lead(ERASER, self.eraser) if parts.erases else None
+        self._newest_erasure = 0
         self._workers = (self._commit, *(worker for _, worker in self._led))
         self._ticker = Ticker(
             self._workers, timeout=parts.plugin_timeout, tripped=self._tripped, tick=self._tick
@@ -202,8 +210,15 @@ class Pipeline:
     def start(self) -> None:
         """Start the threads."""
         for worker in self._workers:
-            worker.start()
+            # That one begins when there is something to do.
+            if worker is not self._erase:
+                worker.start()
         self._ticker.start()
+
+    def erase(self) -> None:
+        """Begin what was requested to be erased."""
+        self._look_for_erasures()
+        self.look()
 
     def wake(self) -> None:
         """Tell the committer that the tail has something."""
@@ -296,7 +311,7 @@ class Pipeline:
     def _lead(
         self,
         role: str,
-        stage: Projector | Relay,
+        stage: Projector | Relay | Eraser,
         *,
         began: Callable[[], None] = lambda: None,
         ended: Callable[[], None] = lambda: None,
@@ -378,6 +393,24 @@ class Pipeline:
         for led, worker in self._led:
             if changed if led.leads else led.free():
                 worker.wake()
+        if changed:
+            # After all else: a store that is damaged is mended by who was woken.
+            try:
+                self._look_for_erasures()
+            except StoreError as error:
+                self.store_error = str(error)
+
+    def _look_for_erasures(self) -> None:
+        erasing = self._parts.store.erasing
+        newest, known = erasing.newest(), self._newest_erasure
+        if newest == known:
+            return
+        if self._erase is not None and erasing.pending():
+            self._erase.start()
+            self._erase.wake()
+        self._newest_erasure = newest
+        self.committer.turn = True
+        self._commit.wake()
 
     def _tripped(self, plugin: str, hook: str, stage: str) -> None:
         loaded = self._parts.plugins.named(plugin)

@@ -920,3 +920,42 @@ def test_what_a_process_still_has_is_not_lost_with_the_store(
         assert sorted(ids) == sorted([*(f"before-{number}" for number in range(300)), "after"])
         assert kit.status()["damage"]["lost"] == 0
         assert kit.store_error is None
+
+
+def test_a_turned_spool_leaves_no_bytes_of_what_was_released(
+    tmp_path: Path, make_entry: MakeEntry
+) -> None:
+    """Files of before are deleted as soon as they are read, also the one made ready ahead."""
+    spool = Spool(tmp_path / "spool", 2**24)
+    for number in range(4):
+        spool.append(pack(make_entry(f"Secret {number}")))
+    spool.release(spool.take(2).mark)
+    before = set((tmp_path / "spool").iterdir())
+
+    spool.turn()
+    spool.append(pack(make_entry("New")))
+    taken = spool.take(10)
+
+    assert [entry.name for entry in taken.entries] == ["Secret 2", "Secret 3", "New"]
+    spool.release(taken.mark)
+    left = set((tmp_path / "spool").iterdir())
+    assert not left & before
+    assert all(b"Secret" not in path.read_bytes() for path in left)
+    spool.append(pack(make_entry("Last")))
+    assert [entry.name for entry in spool.take(10).entries] == ["Last"]
+    spool.close()
+
+
+def test_turning_a_spool_that_is_read_deletes_it_at_once(
+    tmp_path: Path, make_entry: MakeEntry
+) -> None:
+    """Where nothing waits, no file stays, and the next watermarks tell the store so."""
+    spool = Spool(tmp_path / "spool", 2**24)
+    spool.append(pack(make_entry("Secret")))
+    taken = spool.take(10)
+    spool.release(taken.mark)
+    spool.turn()
+    assert list((tmp_path / "spool").iterdir()) == []
+    spool.append(pack(make_entry("New")))
+    assert (taken.watermarks[0][0], None) in spool.take(10).watermarks
+    spool.close()

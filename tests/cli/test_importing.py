@@ -85,6 +85,7 @@ def test_an_import_tells_the_same_as_json(load: Cli) -> None:
         "already_there": 0,
         "parked": 0,
         "withheld": 0,
+        "erased": 0,
         "rejected": 0,
         "rejected_to": None,
         "counted": True,

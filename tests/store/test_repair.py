@@ -667,7 +667,7 @@ def test_looking_takes_nothing_away(path: Path, tmp_path: Path, make_entry: Make
     copied = copy_of(tmp_path)
     store.close()
     wal = copied.with_name("store.db-wal")
-    scramble(wal, 32 + 18 * (24 + PAGE) + 900, 200)
+    scramble(wal, 32 + 30 * (24 + PAGE) + 900, 200)
     left = wal.read_bytes()
 
     looking = SQLiteStore(copied)

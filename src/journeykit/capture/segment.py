@@ -72,6 +72,8 @@ class Segment:
         self._descriptor = descriptor
         self._size = os.fstat(descriptor).st_size
         self._touched = 0
+        #: Nothing is to be written to it any more.
+        self.full = False
         self.map = mmap.mmap(descriptor, self._size)
 
     @property
@@ -220,6 +222,25 @@ class OrphanSegment:
                 "journeykit.segment_damaged", extra={"file": str(aside), "byte": self.damaged}
             )
         self.segment.let_go()
+
+
+def begun_before(directory: Path, micros: int) -> list[Path]:
+    """Return the segments in *directory* that were begun before the instant *micros*."""
+    try:
+        names = sorted(path.name for path in directory.iterdir())
+    except OSError:
+        return []
+    found = []
+    for name in names:
+        begun, _, rest = name.partition("-")
+        if rest.endswith((_SEGMENT, _UNFINISHED)) and begun.isdecimal():
+            found += [directory / name] if int(begun) // 1000 <= micros else []
+    return found
+
+
+def damaged_segments(directory: Path) -> list[Path]:
+    """Return the segments in *directory* that were set aside."""
+    return sorted(directory.glob(f"*{_DAMAGED}"))
 
 
 def new_segment(directory: Path, size: int) -> Segment:

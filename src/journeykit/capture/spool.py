@@ -269,6 +269,25 @@ class Spool:
                     return
             segment.remove()
 
+    def turn(self) -> None:
+        """Begin a new file, so that the old one, and what was released of it, is soon deleted."""
+        with self._lock:
+            if self._writing:
+                return
+            ahead, self._next = self._next, None
+            left = [segment for segment in self._segments if segment.read < segment.end]
+            done = [segment for segment in self._segments if segment.read == segment.end]
+            self._gone += [segment.name for segment in done]
+            self._segments = left
+            # With no room left, so that the next entry goes elsewhere.
+            for segment in left:
+                segment.full = True
+            if self._reading:
+                self._unread += done
+                done = []
+        for segment in [*done, *([ahead] if ahead is not None else [])]:
+            segment.remove()
+
     def orphaned(self) -> bool:
         """Return whether a dead process has left something behind."""
         return bool(self.orphans())

@@ -109,6 +109,9 @@ class Tail(Protocol):
     def tend(self) -> None:
         """Prepare for what comes; called from the background."""
 
+    def turn(self) -> None:
+        """Leave no bytes of what was released behind, as soon as that is possible."""
+
     def orphaned(self) -> bool:
         """Return whether a dead process has left something behind."""
 
@@ -187,6 +190,9 @@ class MemoryTail:
 
     def tend(self) -> None:
         """Do nothing: memory needs no preparation."""
+
+    def turn(self) -> None:
+        """Do nothing: what was released is gone."""
 
     def orphaned(self) -> bool:
         """Return False: memory goes with its process."""

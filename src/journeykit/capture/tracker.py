@@ -104,7 +104,8 @@ class Tracker:
         randomness: random.Random | None = None,
     ) -> None:
         self._tail = tail
-        self._source = encoding.encode(dict(source))
+        self.source = dict(source)
+        self._source = encoding.encode(self.source)
         self._channels = channels
         self._opt_in = opt_in
         self._redactor = redactor or Redactor()

@@ -106,9 +106,18 @@ def group() -> None:
 
 def add_commands() -> None:
     """Add the core's commands."""
-    from journeykit.cli import demo, explaining, identity, importing, looking, parked, running
+    from journeykit.cli import (
+        demo,
+        erasing,
+        explaining,
+        identity,
+        importing,
+        looking,
+        parked,
+        running,
+    )
 
-    for module in (looking, explaining, importing, identity, parked, running, demo):
+    for module in (looking, explaining, importing, identity, erasing, parked, running, demo):
         for command in module.COMMANDS:
             group.add_command(command)
 

@@ -199,6 +199,11 @@ def status(session: Session, config: str, as_json: bool) -> None:
         click.echo(f"sink     {sink['name']}: {_sink(sink)}")
     for owner, count in sorted(value["parked"].items()):
         click.echo(f"parked   {count:,} by {owner} (journeykit parked list)")
+    _print_counters(counters)
+
+
+def _print_counters(counters: dict[str, int]) -> None:
+    """Print what became of events that did not simply pass."""
     for name, count in sorted(counters.items()):
         what, _, whose = name.partition(":")
         if what in ("withheld", "tripped"):
@@ -207,6 +212,8 @@ def status(session: Session, config: str, as_json: bool) -> None:
             click.echo(f"redacted {count:,} times: {whose}")
         elif what == "unconsented":
             click.echo(f"not sent {count:,} to {whose}: the customers have not agreed")
+        elif what == "erased" and count:
+            click.echo(f"erased   {count:,} events came after their customer was erased")
 
 
 def _sink(sink: dict[str, Any]) -> str:

@@ -15,14 +15,15 @@ import random
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from journeykit.delivery.asking import ASK_AGAIN, Asking
 from journeykit.delivery.backoff import Backoff
 from journeykit.delivery.health import SINK_OWNER, Breaker, Health
 from journeykit.delivery.reason import plain
 from journeykit.delivery.replay import BEHIND, Replay
-from journeykit.delivery.sink import Batch, Rejection
+from journeykit.delivery.sink import Batch, ErasureStatus, Rejection
 from journeykit.delivery.window import Window
 from journeykit.exceptions import DeliveryError
-from journeykit.model.event import DELIVER, HISTORICAL, Outgoing
+from journeykit.model.event import DELIVER, ERASURE, HISTORICAL, Outgoing
 from journeykit.model.extension import Ordering
 from journeykit.store.protocol import Parking
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from journeykit.delivery.sink import Sink
     from journeykit.delivery.window import Item
     from journeykit.plugins import Plugins
+    from journeykit.store.erasure import Erasure
     from journeykit.store.protocol import Parked, Store
 
 #: Events handed to a sink at a time: from about 100 on the batch costs more than the call.
@@ -109,6 +111,7 @@ class Relay:
         self._delivered = delivered
         self.right = right
         self._window = Window(strict=self._strict)
+        self._asking = Asking(store, sink)
         self._replayed = Replay(store, self.owner, strict=self._strict)
         #: What was parked, and is not in the store yet.
         self._parkings: list[tuple[Outgoing, str]] = []
@@ -148,7 +151,8 @@ class Relay:
         straight = self._straight()
         if straight is None:
             self._read()
-        self.filled = straight is None or len(straight) == BATCH_EVENTS
+        asks = self._asking.fact is not None
+        self.filled = straight is None or asks or len(straight) == BATCH_EVENTS
         # Alone in its step, so that a thread that was abandoned in a hook delivers nothing.
         if self._record():
             return 0.0
@@ -157,6 +161,8 @@ class Relay:
                 self._pass_on(straight)
             elif items := self._window.choose(self._most, self._monotonic()):
                 self._deliver(items)
+            elif self._asking.fact is not None:
+                return self._ask(self._asking.fact)
             elif not self._replay():
                 return self._window.wait(self._monotonic())
         except _Outage as outage:
@@ -184,17 +190,24 @@ class Relay:
         if not self._window.stands_at(position):
             self._window.begin(position)
             self._parkings.clear()
+            self._asking.fact = None
 
     def _straight(self) -> Sequence[Outgoing] | None:
         """Return a whole batch as it lies in the Log; None where events need a closer look."""
         if self._strict or len(self._window) or self._parkings or self._most < BATCH_EVENTS:
             return None
-        return self._store.outgoing(self._window.reached, BATCH_EVENTS)
+        return self._outgoing(BATCH_EVENTS)
+
+    def _outgoing(self, most: int) -> Sequence[Outgoing]:
+        """Return what is behind the window, up to an erasure that the sink is to be asked about."""
+        if self._asking.fact is not None:
+            return ()
+        return self._asking.cut(self._store.outgoing(self._window.reached, most))
 
     def _read(self) -> None:
         room = min(BATCH_EVENTS, AHEAD_EVENTS - len(self._window))
         if room > 0 and self._window.ready < self._most:
-            self._add(self._store.outgoing(self._window.reached, room))
+            self._add(self._outgoing(room))
         if self._strict and len(self._window):
             parked = self._store.with_parked(self.owner, self._window.customers())
             for item in self._window.behind(parked):
@@ -358,6 +371,40 @@ class Relay:
             self._replayed.settle(waiting, failed)
         return True
 
+    # Erasures
+
+    def _ask(self, fact: Outgoing) -> float:
+        """Have the sink erase a customer, all of whose events it was handed; then go on."""
+        erasure = self._asking.erasure(fact)
+        if erasure is not None:
+            self._window.drop(erasure.ids)
+            if not self._asking.may(erasure):
+                return ASK_AGAIN
+            status, detail = self._erased(erasure)
+            with self.right():
+                self._store.erasing.answer(erasure.number, self.sink.name, status, detail)
+        self._window.add([fact], is_news)
+        self._asking.fact = None
+        self._record()
+        return 0.0
+
+    def _erased(self, erasure: Erasure) -> tuple[str, str]:
+        self._health.calls()
+        try:
+            answer = self._asking.ask(erasure)
+        except DeliveryError as error:
+            if error.retryable:
+                raise _Outage(plain(str(error)), error.retry_after) from error
+            answer = ErasureStatus.FAILED, plain(str(error))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise _Outage(type(error).__name__, None) from error
+        finally:
+            self._health.called()
+        self._health.worked()
+        return answer
+
     # Failures
 
     def _wait(self, outage: _Outage) -> float:
@@ -398,6 +445,8 @@ class _Outage(Exception):
 def is_news(event: Outgoing) -> bool:
     """Return whether a sink is to have this event: history goes out only on request."""
     flags = event.flags
+    if flags & ERASURE:
+        return False
     return not flags & HISTORICAL or bool(flags & DELIVER)
 
 

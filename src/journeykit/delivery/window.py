@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from journeykit.model.event import Entry, Outgoing
     from journeykit.store.protocol import Position
@@ -122,6 +122,13 @@ class Window:
             if item.event.position == position:
                 break
         return count
+
+    def drop(self, erased: Collection[tuple[str, str]]) -> None:
+        """Settle the events of people who were erased."""
+        for item in self._items:
+            whose = item.event
+            user, visitor = whose.user_id, whose.anonymous_id
+            item.done |= (("user", user) if user else ("anonymous", visitor)) in erased
 
     def customers(self) -> Ids:
         """Return the ids of all whose events wait."""

@@ -84,6 +84,37 @@ class IdentityFold:
         _meet(view, step.customer)
         return derived
 
+    def span(self, view: View, customers: Iterable[str]) -> set[str]:
+        """Return every key of the people whose keys are among *customers*."""
+        known = {view.get(LINKS, key, jsonbytes.loads) or key for key in customers}
+        return {key for customer in known for key in members(view, customer)}
+
+    def forget(self, view: View, customers: Sequence[str]) -> int:
+        """Remove what is kept of *customers*; returns how many pieces that were."""
+        pieces = 0
+        for key in customers:
+            for space in (LINKS, MEMBERS, CUSTOMERS):
+                if view.get(space, key, jsonbytes.loads) is not None:
+                    view.put(space, key, None, jsonbytes.dumps)
+                    pieces += 1
+                    if space == CUSTOMERS:
+                        _count_customers(view, -1)
+        return pieces + _forget_pairs(view, set(customers))
+
+
+def _forget_pairs(view: View, customers: set[str]) -> int:
+    """Remove who was taken apart from *customers*, or was not made one with them."""
+    pieces = 0
+    for space in (APART, REFUSED):
+        for pair in view.find(space, _SEPARATOR):
+            # Why two were not made one names a third.
+            why = view.get(space, pair, jsonbytes.loads)
+            third = why.partition(":")[2] if isinstance(why, str) else ""
+            if not customers.isdisjoint((*pair.split(_SEPARATOR), third)):
+                view.put(space, pair, None, jsonbytes.dumps)
+                pieces += 1
+    return pieces
+
 
 def _meet_both(view: View, step: Step, anonymous: str, linked: str | None) -> Iterable[Entry]:
     """Make an anonymous customer and the known one of *step* one person, or say why not."""
@@ -162,8 +193,9 @@ def _meet(view: View, customer: str) -> None:
 
 
 def _count_customers(view: View, change: int) -> None:
-    count = view.get(TOTALS, "customers", jsonbytes.loads) or 0
-    view.put(TOTALS, "customers", count + change, jsonbytes.dumps)
+    count = (view.get(TOTALS, "customers", jsonbytes.loads) or 0) + change
+    # None is none, however it came to that.
+    view.put(TOTALS, "customers", count or None, jsonbytes.dumps)
 
 
 def person(view: View, entry: Entry) -> str:

@@ -31,6 +31,7 @@ from journeykit.model.customer import Customer
 from journeykit.model.event import HISTORICAL, Kind
 from journeykit.model.journey import Instance
 from journeykit.model.times import to_datetime
+from journeykit.store.projector import TIMERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -121,6 +122,20 @@ class StageFold:
             self._wait(view, plan, place, run, timer)
             cause = _cause_of(place.customer, timer)
             yield from _derived(plan, place.value, cause, signals)
+
+    def forget(self, view: View, customers: Sequence[str]) -> int:
+        """Remove what is kept of *customers*; returns how many pieces that were."""
+        pieces = 0
+        for customer in customers:
+            for plan in self._plans:
+                for key in view.keys(INSTANCES, Place(plan.label, customer, "").key):
+                    pieces += 1 + (view.get(CHECKPOINTS, key, Checkpoint.decode) is not None)
+                    self._forget(view, plan, key)
+            part = f"{_SEPARATOR}{customer}{_SEPARATOR}"
+            for key in view.find(TIMERS, part) if self.has_timers else ():
+                view.put(TIMERS, key, None, jsonbytes.dumps)
+                pieces += 1
+        return pieces + _forget_opting_out(view, customers)
 
     def _fold(self, view: View, step: Step, meaning: Meaning) -> Iterator[Entry]:
         value = meaning.instance_value(view, step.stored)
@@ -329,6 +344,15 @@ def _has_opted_out(view: View, customer: str, plan: Plan) -> bool:
     if not view.get(OPTED_OUT_OF, _ANYBODY, jsonbytes.loads):
         return False
     return plan.journey.key in (view.get(OPTED_OUT_OF, customer, jsonbytes.loads) or ())
+
+
+def _forget_opting_out(view: View, customers: Sequence[str]) -> int:
+    kept = [key for key in customers if view.get(OPTED_OUT_OF, key, jsonbytes.loads) is not None]
+    for key in kept:
+        view.put(OPTED_OUT_OF, key, None, jsonbytes.dumps)
+    if kept and not any(view.find(OPTED_OUT_OF, ":")):
+        view.put(OPTED_OUT_OF, _ANYBODY, None, jsonbytes.dumps)
+    return len(kept)
 
 
 def _cause_of(customer: str, timer: Timer) -> Cause:

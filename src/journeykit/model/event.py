@@ -39,6 +39,8 @@ DELIVER = 2
 ASKED = 4
 #: The context says what the customer, or a signal of their browser, had denied.
 DENIED = 8
+#: A customer was erased here: sinks are not sent this, they are asked to erase.
+ERASURE = 64
 
 
 class Entry(NamedTuple):

@@ -93,8 +93,12 @@ class Committer:
         #: Entries that this process set aside, and those that a plugin withheld.
         self.parked = 0
         self.withheld = 0
+        #: Entries that came too late, for somebody was erased since.
+        self.erased = 0
         #: Set by `flush()`: commit what there is, without waiting for more.
         self.hurry = False
+        #: Set when somebody was erased: leave no bytes of what was committed behind.
+        self.turn = False
 
     def step(self) -> float | None:
         """Commit one group; returns the seconds until there may be another, None for unknown."""
@@ -111,6 +115,9 @@ class Committer:
 
     def _step(self) -> float | None:
         with native.unforked():
+            if self.turn:
+                self.turn = False
+                self._tail.turn()
             self._tail.tend()
         if self.hurry or time.monotonic() >= self._next_look:
             # An orphan that fails must not keep this process's own events waiting.
@@ -146,6 +153,7 @@ class Committer:
             self._tail.release(taken.mark)
         self.added += committed.added
         self.repeated += committed.repeated
+        self.erased += committed.erased
         self.parked += len(commit.parked)
         self.withheld += sum(
             count for name, count in commit.counts.items() if name.startswith(_WITHHELD)

@@ -211,6 +211,22 @@ class Database:
         self._tally.write(tally)
 
     @contextlib.contextmanager
+    def _alone(self) -> Iterator[sqlite3.Connection]:
+        """Hold the writers' lock, with a connection that remembers no page and never waits."""
+        file = self._opened()
+        with self._translate(), self._locks.hold("commit"), native.unforked():
+            self._stand_before(file, follows=False)
+            with self._swapping(shared=True):
+                connection = Connection(self._connect(), file, self._closing)
+            try:
+                with connection.used() as db:
+                    versions.check_writer(db, self._path)
+                    db.execute("PRAGMA busy_timeout = 0")
+                    yield db
+            finally:
+                connection.close()
+
+    @contextlib.contextmanager
     def _connected(self, file: Identity) -> Iterator[sqlite3.Connection]:
         with native.unforked(), self._connection(file).used() as db:
             yield db
@@ -252,6 +268,8 @@ class Database:
         )
         try:
             connection.execute("PRAGMA synchronous = FULL")
+            # What is deleted is overwritten; not everywhere is that SQLite's default.
+            connection.execute("PRAGMA secure_delete = ON")
             connection.execute(f"PRAGMA journal_size_limit = {wal.SOFT_BYTES}")
             # Opens the write-ahead log as well, while it surely belongs to this file.
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()

@@ -17,7 +17,8 @@ import attrs
 
 from journeykit.exceptions import Superseded
 from journeykit.model import jsonbytes
-from journeykit.model.event import Entry, Stored
+from journeykit.model.event import ERASURE, Entry, Stored
+from journeykit.store.forgetting import Erasures
 from journeykit.store.protocol import PROJECTOR, REBUILDING, Projection
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class Fold(Protocol):
     It depends on *view* and *step* only, so that the same Log gives the same State.
     One that time alone moves has a `due(view, until)` too, one that knows what it will read a
     `wants(view, batch)`.
+    One that keeps anything by customers has `forget(view, customers)`, which removes it and returns
+    how many pieces that were; one that knows who is the same person `span(view, customers)`.
     """
 
     def __call__(self, view: View, step: Step) -> Iterable[Entry]:
@@ -113,6 +116,8 @@ class View:
         self._page: list[tuple[str, bytes]] = []
         self._paged = ""
         self.counts: Counter[str] = Counter()
+        #: Customers who were erased → the position of the fact.
+        self.forgotten: dict[str, Position] = {}
 
     def prefetch(self, places: Iterable[StateKey]) -> None:
         """Read pieces that will be wanted in one go."""
@@ -152,6 +157,14 @@ class View:
                 (found.discard if piece is None else found.add)(key)
         return sorted(found)
 
+    def find(self, space: str, part: str) -> list[str]:
+        """Return the keys that contain *part*."""
+        found = set(self._store.find(space, part))
+        for (written_space, key), piece in self._pieces.items():
+            if written_space == space and part in key:
+                (found.discard if piece is None else found.add)(key)
+        return sorted(found)
+
     def properties(self, stored: Stored) -> dict[str, Any]:
         """Return an event's properties, decoded once."""
         entry = stored.entry
@@ -167,7 +180,10 @@ class View:
 
     def history(self, customers: Sequence[str], since: Position = None) -> Iterator[Stored]:
         """Yield every event of these customers that was folded so far, in Log order."""
-        yield from self._store.history(customers, since)
+        for stored in self._store.history(customers, since):
+            erased = self.forgotten.get(stored.entry.customer_key)
+            if erased is None or stored.position > erased:
+                yield stored
         found = [stored for key in customers for stored in self._seen.get(key, ())]
         yield from sorted(found, key=_place) if len(customers) > 1 else found
 
@@ -178,6 +194,12 @@ class View:
     def saw(self, stored: Stored) -> None:
         """Add an event to its customer's trail."""
         self._seen.setdefault(stored.entry.customer_key, []).append(stored)
+
+    def forget(self, customers: Iterable[str], position: Position) -> None:
+        """End the trail of *customers*, who were erased at *position*."""
+        for customer in customers:
+            self._seen.pop(customer, None)
+            self.forgotten[customer] = position
 
     # Timers
 
@@ -277,6 +299,7 @@ class Projector:
         timed = [fold for fold in self._folds if getattr(fold, "has_timers", False)]
         self._due = [getattr(fold, "due") for fold in timed]  # noqa: B009 - not every fold has it
         self._wants = [getattr(fold, "wants") for fold in self._folds if hasattr(fold, "wants")]  # noqa: B009
+        self._erasures = Erasures(store, self._folds)
         self._position: Position = None
         self._known = False
         self._silent_until: Position = None
@@ -296,13 +319,19 @@ class Projector:
         batch = self._store.read(self._position, BATCH_EVENTS, derived=False)
         self.filled = len(batch) == BATCH_EVENTS
         view = View(self._store, self._cache, self._alarm)
+        # What a batch that failed has left.
+        self._erasures.folded()
         if batch:
             derived, position = list(self._news(view, batch)), batch[-1].position
         elif self._store.cursor(PROJECTOR) != self._position:
             # Not by this one: the database may have been repaired.
             self.forget()
             return 0.0
-        elif self._due and self._silent_until is None:
+        elif self._silent_until is not None:
+            # The event that the silence was to last for was erased meanwhile.
+            view.put(*REBUILDING, None, jsonbytes.dumps)
+            derived, position = [], self._position
+        elif self._due:
             derived, position = self._let_pass(view, self._now()), self._position
         else:
             return None
@@ -320,7 +349,14 @@ class Projector:
         state: dict[StateKey, bytes | None],
     ) -> None:
         projection = Projection(
-            PROJECTOR, self._position, position, state, view.steps(), derived, view.counts
+            PROJECTOR,
+            self._position,
+            position,
+            state,
+            view.steps(),
+            derived,
+            view.counts,
+            self._erasures.folded(),
         )
         try:
             with self.right():
@@ -368,6 +404,7 @@ class Projector:
         known = self._store.state(REBUILDING)
         self._silent_until = jsonbytes.loads(known) if known else None
         self._position, self._known = self._store.cursor(PROJECTOR), True
+        self._erasures.begin(self._position)
 
     def _news(self, view: View, batch: Sequence[Stored]) -> Iterator[Entry]:
         """Yield what is derived, from behind the last event that is folded for the second time."""
@@ -388,9 +425,15 @@ class Projector:
                 view.prefetch(places)
 
     def _fold(self, view: View, stored: Stored) -> Iterator[Entry]:
-        entry = stored.entry
         self.reading = stored.position
-        step = Step(stored, entry.customer_key)
+        if stored.entry.flags & ERASURE:
+            self._erasures.fold(view, stored)
+            return
+        left = self._erasures.screen(stored)
+        if left is None:
+            return
+        stored = left
+        step = Step(stored, stored.entry.customer_key)
         view.saw(stored)
         for fold in self._folds:
             yield from fold(view, step)

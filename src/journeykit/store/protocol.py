@@ -16,6 +16,7 @@ import attrs
 
 from journeykit.capture.tail import Watermark
 from journeykit.model.event import Entry, Outgoing, Stored
+from journeykit.store.erasure import Erasing, Id, Resolved
 
 #: A place in the Log; None is before the first event.
 Position = Any
@@ -31,10 +32,6 @@ StateKey = tuple[str, str]
 
 #: In State: the last event that an unfinished rebuild folds for the second time.
 REBUILDING: Final[StateKey] = ("projector", "rebuilding")
-
-
-#: One of a customer's ids: `("user", user_id)` or `("anonymous", anonymous_id)`.
-Id = tuple[str, str]
 
 
 class Parking(NamedTuple):
@@ -95,10 +92,16 @@ class Commit:
 
 
 class Committed(NamedTuple):
-    """How many entries a commit added to the Log, and how many were there already."""
+    """
+    What became of the entries of a commit.
+
+    `added` came to the Log, `repeated` were there already, `erased` were left out because they are
+    about somebody who was erased since.
+    """
 
     added: int
     repeated: int
+    erased: int = 0
 
 
 @attrs.frozen
@@ -120,6 +123,8 @@ class Projection:
         derived: Derived events, each with the event that caused it; they join the Log.
 
         counts: Are added to the counters.
+
+        erased: Who the customers are whose erasure was folded; their trails end there.
     """
 
     cursor: str
@@ -129,6 +134,7 @@ class Projection:
     trail: Sequence[tuple[str, Position]] = ()
     derived: Sequence[Entry] = ()
     counts: Mapping[str, int] = attrs.field(factory=dict)
+    erased: Sequence[Resolved] = ()
 
 
 class Lease(Protocol):
@@ -144,6 +150,10 @@ class Store(Protocol):
 
     Methods raise `StoreError`; `StoreBusy` where trying again helps.
     """
+
+    @property
+    def erasing(self) -> Erasing:
+        """What the store does to forget customers."""
 
     @property
     def name(self) -> str:
@@ -212,6 +222,9 @@ class Store(Protocol):
 
         What changes meanwhile is read as it was before, or as it is then.
         """
+
+    def find(self, space: str, part: str) -> list[str]:
+        """Return the keys of *space* that contain *part*; it looks at all of them."""
 
     def trail(self, customer: str) -> list[Position]:
         """Return the positions of a customer's events, in Log order."""
@@ -302,4 +315,4 @@ class Store(Protocol):
         """Add to the counters."""
 
     def counters(self) -> dict[str, int]:
-        """Return the counters; `events` is the number of events that are not derived."""
+        """Return the counters; `events` is the number of events in the Log that are not derived."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import json
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journeykit.model import jsonbytes
 from journeykit.model.event import Entry, Kind, Outgoing, Stored
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from journeykit.capture.tail import Watermark
-    from journeykit.store.protocol import Id
+    from journeykit.store.erasure import Id
 
 KINDS: Final = tuple(Kind)
 KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(KINDS)}
@@ -78,6 +78,10 @@ _WITH_PARKED: Final = {
     for kind, column in (("user", "user_id"), ("anonymous", "anonymous_id"))
 }
 
+_STANDING: Final = (
+    "SELECT (SELECT recorded_at FROM log ORDER BY position DESC LIMIT 1), "
+    "(SELECT max(erased_at) FROM erased)"
+)
 SET_STATE: Final = (
     "INSERT INTO state (space, key, data) VALUES {} "
     "ON CONFLICT (space, key) DO UPDATE SET data = excluded.data"
@@ -129,12 +133,27 @@ def outgoing(db: sqlite3.Connection, values: Mapping[str, Any]) -> list[Outgoing
     return found
 
 
-def append(db: sqlite3.Connection, entries: Sequence[Entry], now: int) -> int:
-    """Append to the Log those of *entries* that it does not have; returns how many."""
+class Standing(NamedTuple):
+    """When the last event was recorded, and when somebody was erased last; None for never."""
+
+    recorded_at: int | None
+    erased_at: int | None
+
+
+def standing(db: sqlite3.Connection) -> Standing:
+    """Return what has to be known before anything is appended."""
+    return Standing(*db.execute(_STANDING).fetchone())
+
+
+def append(db: sqlite3.Connection, entries: Sequence[Entry], last: int | None, now: int) -> int:
+    """
+    Append to the Log those of *entries* that it does not have; returns how many.
+
+    They are recorded at *now*, but not before *last*.
+    """
     if not entries:
         return 0
-    last = db.execute("SELECT recorded_at FROM log ORDER BY position DESC LIMIT 1").fetchone()
-    recorded_at = max(now, last[0]) if last else now
+    recorded_at = now if last is None else max(now, last)
     before = db.total_changes
     insert(db, _ADD, [(recorded_at, *_row(entry)) for entry in entries])
     return db.total_changes - before

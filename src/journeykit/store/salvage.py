@@ -16,6 +16,7 @@ from journeykit.model import jsonbytes
 from journeykit.model.event import Kind
 from journeykit.store import versions
 from journeykit.store.connection import means_damage
+from journeykit.store.erasure import DELETED_COUNT
 from journeykit.store.protocol import PROJECTOR, REBUILDING
 from journeykit.store.rows import ENTRY_COLUMNS, KIND_NUMBERS, KINDS
 from journeykit.store.schema import LOST, SALVAGED, SET_ASIDE
@@ -255,7 +256,11 @@ class Salvage:
         # There is never more than one event at a position.
         counted = counted if counted <= self._last("log") else 0
         noted = self._tally.events if self._tally else 0
-        return max(counted, noted) or otherwise
+        return max(max(counted, noted) - self._erased(), 0) or otherwise
+
+    def _erased(self) -> int:
+        """Return how many of them were deleted because somebody was erased."""
+        return self._small["counter"].get(DELETED_COUNT, 0)
 
     def _write_positions(self) -> None:
         last, target = self._last("log"), self._target
@@ -273,7 +278,7 @@ class Salvage:
     def _write_counters(self) -> Salvaged:
         kept, counters = self._count(), self._small["counter"]
         lost = max(0, self._expected(kept + self._missing()) - kept)
-        counters["events"] = kept
+        counters["events"] = kept + self._erased()
         counters[SALVAGED] = counters.get(SALVAGED, 0) + kept
         counters[LOST] = counters.get(LOST, 0) + lost
         counters[SET_ASIDE + self._label] = lost

@@ -83,11 +83,35 @@ CREATE INDEX IF NOT EXISTS parked_user ON parked (owner, user_id);
 CREATE INDEX IF NOT EXISTS parked_visitor ON parked (owner, anonymous_id);
 """
 
+#: What came with the third version.
+ERASING: Final = """
+CREATE TABLE IF NOT EXISTS erasure (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    position INTEGER NOT NULL,
+    erased_at INTEGER NOT NULL,
+    ids TEXT NOT NULL,
+    until INTEGER,
+    reached INTEGER NOT NULL DEFAULT 0,
+    swept INTEGER NOT NULL DEFAULT 0,
+    cleared INTEGER NOT NULL DEFAULT 0,
+    purged INTEGER NOT NULL DEFAULT 0,
+    counts TEXT NOT NULL DEFAULT '{}',
+    sinks TEXT NOT NULL DEFAULT '{}'
+);
+CREATE INDEX IF NOT EXISTS erasure_open ON erasure (number) WHERE cleared = 0 OR purged = 0;
+CREATE TABLE IF NOT EXISTS erased (
+    hash TEXT PRIMARY KEY,
+    erased_at INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS erased_latest ON erased (erased_at);
+"""
+
 #: The tables without which a file is not whole.
 TABLES: Final = frozenset(
     (
         *("log", "state", "trail", "cursor", "parked", "watermark", "counter", "status", "meta"),
-        "sqlite_sequence",
+        *("erasure", "erased", "sqlite_sequence"),
     )
 )
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from journeykit import native
 from journeykit.exceptions import Superseded
 from journeykit.store import rows, versions
 from journeykit.store.database import Database
+from journeykit.store.erasure import DELETED_COUNT, LATE_COUNT, screen
 from journeykit.store.protocol import (
     NOTHING,
     PROJECTOR,
@@ -19,12 +22,16 @@ from journeykit.store.protocol import (
     Projection,
 )
 from journeykit.store.schema import FOUND_AGAIN, LOST, SET_CURSOR, count, cursor_of, one_column
+from journeykit.store.sqlite_erasing import SQLiteErasing
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
 
-    from journeykit.model.event import Outgoing, Stored
-    from journeykit.store.protocol import Id, Lease, Position, StateKey
+    from journeykit.model.event import Entry, Outgoing, Stored
+    from journeykit.store.erasure import Id
+    from journeykit.store.protocol import Lease, Position, StateKey
 
 #: Events of a history read at a time: no reader keeps the write-ahead log from being emptied.
 _PAGE: Final = 500
@@ -39,6 +46,15 @@ class SQLiteStore(Database):
 
     The file and its lock files can be read by their owner only.
     """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self.erasing = SQLiteErasing(self._path, self._read, self._write, self._alone)
+
+    def reset_after_fork(self) -> None:
+        """Forget, without closing, what the parent process has open."""
+        super().reset_after_fork()
+        self.erasing.reset_after_fork()
 
     # The Log
 
@@ -57,14 +73,32 @@ class SQLiteStore(Database):
     def commit(self, commit: Commit, now: int) -> Committed:
         """Write *commit*; its entries are recorded at *now*, or later if the Log is later."""
         with self._write() as db:
-            added = rows.append(db, commit.entries, now)
-            rows.park(db, commit.parked, now)
-            count(db, {**commit.counts, "events": commit.counts.get("events", 0) + added})
+            standing = rows.standing(db)
+            entries = self._screen(db, commit.entries, standing.erased_at)
+            added = rows.append(db, entries, standing.recorded_at, now)
+            self._park(db, commit.parked, standing.erased_at, now)
+            erased = len(commit.entries) - len(entries)
+            counts = Counter(commit.counts)
+            counts.update({"events": added, LATE_COUNT: erased})
+            count(db, counts)
             if commit.again:
                 db.execute(FOUND_AGAIN, (added, LOST))
             db.executemany("DELETE FROM parked WHERE number = ?", one_column(commit.unparked))
             rows.mark(db, commit.watermarks)
-        return Committed(added, len(commit.entries) - added)
+        return Committed(added, len(entries) - added, erased)
+
+    def _screen(
+        self, db: sqlite3.Connection, entries: Sequence[Entry], erased_at: int | None
+    ) -> Sequence[Entry]:
+        """Leave out what is about people who were erased since."""
+        return screen(entries, erased_at, functools.partial(self.erasing.erased, db))
+
+    def _park(
+        self, db: sqlite3.Connection, parked: Sequence[Parking], erased_at: int | None, now: int
+    ) -> None:
+        for owner, entry, reason in parked:
+            left = self._screen(db, [entry], erased_at)
+            rows.park(db, [Parking(owner, one, reason) for one in left], now)
 
     def read(self, after: Position, limit: int, *, derived: bool = True) -> list[Stored]:
         """Return up to *limit* events behind *after*, in Log order."""
@@ -138,6 +172,12 @@ class SQLiteStore(Database):
                 return
             place, compare = page[-1][0], ">"
 
+    def find(self, space: str, part: str) -> list[str]:
+        """Return the keys of *space* that contain *part*; it looks at all of them."""
+        query = "SELECT key FROM state WHERE space = ? AND instr(key, ?) ORDER BY key"
+        with self._read() as db:
+            return [key for (key,) in db.execute(query, (space, part))]
+
     def trail(self, customer: str) -> list[Position]:
         """Return the positions of a customer's events, in Log order."""
         query = "SELECT position FROM trail WHERE customer = ? ORDER BY position"
@@ -172,8 +212,13 @@ class SQLiteStore(Database):
                 "DELETE FROM state WHERE space = ? AND key = ?",
                 [key for key, data in state.items() if data is None],
             )
+            for resolved in projection.erased:
+                self.erasing.note(db, resolved)
             rows.insert(db, rows.ADD_TRAIL, projection.trail)
-            rows.append(db, projection.derived, now)
+            standing = rows.standing(db)
+            derived = self._screen(db, projection.derived, standing.erased_at)
+            rows.append(db, derived, standing.recorded_at, now)
+            self.erasing.close_window(db, projection.erased)
             count(db, projection.counts)
             db.execute(SET_CURSOR, (projection.cursor, projection.position))
 
@@ -205,7 +250,8 @@ class SQLiteStore(Database):
     ) -> None:
         """Move the reader *name*, and set aside what it could not deliver."""
         with self._write() as db:
-            rows.park(db, parked, now)
+            if parked:
+                self._park(db, parked, rows.standing(db).erased_at, now)
             count(db, counts)
             db.execute(SET_CURSOR, (name, position))
 
@@ -291,4 +337,7 @@ class SQLiteStore(Database):
     def counters(self) -> dict[str, int]:
         """Return the counters."""
         with self._read() as db:
-            return {"events": 0, **dict(db.execute("SELECT name, value FROM counter"))}
+            counters = {"events": 0, **dict(db.execute("SELECT name, value FROM counter"))}
+        # That one never falls: it tells how far the Log has come.
+        counters["events"] -= counters.get(DELETED_COUNT, 0)
+        return counters

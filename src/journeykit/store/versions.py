@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from journeykit.exceptions import Outdated
-from journeykit.store.schema import ADDED, SCHEMA
+from journeykit.store.schema import ADDED, ERASING, SCHEMA
 
 if TYPE_CHECKING:
     import sqlite3
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: Counts up with each change of the tables.
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
+
+#: The one that knows of erasures: the first erasure shuts out those before it.
+ERASING_VERSION: Final = 3
 
 #: What each version adds to the one before it. One that older versions must not write beside sets
 #: `min_writer` to its own number; the reading of older ones always goes on.
@@ -32,6 +35,7 @@ CREATE TABLE meta (
 ) WITHOUT ROWID;
 INSERT INTO meta (key, value) VALUES ('min_writer', 1);
 """,
+    3: ERASING,
 }
 
 
