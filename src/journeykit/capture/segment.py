@@ -92,8 +92,8 @@ class Segment:
         _AGAIN.pack_into(self.map, _AGAIN_PLACE, place)
 
     def fits(self, size: int) -> bool:
-        """Return whether a record of so many bytes, and the end behind it, have room."""
-        return self.end + size + FRAME.size <= self._size
+        """Return whether a record of so many bytes, and the end behind it, have room, and the segment takes more."""
+        return not self.full and self.end + size + FRAME.size <= self._size
 
     def write(self, data: bytes) -> None:
         """Write one record at `end`, which stays: its checksum comes last, and makes it valid."""
