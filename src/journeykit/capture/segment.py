@@ -92,7 +92,7 @@ class Segment:
         _AGAIN.pack_into(self.map, _AGAIN_PLACE, place)
 
     def fits(self, size: int) -> bool:
-        """Return whether a record of so many bytes, and the end behind it, have room, and the segment takes more."""
+        """Return whether it takes a record of so many bytes, with the end behind it."""
         return not self.full and self.end + size + FRAME.size <= self._size
 
     def write(self, data: bytes) -> None:
