@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 SECONDS ?= 60
+CUTS ?= 500
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -28,8 +29,11 @@ demo: $(STAMP) ## run the example shop and walk a few customers through it
 test: $(STAMP) ## run every test: tests/, examples/, and the code in docs/ and README.md
 	@$(BIN)/python -m pytest $(ARGS)
 
-torture: $(STAMP) ## kill processes for a minute (SECONDS=60) and count what is lost
-	@$(BIN)/python tools/torture.py --seconds $(SECONDS) $(ARGS)
+torture: $(STAMP) ## kill and stop processes and damage their database for a minute each (SECONDS=60), cut the power CUTS=500 times, and count what is lost
+	@$(BIN)/python tools/torture.py --harm kills --seconds $(SECONDS) $(ARGS)
+	@$(BIN)/python tools/torture.py --harm stops --seconds $(SECONDS) $(ARGS)
+	@$(BIN)/python tools/torture.py --harm damage --seconds $(SECONDS) $(ARGS)
+	@$(BIN)/python tools/powercut.py --cuts $(CUTS)
 
 check: lint types imports docs ## run every other check: style, types, import directions, docs
 

@@ -26,6 +26,7 @@ class Sizes:
     flood: int = 30_000
     memory: int = 10_000
     commit: int = 5_000
+    project: int = 100_000
     visible: int = 60
     requests: int = 2_500
 
@@ -37,6 +38,7 @@ QUICK = Sizes(
     flood=4_000,
     memory=4_000,
     commit=1_000,
+    project=20_000,
     visible=20,
     requests=500,
 )
@@ -108,6 +110,13 @@ def commit(this: Round) -> None:
     this.raw.ratio("commit ÷ raw", "commit journeykit: rate", "commit raw: rate")
 
 
+def project(this: Round) -> None:
+    found = measure.scenario("project", this.sizes.project)
+    this.raw.note_all("project both journeys", found)
+    decoding = "project both journeys: unit"
+    this.raw.ratio("project ÷ decoding", "project both journeys: cpu", decoding)
+
+
 def visible(this: Round) -> None:
     this.raw.note_all("visible", measure.scenario("visible", this.sizes.visible))
 
@@ -156,6 +165,7 @@ SCENARIOS: dict[str, Callable[[Round], None]] = {
     "beside": beside,
     "drain": drain,
     "commit": commit,
+    "project": project,
     "visible": visible,
     "flood": flood,
     "request": request,

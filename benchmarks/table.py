@@ -65,6 +65,7 @@ ROWS = (
     Row("drained, events/s ÷ the fastest peer", "drain rate ÷ fastest peer", 1.8, least=True),
     Row("  CPU per 1,000 ÷ that peer's", "drain cpu ÷ fastest peer", 0.5),
     Row("4 processes, State folded ÷ raw reduce", "commit ÷ raw", 0.6, least=True),
+    Row("projected, two journeys ÷ one decoding", "project ÷ decoding", 35),
     Row("accepted → visible in State, p99", "visible: p99", 150, unit="ms"),
     Row(
         "sink 50 ms away: refused or lost",
@@ -143,6 +144,15 @@ _DETAILS = (
         ),
     ),
     ("commit", (("rate", "events/s"), ("cpu", "CPU µs/event"))),
+    (
+        "project",
+        (
+            ("cpu", "CPU µs/event"),
+            ("last", "of the last"),
+            ("unit", "decoding µs"),
+            ("peak", "peak MB"),
+        ),
+    ),
     ("flood", (("refused", "refused"), ("lost", "lost"))),
     (
         "request",

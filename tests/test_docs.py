@@ -23,6 +23,7 @@ from journeykit import (
     Instance,
     Journey,
     Receipt,
+    Redaction,
     ReEntry,
     Rule,
     Settings,
@@ -30,12 +31,14 @@ from journeykit import (
     Touchpoint,
     hookspecs,
 )
+from journeykit.capture.redaction import KEYS
 from journeykit.cli import app as cli
 from journeykit.config.loader import _LISTS, _TABLES
 from journeykit.config.settings import PluginSettings
 from journeykit.delivery.console import ConsoleSettings
 from journeykit.delivery.file import FileSettings
 from journeykit.journeys.templates import ECOMMERCE
+from journeykit.model.extension import SinkOptions
 from journeykit.model.vocabulary import AMBIGUOUS
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -52,6 +55,8 @@ CLASSES = {
     "A re-entry": ReEntry,
     "[[touchpoints]]": Touchpoint,
     "[plugins]": PluginSettings,
+    "[redaction]": Redaction,
+    "[sinks.NAME]": SinkOptions,
     'type = "console"': ConsoleSettings,
     'type = "file"': FileSettings,
 }
@@ -128,17 +133,17 @@ def test_every_default_of_the_configuration_is_told(
 def _told(default: Any) -> str:
     if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
         default = default.factory()
-    if default is attrs.NOTHING:
-        return "–"
-    if default is None:
-        return "none"
+    if default in (attrs.NOTHING, None):
+        return "none" if default is None else "–"
     if isinstance(default, bool):
         return str(default).lower()
     if isinstance(default, timedelta):
         return f'"{default.total_seconds():.0f}s"'
-    if isinstance(default, tuple | ReEntry):
-        return "[]" if isinstance(default, tuple) else "{}"
-    return f'"{default}"' if isinstance(default, str) else str(default)
+    if isinstance(default, tuple):
+        return f"[{', '.join(_told(item) for item in default)}]"
+    if isinstance(default, str):
+        return f'"{default}"'
+    return "{}" if isinstance(default, ReEntry) else str(default)
 
 
 def test_every_table_of_the_configuration_has_a_section() -> None:
@@ -153,6 +158,12 @@ def test_every_setting_has_a_table() -> None:
     """Settings that come from a file are those that the configuration page has sections for."""
     from_file = {field.name for field in attrs.fields(Settings)} - {"core", "base", "origin"}
     assert {*from_file, "journeykit"} == {*_TABLES, *_LISTS}
+
+
+def test_every_key_that_is_always_redacted_is_listed() -> None:
+    """The configuration page lists the keys whose values are redacted in every shop."""
+    section = sections("configuration.md")["[redaction]"].partition("Always redacted")[2]
+    assert tuple(re.findall(r"`(\w+)`", section.partition(":\n")[2])) == KEYS
 
 
 class Shown(NamedTuple):
@@ -236,7 +247,18 @@ def test_the_glossary_has_the_words_of_the_public_names() -> None:
     """The glossary has an entry for each public thing that is a word of the design."""
     glossary = (DOCS / "glossary.md").read_text(encoding="utf-8")
     words = {kind.__name__ for kind in (Goal, Instance, Journey, Receipt, Rule, Stage, Touchpoint)}
-    words |= {"Event", "Customer", "Sink", "Tail", "Spool", "Entry", "Run", "Trail", "Plan"}
+    words |= {
+        "Event",
+        "Customer",
+        "Sink",
+        "Redaction",
+        "Tail",
+        "Spool",
+        "Entry",
+        "Run",
+        "Trail",
+        "Plan",
+    }
     for word in words:
         assert f"\n{word}\n" in glossary
 

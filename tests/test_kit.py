@@ -29,6 +29,7 @@ from journeykit import (
 from journeykit.capture import context
 from journeykit.delivery import Batch
 from journeykit.exceptions import ConfigError, DeliveryError, EventRejected, PluginError
+from journeykit.model import Kind
 from journeykit.store.memory import MemoryStore
 
 MakeSettings = Callable[..., Settings]
@@ -955,3 +956,84 @@ def test_identify_survives_a_customer_that_cannot_be_found(make_kit: MakeKit) ->
 def test_nobody_is_not_identified(make_kit: MakeKit) -> None:
     """A missing user id is refused with its reason, and is not a person called None."""
     assert make_kit().identify("").reason == "bad_customer"
+
+
+def test_people_decide_about_journeys(make_kit: MakeKit) -> None:
+    """Opting out and transfers are facts with who and why; what is not there is told at once."""
+    service = Journey(key="service", version=1, stages=[Stage("visit", enter=["Visit Made"])])
+    shop = Journey(key="shop", version=1, extends="ecommerce")
+    kit = make_kit(journeys=[shop, service], store=MemoryStore())
+    assert kit.track("Product Viewed", customer="ada")
+    why = {"reason": "asked", "actor": "eva"}
+    assert kit.transfer("shop", "service", "visit", customer="ada", **why)
+    assert kit.opt_out("service", customer="ada", **why)
+    assert kit.flush()
+
+    found = [item.event() for item in kit.store.read(None, 100)]
+    told = [(event.name, event.journey) for event in found if event.kind is Kind.DERIVED]
+    assert told == [
+        ("stage.entered", "shop"),
+        ("journey.exited", "shop"),
+        ("stage.entered", "service"),
+        ("journey.exited", "service"),
+    ]
+    facts = [event for event in found if event.kind is Kind.FACT]
+    assert [(fact.name, fact.actor, fact.reason) for fact in facts] == [
+        ("journey.transferred", "eva", "asked"),
+        ("customer.opted_out", "eva", "asked"),
+    ]
+    explained = kit.explain("ada")
+    assert explained is not None
+    assert [path.outcome for path in explained.paths] == ["transferred", "opted_out"]
+
+    with pytest.raises(LookupError, match="there is no journey 'trip'"):
+        kit.opt_out("trip", customer="ada", **why)
+    with pytest.raises(LookupError, match="journey 'service' has no stage 'cart'; it has visit"):
+        kit.transfer("shop", "service", "cart", customer="ada", **why)
+    with pytest.raises(LookupError, match="both journeys are 'shop'"):
+        kit.transfer("shop", "shop", "purchase", customer="ada", **why)
+
+
+@pytest.mark.parametrize("junk", ["null", "Undefined", "0", "[object Object]", " "])
+def test_junk_is_not_identified(make_kit: MakeKit, junk: str) -> None:
+    """An id that names nobody is refused with a sentence, and the request goes on as it was."""
+    kit = make_kit(core={"strict": False})
+    with kit.bind_customer(Customer(anonymous_id="cookie")) as bound:
+        receipt = kit.identify(junk)
+        assert receipt.reason == "bad_customer"
+        assert "pass None" in (receipt.detail or "") or not junk.strip()
+        assert bound.customer == Customer(anonymous_id="cookie")
+        assert kit.track("Product Viewed")
+
+
+@pytest.mark.parametrize("consent", ["opt_out", "opt_in"])
+def test_a_merge_is_taken_back(make_kit: MakeKit, consent: str) -> None:
+    """The fact names the device, the actor and the reason, and both are customers again."""
+    sink = Recorder()
+    kit = make_kit(consent=consent, sinks=(sink,))
+    with kit.bind_customer(Customer(anonymous_id="cookie"), purposes={"analytics"}):
+        kit.track("Product Viewed")
+        kit.identify("ada")
+    assert kit.flush()
+    assert (kit.report().customers, kit.merged_with("cookie")) == (1, "ada")
+
+    with kit.bind_customer("boss", purposes=(), channel="desk"):
+        assert kit.unmerge("cookie", reason="a till", actor="boss")
+    assert kit.flush()
+
+    assert (kit.report().customers, kit.merged_with("cookie")) == (2, None)
+    assert {stage.customer for stage in kit.customers("shop")} == {"cookie"}
+    stored = [item.event() for item in kit.store.read(None, 100)]
+    (fact,) = [event for event in stored if event.name == "customer.unmerged"]
+    assert (fact.kind, fact.actor, fact.reason, fact.channel) == ("fact", "boss", "a till", None)
+    assert fact.customer == Customer(anonymous_id="cookie")
+    names = [event.name for event in stored]
+    assert names.count("stage.entered") == 1
+    assert names.count("customer.merged") == 1
+
+
+def test_a_merge_of_nobody_is_not_taken_back(make_kit: MakeKit) -> None:
+    """Junk is refused, and a device that is nobody's is asked for in vain."""
+    kit = make_kit(core={"strict": False})
+    assert kit.unmerge("undefined", reason="x").reason == "bad_customer"
+    assert kit.merged_with("cookie") is None

@@ -322,6 +322,72 @@ def test_uvicorn(shop: Shop, wait_until: WaitUntil) -> None:
     shop.check(at_least=40)
 
 
+# Task queues.
+
+TASKS = """
+import sys
+from pathlib import Path
+
+from celery import Celery
+
+import shop
+
+BOX = Path(__file__).parent / "box"
+BOX.mkdir(exist_ok=True)
+app = Celery("tasks", broker="filesystem://")
+app.conf.update(
+    broker_transport_options={
+        "data_folder_in": str(BOX),
+        "data_folder_out": str(BOX),
+        "control_folder": str(BOX / "control"),
+        "polling_interval": 0.01,
+    },
+    worker_hijack_root_logger=False,
+)
+
+
+@app.task
+def visit(number):
+    shop.track(f"task-{number}")
+
+
+if __name__ == "__main__":
+    for number in range(400):
+        visit.delay(number)
+"""
+
+
+@needs("celery")
+def test_celery(shop: Shop, wait_until: WaitUntil) -> None:
+    """Tasks in prefork workers, all of which are killed in the middle of it, lose nothing."""
+    (shop.base / "tasks.py").write_text(TASKS)
+    assert shop.start("tasks.py").wait(60) == 0
+    options = ("--pool", "prefork", "--concurrency", "3", "--without-mingle", "--without-gossip")
+    for _ in range(3):
+        count, before = len(shop.accepted), set(shop.base.glob("accepted-*"))
+        worker = shop.start("-m", "celery", "-A", "tasks", "worker", *options, TRACK_AT_IMPORT="1")
+
+        def serves(count: int = count, before: set[Path] = before) -> bool:
+            # The first process only loads the shop; its children serve.
+            new = set(shop.base.glob("accepted-*")) - before
+            return len(shop.accepted) > count + 40 and len(new) > 2
+
+        wait_until(serves, 30)
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait(10)
+
+    settings = shop.make_settings(core={"store": "sqlite:///store.db"}, base=shop.base)
+    with JourneyKit(settings) as kit:
+        assert kit.flush(20)
+        entries = [item.entry for item in kit.store.read(None, 100_000)]
+    ids = [entry.id for entry in entries if entry.kind == "touchpoint"]
+    accepted = {line for line in shop.accepted if len(line) == 36}
+    assert len(ids) == len(set(ids))
+    assert accepted <= set(ids)
+    # A kill may fall between a receipt and its note, once in each process.
+    assert len(ids) - len(accepted) <= 3 * 3
+
+
 # Processes of one's own.
 
 
@@ -508,6 +574,49 @@ open(BASE / "accepted-durable", "w").write("durable")
 
 turns = []
 ticker = gevent.spawn(lambda: [turns.append(gevent.sleep(0.001)) for _ in range(20)])
+assert kit.flush(20)
+assert kit.close(20)
+""",
+        patched,
+    )
+    shop.check(at_least=221)
+
+
+@needs("eventlet")
+@pytest.mark.parametrize("patched", ["before", "after"])
+def test_eventlet(shop: Shop, patched: str) -> None:
+    """With everything patched, before the import or after, the background goes on beside a busy loop."""
+    shop.run(
+        """
+import sys, warnings
+warnings.simplefilter("ignore")
+import eventlet
+if sys.argv[1] == "before":
+    eventlet.monkey_patch()
+from shop import BASE, kit, track
+if sys.argv[1] == "after":
+    eventlet.monkey_patch()
+import time
+
+for number in range(20):
+    track(f"first-{number}")
+deadline = time.monotonic() + 20
+# No green thread gets a turn here; only threads of the operating system can do it.
+while kit.waiting or not (BASE / "seen").exists():
+    assert time.monotonic() < deadline, "nothing happened beside the busy loop"
+
+def visit(number):
+    for count in range(10):
+        track(f"{number}-{count}")
+        eventlet.sleep(0)
+
+for visitor in [eventlet.spawn(visit, number) for number in range(20)]:
+    visitor.wait()
+assert kit.track("Product Viewed", customer="durable", id="durable", durable=True).reason is None
+open(BASE / "accepted-durable", "w").write("durable")
+
+turns = []
+ticker = eventlet.spawn(lambda: [turns.append(eventlet.sleep(0.001)) for _ in range(20)])
 assert kit.flush(20)
 assert kit.close(20)
 """,

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from journeykit.capture import Bound, bind_customer
-    from journeykit.config import Consent, Core, Secret, Settings
-    from journeykit.delivery.sink import Batch, Rejection, Sink
+    from journeykit.config import Consent, Core, Redaction, Secret, Settings
+    from journeykit.delivery.sink import Batch, ErasureResult, Rejection, Sink
+    from journeykit.erasing import ErasureReport
     from journeykit.exceptions import (
         ConfigError,
         DeliveryError,
@@ -54,6 +55,8 @@ _HOMES: Final = {
     "Customer": "model",
     "DeliveryError": "exceptions",
     "Endpoint": "model.extension",
+    "ErasureReport": "erasing",
+    "ErasureResult": "delivery.sink",
     "Event": "model",
     "EventRejected": "exceptions",
     "Exit": "model",
@@ -68,6 +71,7 @@ _HOMES: Final = {
     "PluginError": "exceptions",
     "ReEntry": "model",
     "Receipt": "model",
+    "Redaction": "config",
     "Rejection": "delivery.sink",
     "Rule": "model",
     "Secret": "config",
@@ -92,6 +96,8 @@ __all__ = [
     "Customer",
     "DeliveryError",
     "Endpoint",
+    "ErasureReport",
+    "ErasureResult",
     "Event",
     "EventRejected",
     "Exit",
@@ -106,6 +112,7 @@ __all__ = [
     "PluginError",
     "ReEntry",
     "Receipt",
+    "Redaction",
     "Rejection",
     "Rule",
     "Secret",

@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING
 import attrs
 
 from journeykit.capture import MemoryTail, Spool, Tail, Tracker
+from journeykit.capture.redaction import Redactor
 from journeykit.config import loader
 from journeykit.config.settings import ConsentMode, Core, Settings, WhenFull
 from journeykit.delivery import builtin
+from journeykit.delivery.gate import Gate
 from journeykit.exceptions import ConfigError
 from journeykit.journeys import Declared, Publisher, declare, folds
+from journeykit.model.extension import SinkOptions
 from journeykit.pipeline import Parts
 from journeykit.plugins import Plugins, load_file
 from journeykit.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from journeykit.delivery.sink import Sink
@@ -67,6 +70,9 @@ def assemble(
     if found or store is None:
         raise ConfigError(found, source=settings.origin)
     core = settings.core
+    opt_in = settings.consent.mode is ConsentMode.OPT_IN
+    options = {name: declared.options for name, declared in settings.sinks.items()}
+    redactor = Redactor(settings.redaction)
     parts = Parts(
         store=store,
         tail=_tail(store, core),
@@ -75,13 +81,16 @@ def assemble(
         sinks=built,
         plugin_timeout=core.plugin_timeout.total_seconds(),
         now=now,
-        options={name: declared.options for name, declared in settings.sinks.items()},
+        options=options,
+        gates=_gates(built, options, opt_in=opt_in),
+        redactor=redactor,
     )
     tracker = Tracker(
         parts.tail,
         source={"app": core.app or settings.base.name, "host": socket.gethostname()},
         channels=declared.channels,
-        opt_in=settings.consent.mode is ConsentMode.OPT_IN,
+        opt_in=opt_in,
+        redactor=redactor,
         strict=core.strict,
         patience=core.block_for.total_seconds() if core.when_full is WhenFull.BLOCK else 0.0,
         now=now,
@@ -164,3 +173,12 @@ def _sinks(settings: Settings, given: Iterable[Sink]) -> tuple[list[Sink], list[
         if count > 1:
             problems.append(f"sinks: {name!r} is declared {count} times; give each its own name")
     return sinks, problems
+
+
+def _gates(
+    sinks: Iterable[Sink], options: Mapping[str, SinkOptions], *, opt_in: bool
+) -> dict[str, Gate]:
+    return {
+        sink.name: Gate.of(sink, options.get(sink.name, SinkOptions()), opt_in=opt_in)
+        for sink in sinks
+    }

@@ -8,8 +8,11 @@ JourneykitError
 ├── EventRejected    track() refused an event, and the kit is strict
 ├── StoreError       the store could not do what it was asked
 │   ├── StoreBusy        another process holds the database; trying again helps
-│   ├── Superseded       somebody else moved this cursor first; nothing was written
-│   └── VersionChanged   a published version has another content; nothing is folded
+│   ├── StoreDamaged     the database is damaged; a process that tracks repairs it
+│   ├── Outdated         a newer journeykit has changed the database; this one only spools
+│   ├── VersionChanged   a published version has another content; nothing is folded
+│   └── Superseded       somebody else moved this cursor first; nothing was written
+│       └── StoreReplaced    the database is another one than before; nothing was written
 ├── DeliveryError    raised by a sink: the whole batch was not delivered
 └── ImportFailed     a file could not be imported
 ```
@@ -76,12 +79,24 @@ class StoreBusy(StoreError):
     """Another process holds the database; trying again later helps."""
 
 
+class Outdated(StoreError):
+    """A newer journeykit has changed the database so that this one must not write to it."""
+
+
 class Superseded(StoreError):
     """The cursor has moved since it was read: somebody else did this work."""
 
 
 class VersionChanged(StoreError):
     """A published version of a journey was changed in place; the message says where."""
+
+
+class StoreDamaged(StoreError):
+    """The database is damaged; a process that tracks repairs it, and goes on."""
+
+
+class StoreReplaced(Superseded):
+    """Another database stands where the one was that this came from: read again, and try again."""
 
 
 class DeliveryError(JourneykitError):

@@ -17,18 +17,25 @@ from journeykit import native
 from journeykit.assembly import assemble, load_plugins
 from journeykit.capture import Bound
 from journeykit.capture import bind_customer as _bind_customer
+from journeykit.capture.consent import CONSENTED, Choice
 from journeykit.capture.context import current, current_customer
 from journeykit.config import loader
-from journeykit.config.settings import StagesIn
+from journeykit.config.settings import ConsentMode, StagesIn
 from journeykit.delivery.health import told
+from journeykit.erasing import check, fact
+from journeykit.erasing import report as erasure_report
 from journeykit.exceptions import EventRejected, StoreError
-from journeykit.insight import CustomerStage, Report, customers, report
+from journeykit.insight import CustomerStage, Explanation, Report, customers, explain, report
+from journeykit.journeys.identity import UNMERGED, linked_to
+from journeykit.journeys.meaning import OPTED_OUT_FACT, TRANSFERRED_FACT
 from journeykit.metrics import observe
 from journeykit.model.customer import Customer
 from journeykit.model.event import DELIVER, HISTORICAL, Kind
 from journeykit.model.receipt import Receipt
 from journeykit.pipeline import Pipeline
+from journeykit.store.erasure import QUEUED, ids_of
 from journeykit.store.protocol import PROJECTOR
+from journeykit.store.schema import damage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,9 +44,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from journeykit.config.settings import Settings
+    from journeykit.delivery.gate import Gate
     from journeykit.delivery.sink import Sink
+    from journeykit.erasing import ErasureReport
     from journeykit.journeys import Plan
     from journeykit.model.journey import Journey
+    from journeykit.pipeline import Parts
     from journeykit.plugins import Plugins
     from journeykit.store.protocol import Parked, Store
 
@@ -47,6 +57,11 @@ _log = logging.getLogger("journeykit")
 
 #: How long a durable event waits for the Log, in seconds.
 _DURABLE_SECONDS: Final = 5.0
+
+#: How long an erasure waits for what this process has accepted, and how often it looks how far it
+#: has come, in seconds.
+_BEFORE_ERASING: Final = 2.0
+_LOOK_SECONDS: Final = 0.01
 
 #: At exit, how long to wait for what is under way, in seconds.
 _EXIT_SECONDS: Final = 0.8
@@ -231,9 +246,152 @@ class JourneyKit:
             actor="customer",
             reason=reason,
         )
-        if bound is not None:
+        if bound is not None and receipt.reason != "bad_customer":
             bound.rebind(person)
         return receipt
+
+    def unmerge(self, anonymous_id: str, *, reason: str, actor: str = "shop") -> Receipt:
+        """
+        Record that an anonymous customer is not the person whom they were taken for.
+
+        Both histories are folded again: each keeps its own events.
+        Only another `identify()` makes the two one again; an event that names both does not.
+
+        Args:
+            anonymous_id: The anonymous id, as `customer.merged` names it.
+
+            reason: Why, for those who read it later.
+
+            actor: Who says so.
+        """
+        # Whoever is bound here is who decides it, not whom it is about.
+        with self.bind_customer(Customer(anonymous_id=anonymous_id)):
+            return self._record(
+                UNMERGED, None, kind=Kind.FACT, actor=actor, reason=reason, anyway=True
+            )
+
+    def merged_with(self, anonymous_id: str) -> str | None:
+        """Return the user id of the person whom an anonymous customer is, as far as is known."""
+        return linked_to(self.store, anonymous_id)
+
+    def opt_out(
+        self,
+        journey: str,
+        *,
+        customer: Customer | str | None = None,
+        reason: str,
+        actor: str = "customer",
+        revoke: bool = False,
+    ) -> Receipt:
+        """
+        Record that a customer wants no part in a journey any more.
+
+        Their runs through it end, and no other begins until somebody revokes it.
+
+        Args:
+            journey: The journey's key.
+
+            customer: Who; the bound customer if not given.
+
+            actor: Who decided it: `"customer"`, or a member of the staff.
+
+            revoke: Take it back: from now on runs may begin again.
+
+        Raises:
+            LookupError: There is no such journey.
+        """
+        self._declared(journey)
+        properties = {"journey": journey, **({"revoked": True} if revoke else {})}
+        return self._record(
+            OPTED_OUT_FACT, properties, customer, kind=Kind.FACT, actor=actor, reason=reason
+        )
+
+    def transfer(  # noqa: PLR0913 - who, from where, to where, and why
+        self,
+        source: str,
+        target: str,
+        stage: str,
+        *,
+        customer: Customer | str | None = None,
+        source_instance: str = "",
+        target_instance: str = "",
+        reason: str,
+        actor: str,
+    ) -> Receipt:
+        """
+        Move a customer from one journey into a stage of another.
+
+        The run through *source* ends as `transferred`, and one through *target* goes on, or begins,
+        at *stage*, whatever the journeys' rules say; both name the fact as their cause.
+
+        Args:
+            source, target: The journeys' keys.
+
+            stage: The key of the stage in *target*.
+
+            customer: Who; the bound customer if not given.
+
+            source_instance, target_instance: Which runs, where journeys have several a customer.
+
+            actor: Who decided it.
+
+        Raises:
+            LookupError: There is no such journey or stage, or both journeys are the same.
+        """
+        self._declared(source)
+        stages = [each.key for each in self._declared(target).stages]
+        if stage not in stages:
+            msg = f"journey {target!r} has no stage {stage!r}; it has {', '.join(stages)}"
+            raise LookupError(msg)
+        if source == target:
+            msg = f"both journeys are {source!r}; name another one to move to"
+            raise LookupError(msg)
+        properties = {
+            "from": source,
+            "to": target,
+            "stage": stage,
+            "from_instance": source_instance,
+            "to_instance": target_instance,
+        }
+        return self._record(
+            TRANSFERRED_FACT, properties, customer, kind=Kind.FACT, actor=actor, reason=reason
+        )
+
+    def consent(
+        self,
+        *,
+        granted: Iterable[str] = (),
+        denied: Iterable[str] = (),
+        customer: Customer | str | None = None,
+        policy: str | None = None,
+        actor: str = "customer",
+        reason: str = "chosen",
+    ) -> Receipt:
+        """
+        Record what a customer has agreed to and refused, also where nothing else may be recorded.
+
+        The rest of the request goes on with it.
+        To remember it for the next request is yours, or your consent tool's.
+
+        Args:
+            granted, denied: Purposes, such as `{"analytics", "marketing", "export:crm"}`.
+
+            customer: Whose consent it is; the bound customer's if not given.
+
+            policy: The version of the text that they were shown.
+
+            actor: Who says so, where it is not the customer.
+
+            reason: Why, or where.
+        """
+        choice = Choice(granted, denied)
+        if choice.problem is not None:
+            return self._tracker.refuse(CONSENTED, "bad_purpose", choice.problem)
+        opt_in = self.settings.consent.mode is ConsentMode.OPT_IN
+        with choice.said(customer, policy, opt_in=opt_in) as properties:
+            return self._record(
+                CONSENTED, properties, kind=Kind.FACT, actor=actor, reason=reason, anyway=True
+            )
 
     def bind_customer(
         self,
@@ -242,9 +400,12 @@ class JourneyKit:
         channel: str | None = None,
         context: Mapping[str, Any] | None = None,
         purposes: Iterable[str] | None = None,
+        denied: Iterable[str] = (),
     ) -> AbstractContextManager[Bound]:
         """Let every `track()` in a `with` block be about *customer*; see `bind_customer`."""
-        return _bind_customer(customer, channel=channel, context=context, purposes=purposes)
+        return _bind_customer(
+            customer, channel=channel, context=context, purposes=purposes, denied=denied
+        )
 
     def _record(
         self,
@@ -277,25 +438,31 @@ class JourneyKit:
 
     # The stages of this process
 
-    def start(self, *, worker: bool = False) -> Pipeline:
+    def start(self, *, worker: bool = False, commits_only: bool = False) -> Pipeline:
         """
         Start the background threads of this process; the first `track()` does it by itself.
 
         Args:
             worker: Fold and deliver here, also where the settings leave that to workers.
+
+            commits_only: Leave that to other processes, whatever the settings say.
         """
         with self._starting:
             if self._pipeline is None:
                 leave = self.settings.core.stages is StagesIn.WORKER and not worker
-                parts = (
-                    attrs.evolve(self._parts, publisher=None, sinks=()) if leave else self._parts
-                )
+                leave |= commits_only
+                parts = self._left_to_worker() if leave else self._parts
                 self._pipeline = Pipeline(parts)
                 self._pipeline.start()
                 observe(self)
                 # Keeps the kit: what it has accepted is kept also where nobody holds it any more.
                 atexit.register(self._at_exit)
             return self._pipeline
+
+    def _left_to_worker(self) -> Parts:
+        projected = self._parts.publisher is not None
+        left: dict[str, Any] = {"publisher": None, "sinks": (), "erases": False}
+        return attrs.evolve(self._parts, **left, projected=projected)
 
     def flush(self, timeout: float = 5.0) -> bool:
         """
@@ -359,7 +526,8 @@ class JourneyKit:
         publisher = self._parts.publisher
         if publisher is None:
             return True
-        pipeline = self._pipeline or Pipeline(attrs.evolve(self._parts, sinks=()))
+        parts = attrs.evolve(self._parts, sinks=(), erases=False)
+        pipeline = self._pipeline or Pipeline(parts)
         if not publisher.may_look(self.store.published(), pipeline.projector.made_by()):
             return False
         if pipeline is self._pipeline:
@@ -395,6 +563,16 @@ class JourneyKit:
         """Return the figures of all journeys, as far as events have been folded."""
         return report(self.store, self._plans())
 
+    def explain(self, customer: Customer | str) -> Explanation | None:
+        """
+        Return a customer's path through every journey, with the rule behind each step.
+
+        Stages that plugins named are told as the declared rules have them.
+        Returns None if no event of theirs was folded.
+        """
+        who = Customer.of(customer)
+        return explain(self.store, self._plans(), who.user_id, who.anonymous_id)
+
     @property
     def journeys(self) -> tuple[Journey, ...]:
         """The declared journeys, complete with what their templates give them."""
@@ -411,6 +589,11 @@ class JourneyKit:
         return tuple(self._parts.sinks)
 
     @property
+    def gates(self) -> Mapping[str, Gate]:
+        """What each sink asks of its events' customers, by the sink's name."""
+        return self._parts.gates
+
+    @property
     def committed(self) -> dict[str, int]:
         """What became of the events that this process accepted and has dealt with."""
         committer = self.start().committer
@@ -419,6 +602,7 @@ class JourneyKit:
             "already_there": committer.repeated,
             "parked": committer.parked,
             "withheld": committer.withheld,
+            "erased": committer.erased,
         }
 
     @property
@@ -451,18 +635,27 @@ class JourneyKit:
         Raises:
             LookupError: There is no such journey.
         """
-        plans = self._plans()
-        found = [plan for plan in plans if plan.journey.key == journey]
+        return customers(self.store, self._versions(journey), limit)
+
+    def _versions(self, journey: str) -> list[Plan]:
+        """Return the versions of a journey, the oldest first."""
+        self._declared(journey)
+        return [plan for plan in self._plans() if plan.journey.key == journey]
+
+    def _declared(self, journey: str) -> Journey:
+        """Return the newest declared version of a journey."""
+        found = [each for each in self._journeys if each.key == journey]
         if not found:
-            known = ", ".join(sorted({plan.journey.key for plan in plans})) or "none"
+            known = ", ".join(sorted({each.key for each in self._journeys})) or "none"
             msg = f"there is no journey {journey!r}; there are: {known}"
             raise LookupError(msg)
-        return customers(self.store, found, limit)
+        return max(found, key=lambda each: each.version)
 
     def status(self) -> dict[str, Any]:
         """Return what a person who runs the shop wants to know, as JSON values."""
         pipeline = self._pipeline
         sinks = pipeline.sink_status() if pipeline else {}
+        counters = self.store.counters()
         return {
             "store": self.store.name,
             "store_bytes": dict(self.store.sizes()),
@@ -473,7 +666,8 @@ class JourneyKit:
             "waiting": len(self._tail),
             "dropped": self._tail.dropped.count,
             "receipts": self.receipts,
-            "counters": self.store.counters(),
+            "counters": counters,
+            "damage": damage(counters, self.store.name),
             "parked": self.store.parked_counts(),
             "sinks": [
                 {
@@ -492,6 +686,89 @@ class JourneyKit:
         if self._parts.publisher is None:
             return False
         return bool(self.store.read(self.store.cursor(PROJECTOR), 1, derived=False))
+
+    # Customers who want to be forgotten
+
+    def erase(
+        self, customer: Customer | str, *, reason: str, actor: str, timeout: float = 10.0
+    ) -> ErasureReport:
+        """
+        Forget a customer: everything up to now, under every id that is known to be theirs.
+
+        What is tracked from now on begins a new customer.
+        It is a fact in the Log with a keyed hash of each id, so that events that come late are
+        recognised and left out.
+
+        Args:
+            customer: A `Customer`, or a user id.
+
+            reason: Why; it stays in the Log, so it must not name the customer.
+
+            actor: Who asked for it: `"customer"`, or what your shop calls the colleague.
+
+            timeout: How many seconds to wait for it to come to its end.
+
+        Returns:
+            What was done in each place, and what waits; `erasures()` tells later.
+
+        Raises:
+            ValueError: There is no id, or the reason or the actor has it in it.
+
+            StoreError: The store did not take the request; nothing is erased.
+        """
+        whom = Customer.of(customer)
+        check(whom, actor, reason)
+        deadline = time.monotonic() + timeout
+        pipeline = self.start()
+        # What this process knows already belongs to what is erased.
+        pipeline.wait_committed(self._tail.appended, min(timeout, _BEFORE_ERASING))
+        now = self._parts.now()
+        stated = fact(actor, reason, self._tracker.source, now)
+        sinks = [sink.name for sink in self._parts.sinks]
+        self.store.erasing.begin(stated, ids_of(whom), sinks, now)
+        pipeline.erase()
+        while True:
+            found = self._erasure(stated.id)
+            if found.done or time.monotonic() >= deadline:
+                return found
+            native.sleep(_LOOK_SECONDS)
+
+    def erasures(self, limit: int = 50) -> list[ErasureReport]:
+        """Return what became of the last requests to forget a customer, the latest first."""
+        return [erasure_report(self.store, each) for each in self.store.erasing.recent(limit)]
+
+    def give_up_erasing(self, sink: str) -> int:
+        """
+        Wait no longer until *sink* has erased customers, where no process delivers to it any more.
+
+        Returns how many requests waited for it.
+        """
+        waiting = [
+            erasure
+            for erasure in self.store.erasing.pending()
+            if erasure.sinks.get(sink, ("", ""))[0] == QUEUED
+        ]
+        for erasure in waiting:
+            answer = "failed", "given up: see to it there"
+            self.store.erasing.answer(erasure.number, sink, *answer)
+        self.start().erase()
+        return len(waiting)
+
+    @property
+    def knows_all_hooks(self) -> bool:
+        """Whether this process has the hooks that State was made with; it may fold if it has."""
+        return self._knows(Pipeline(attrs.evolve(self._parts, sinks=())).projector.made_by())
+
+    def _knows(self, made_by: Any) -> bool:
+        publisher = self._parts.publisher
+        return made_by is None or publisher is None or publisher.knows_hooks_of(made_by)
+
+    def _erasure(self, event: str) -> ErasureReport:
+        erasure = self.store.erasing.find(event)
+        if erasure is None:
+            msg = f"store {self.store.name}: the erasure {event} is not there"
+            raise StoreError(msg)
+        return erasure_report(self.store, erasure)
 
     # Parked events
 

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from journeykit import native
+from journeykit.capture.redaction import Redactor
 from journeykit.delivery.relay import Relay
-from journeykit.exceptions import StoreError, VersionChanged
+from journeykit.exceptions import Outdated, StoreError, VersionChanged
 from journeykit.model.extension import SinkOptions
 from journeykit.runtime import Ticker, Worker
 from journeykit.store.committer import Committer
+from journeykit.store.eraser import ERASER, Eraser
 from journeykit.store.projector import Projector
 from journeykit.store.protocol import PROJECTOR
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from journeykit.capture.tail import Tail
+    from journeykit.delivery.gate import Gate
     from journeykit.delivery.sink import Sink
     from journeykit.journeys import Publisher
     from journeykit.plugins import Plugins
@@ -61,6 +64,12 @@ class Parts:
     plugin_timeout: float
     now: Callable[[], int]
     options: Mapping[str, SinkOptions] = attrs.field(factory=dict)
+    gates: Mapping[str, Gate] = attrs.field(factory=dict)
+    redactor: Redactor = attrs.field(factory=Redactor)
+    #: Whether what is left of customers who were erased is deleted here; and whether a projector,
+    #: wherever it runs, finds out who they are.
+    erases: bool = True
+    projected: bool = False
 
 
 @attrs.frozen
@@ -97,7 +106,7 @@ class Led:
         self,
         store: Store,
         role: str,
-        stage: Projector | Relay,
+        stage: Projector | Relay | Eraser,
         began: Callable[[], None],
         hurry: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -116,11 +125,19 @@ class Led:
 
     def step(self) -> float | None:
         """Do a slice of work, if this process leads or can begin to."""
-        if self._lease is None:
-            self._lease = self._store.lead(self._role)
+        try:
             if self._lease is None:
-                return None
-            self._began()
+                self._store.check_writer()
+                self._lease = self._store.lead(self._role)
+                if self._lease is None:
+                    return None
+                self._began()
+            return self._slice()
+        except Outdated:
+            self.release()
+            raise
+
+    def _slice(self) -> float | None:
         rest = self._rests_until - time.monotonic()
         if rest > 0 and not self._hurry():
             return rest
@@ -154,11 +171,17 @@ class Pipeline:
         self.store_error: str | None = None
         #: Why nothing is folded, which other stages that go well do not change.
         self._unfolded: str | None = None
+        self._shut_out = False
         self._signal: object = None
         self._failure: BaseException | None = None
         self._moved = native.Signal()
         self.committer = Committer(
-            parts.store, parts.tail, parts.plugins, now=parts.now, committed=self._committed
+            parts.store,
+            parts.tail,
+            parts.plugins,
+            now=parts.now,
+            redactor=parts.redactor,
+            committed=self._committed,
         )
         self.projector = Projector(
             parts.store,
@@ -176,6 +199,9 @@ class Pipeline:
             self._lead(relay.owner, relay, ended=functools.partial(_close, relay.sink))
             for relay in self.relays
         ]
+        self.eraser = Eraser(parts.store, projected=parts.projected or parts.publisher is not None)
+        self._erase = self._lead(ERASER, self.eraser) if parts.erases else None
+        self._newest_erasure = 0
         self._workers = (self._commit, *(worker for _, worker in self._led))
         self._ticker = Ticker(
             self._workers, timeout=parts.plugin_timeout, tripped=self._tripped, tick=self._tick
@@ -184,8 +210,15 @@ class Pipeline:
     def start(self) -> None:
         """Start the threads."""
         for worker in self._workers:
-            worker.start()
+            # That one begins when there is something to do.
+            if worker is not self._erase:
+                worker.start()
         self._ticker.start()
+
+    def erase(self) -> None:
+        """Begin what was requested to be erased."""
+        self._look_for_erasures()
+        self.look()
 
     def wake(self) -> None:
         """Tell the committer that the tail has something."""
@@ -271,13 +304,14 @@ class Pipeline:
             parts.plugins,
             now=parts.now,
             ordering=options.ordering,
+            gate=parts.gates.get(sink.name),
             delivered=self._moved.set,
         )
 
     def _lead(
         self,
         role: str,
-        stage: Projector | Relay,
+        stage: Projector | Relay | Eraser,
         *,
         began: Callable[[], None] = lambda: None,
         ended: Callable[[], None] = lambda: None,
@@ -298,14 +332,25 @@ class Pipeline:
                 raise
             except StoreError as error:
                 self.store_error = str(error)
+                self._shut_out = self._shut_out or isinstance(error, Outdated)
                 raise
             except BaseException as error:
                 self._failure = error
                 raise
-            self.store_error = self._unfolded
+            self._worked()
             return delay
 
         return guarded
+
+    def _worked(self) -> None:
+        # Steps that write nothing go well also where a newer version shuts this one out.
+        if self._shut_out:
+            try:
+                self._parts.store.check_writer()
+            except StoreError:
+                return
+            self._shut_out = False
+        self.store_error = self._unfolded
 
     def _settled(self, *, delivered: bool) -> bool:
         if len(self._parts.tail):
@@ -351,6 +396,24 @@ class Pipeline:
         for led, worker in self._led:
             if changed if led.leads else led.free():
                 worker.wake()
+        if changed:
+            # After all else: a store that is damaged is mended by who was woken.
+            try:
+                self._look_for_erasures()
+            except StoreError as error:
+                self.store_error = str(error)
+
+    def _look_for_erasures(self) -> None:
+        erasing = self._parts.store.erasing
+        newest, known = erasing.newest(), self._newest_erasure
+        if newest == known:
+            return
+        if self._erase is not None and erasing.pending():
+            self._erase.start()
+            self._erase.wake()
+        self._newest_erasure = newest
+        self.committer.turn = True
+        self._commit.wake()
 
     def _tripped(self, plugin: str, hook: str, stage: str) -> None:
         loaded = self._parts.plugins.named(plugin)

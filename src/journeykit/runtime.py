@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -223,6 +224,7 @@ class Ticker:
         self._tick = tick
         self._stop = native.Signal()
         self._thread: native.Thread | None = None
+        self._resumed = -math.inf
 
     def start(self) -> None:
         """Start looking."""
@@ -237,7 +239,12 @@ class Ticker:
         _join(self._thread, timeout)
 
     def _run(self) -> None:
+        last = time.monotonic()
         while not self._stop.wait(TICK):
+            began, last = last, time.monotonic()
+            if last - began > 2 * TICK:
+                # The process itself was stopped meanwhile, and no plugin has had the time.
+                self._resumed = last
             try:
                 for worker in self._workers:
                     self._look(worker)
@@ -246,7 +253,10 @@ class Ticker:
                 _log.warning("journeykit.tick_failed", extra={"error": type(error).__name__})
 
     def _look(self, worker: Worker) -> None:
-        call = worker.overdue(time.monotonic(), self._timeout)
+        now = time.monotonic()
+        if now - self._resumed < self._timeout:
+            return
+        call = worker.overdue(now, self._timeout)
         if call is not None:
             self._tripped(call.plugin, call.hook, worker.name)
             worker.abandon(call)

@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,7 @@ from journeykit import JourneyKit, Settings, hookimpl
 from journeykit.capture import Spool
 from journeykit.capture import spool as module
 from journeykit.capture.records import pack, unpack
-from journeykit.capture.spool import OrphanSegment
+from journeykit.capture.segment import FORM, OrphanSegment
 from journeykit.exceptions import StoreError
 from journeykit.model import Entry, Kind
 from journeykit.plugins import Plugins
@@ -56,8 +57,8 @@ def make_spool(directory: Path) -> Iterator[Callable[..., Spool]]:
     """Return a function that makes spools, all of which are closed at the end."""
     made: list[Spool] = []
 
-    def make_spool(where: Path = directory) -> Spool:
-        made.append(Spool(where, LIMIT))
+    def make_spool(where: Path = directory, *, limit: int = LIMIT, drop_old: bool = False) -> Spool:
+        made.append(Spool(where, limit, drop_old=drop_old))
         return made[-1]
 
     yield make_spool
@@ -278,6 +279,45 @@ def test_half_a_record_is_none(make_spool: MakeSpool, directory: Path) -> None:
 # Files of others
 
 
+def test_orphans_may_be_left_to_others(make_spool: MakeSpool) -> None:
+    """A spool that may not adopt unlocks what it had adopted, and takes it again when it may."""
+    writer, first, second = make_spool(), make_spool(), make_spool()
+    writer.append(pack(entry(1)))
+    writer.close()
+    assert len(first.orphans()) == 1
+    assert not second.orphaned()
+
+    first.adopt(allowed=False)
+    assert not first.orphaned()
+    assert len(second.orphans()) == 1
+
+    second.adopt(allowed=False)
+    first.adopt(allowed=True)
+    assert [orphan.take(None, 9)[0] for orphan in first.orphans()] == [[entry(1)]]
+
+
+def test_a_deleted_segment_is_forgotten_only_when_the_disk_knows(
+    make_spool: MakeSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its watermark goes once its directory was synced: a power cut could bring the file back."""
+    monkeypatch.setattr(module, "SEGMENT_BYTES", 200)
+    spool = make_spool()
+    for number in range(3):
+        assert spool.append(pack(entry(number, 120))) is None
+    names = [segment.name for segment in spool._segments]
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse)
+        spool.release(spool.take(2).mark)
+    assert (names[0], None) not in spool.take(9).watermarks
+
+    spool.release(spool.take(9).mark)
+    assert (names[1], None) in spool.take(9).watermarks
+
+
 def test_what_is_no_dead_segment_is_left_alone(make_spool: MakeSpool, directory: Path) -> None:
     """A segment of a newer form, and files that are none, stay; what was never one goes."""
     spool = make_spool()
@@ -285,7 +325,7 @@ def test_what_is_no_dead_segment_is_left_alone(make_spool: MakeSpool, directory:
     spool.close()
     (path,) = directory.iterdir()
     newer = bytearray(path.read_bytes())
-    newer[7] = module.FORM + 1
+    newer[7] = FORM + 1
     path.write_bytes(newer)
     (directory / "notes.txt").write_text("mine")
     (directory / "1.damaged").write_text("set aside")
@@ -782,3 +822,140 @@ def test_platform_without_flock_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(module, "fcntl", None)
     with pytest.raises(StoreError, match="no flock; use"):
         Spool(tmp_path, LIMIT)
+
+
+# Going back
+
+
+def test_rewinding_gives_again_what_is_still_there(make_spool: MakeSpool) -> None:
+    """What was released comes once more, marked and not mixed with what is new."""
+    spool = make_spool()
+    for number in range(6):
+        assert spool.append(pack(entry(number))) is None
+    spool.release(spool.take(4).mark)
+    assert (spool.released, len(spool)) == (4, 2)
+
+    spool.rewind()
+
+    assert (spool.released, len(spool)) == (0, 6)
+    again = spool.take(100)
+    assert ([each.id for each in again.entries], again.again) == (["0", "1", "2", "3"], True)
+    spool.release(again.mark)
+    new = spool.take(100)
+    assert ([each.id for each in new.entries], new.again) == (["4", "5"], False)
+    spool.release(new.mark)
+    assert (spool.released, len(spool)) == (6, 0)
+
+
+def test_rewinding_an_empty_spool_does_nothing(make_spool: MakeSpool) -> None:
+    """Where nothing was read, there is nothing to go back to."""
+    spool = make_spool()
+    spool.rewind()
+    assert spool.append(pack(entry(1))) is None
+    spool.rewind()
+    taken = spool.take(5)
+    assert ([each.id for each in taken.entries], taken.again) == (["1"], False)
+
+
+def test_rewinding_leaves_out_what_was_dropped(make_spool: MakeSpool) -> None:
+    """What gave way to newer entries is gone, was counted, and is not counted again."""
+    record = len(pack(entry(0))) + 8
+    spool = make_spool(limit=6 * record, drop_old=True)
+    for number in range(6):
+        assert spool.append(pack(entry(number))) is None
+    spool.release(spool.take(2).mark)
+    for number in range(6, 9):
+        assert spool.append(pack(entry(number))) is None
+    assert (spool.dropped.count, len(spool)) == (1, 6)
+    spool.release(spool.take(2).mark)
+
+    spool.rewind()
+
+    again = spool.take(100)
+    assert ([each.id for each in again.entries], again.again) == (["3", "4"], True)
+    spool.release(again.mark)
+    assert [each.id for each in spool.take(100).entries] == ["5", "6", "7", "8"]
+    assert (spool.dropped.count, spool.released, len(spool)) == (1, 5, 4)
+
+
+def test_what_comes_again_gives_way_uncounted(make_spool: MakeSpool) -> None:
+    """What came to the store once is dropped for new entries first, and is not counted as lost."""
+    record = len(pack(entry(0))) + 8
+    spool = make_spool(limit=6 * record, drop_old=True)
+    for number in range(6):
+        assert spool.append(pack(entry(number))) is None
+    spool.release(spool.take(2).mark)
+    failing = spool.take(2)
+    spool.rewind()
+
+    for number in range(6, 9):
+        assert spool.append(pack(entry(number))) is None
+
+    assert failing.entries
+    assert (spool.dropped.count, spool.released, len(spool)) == (1, 3, 6)
+    taken = spool.take(100)
+    assert ([each.id for each in taken.entries], taken.again) == (list("345678"), False)
+
+
+def test_what_a_process_still_has_is_not_lost_with_the_store(
+    tmp_path: Path, make_settings: MakeSettings, wait_until: WaitUntil
+) -> None:
+    """When the database is destroyed under a running app, what its spool still has comes back."""
+    path = tmp_path / "store.db"
+    with JourneyKit(make_settings(core={"store": "sqlite:///store.db"})) as kit:
+        for number in range(300):
+            assert kit.track("Viewed", customer="u", id=f"before-{number}")
+        assert kit.flush(10)
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        other = tmp_path / "other"
+        other.write_bytes(b"no database " * 999)
+        other.replace(path)
+        assert kit.track("Viewed", customer="u", id="after")
+
+        wait_until(lambda: list(tmp_path.glob("store.db.damaged-*")))
+        wait_until(lambda: kit.flush(1))
+
+        ids = [item.entry.id for item in kit.store.read(None, 1000)]
+        assert sorted(ids) == sorted([*(f"before-{number}" for number in range(300)), "after"])
+        assert kit.status()["damage"]["lost"] == 0
+        assert kit.store_error is None
+
+
+def test_a_turned_spool_leaves_no_bytes_of_what_was_released(
+    tmp_path: Path, make_entry: MakeEntry
+) -> None:
+    """Files of before are deleted as soon as they are read, also the one made ready ahead."""
+    spool = Spool(tmp_path / "spool", 2**24)
+    for number in range(4):
+        spool.append(pack(make_entry(f"Secret {number}")))
+    spool.release(spool.take(2).mark)
+    before = set((tmp_path / "spool").iterdir())
+
+    spool.turn()
+    spool.append(pack(make_entry("New")))
+    taken = spool.take(10)
+
+    assert [entry.name for entry in taken.entries] == ["Secret 2", "Secret 3", "New"]
+    spool.release(taken.mark)
+    left = set((tmp_path / "spool").iterdir())
+    assert not left & before
+    assert all(b"Secret" not in path.read_bytes() for path in left)
+    spool.append(pack(make_entry("Last")))
+    assert [entry.name for entry in spool.take(10).entries] == ["Last"]
+    spool.close()
+
+
+def test_turning_a_spool_that_is_read_deletes_it_at_once(
+    tmp_path: Path, make_entry: MakeEntry
+) -> None:
+    """Where nothing waits, no file stays, and the next watermarks tell the store so."""
+    spool = Spool(tmp_path / "spool", 2**24)
+    spool.append(pack(make_entry("Secret")))
+    taken = spool.take(10)
+    spool.release(taken.mark)
+    spool.turn()
+    assert list((tmp_path / "spool").iterdir()) == []
+    spool.append(pack(make_entry("New")))
+    assert (taken.watermarks[0][0], None) in spool.take(10).watermarks
+    spool.close()

@@ -16,7 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from journeykit.capture import spool
+from journeykit.capture import segment, spool
 from journeykit.capture.records import pack, unpack
 from journeykit.capture.spool import Spool
 from journeykit.capture.tail import _OVERHEAD, MemoryTail, Tail, Taken
@@ -366,15 +366,15 @@ def test_a_signal_handler_may_append_in_the_middle_of_a_write(
 ) -> None:
     """What a handler appends while a record is half written leaves that record alone."""
     tail = Spool(tmp_path, 10**7)
-    write = spool.Segment.write
+    write = segment.Segment.write
 
-    def interrupted(self: spool.Segment, data: bytes) -> None:
+    def interrupted(self: segment.Segment, data: bytes) -> None:
         if unpack(data).id == "0":
             assert tail.append(pack(entry(1, 10))) is None
             assert tail.append(pack(entry(2, 10))) is None
         write(self, data)
 
-    monkeypatch.setattr(spool.Segment, "write", interrupted)
+    monkeypatch.setattr(segment.Segment, "write", interrupted)
     assert tail.append(pack(entry(0, 10))) is None
     assert tail.append(pack(entry(3, 10))) is None
     taken = tail.take(10)

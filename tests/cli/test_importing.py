@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from journeykit import JourneyKit
 from journeykit.cli import importing
-from journeykit.store import sqlite
+from journeykit.store import database
 
 HEADER = "user_id,session_id,event,timestamp,platform\n"
 ROW = "u9,s9,home,2024-03-13 10:21:14,desktop\n"
@@ -85,6 +85,7 @@ def test_an_import_tells_the_same_as_json(load: Cli) -> None:
         "already_there": 0,
         "parked": 0,
         "withheld": 0,
+        "erased": 0,
         "rejected": 0,
         "rejected_to": None,
         "counted": True,
@@ -402,7 +403,7 @@ def test_a_locked_store_is_one_line_and_loses_nothing(
     load: Cli, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While another process holds the database an import gives up, and goes on when run again."""
-    monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(database, "_BUSY_TIMEOUT", 0.05)
     monkeypatch.setattr(importing, "_PATIENCE", 0.2)
     assert load("rows.csv").code == 0
     with closing(sqlite3.connect(shop / "var/journeykit.db", isolation_level=None)) as other:
@@ -497,7 +498,12 @@ def test_an_interrupted_import_keeps_what_it_has(
     """Ctrl-C ends an import with 130 and two lines; what was imported stays, and the rest can follow."""
     fifo = shop / "endless.csv"
     os.mkfifo(fifo)
-    command = [sys.executable, "-m", "journeykit", "import", "endless.csv", *mapping]
+    # Whoever runs this in the background has its children ignore Ctrl-C.
+    listening = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "runpy.run_module('journeykit', run_name='__main__', alter_sys=True)"
+    )
+    command = [sys.executable, "-c", listening, "import", "endless.csv", *mapping]
     with subprocess.Popen(command, cwd=shop, stderr=subprocess.PIPE, text=True) as child:
         # What is still in the buffer when the child has ended has nowhere to go.
         with contextlib.suppress(BrokenPipeError), fifo.open("w") as file:
@@ -594,13 +600,29 @@ def _accepted(directory: Path, table: list[list[str]]) -> Iterator[list[str]]:
     return found  # type: ignore[return-value]
 
 
+def test_rows_of_nobody_are_rejected(load: Cli, shop: Path) -> None:
+    """A row whose customer is what databases write for none is rejected with a sentence."""
+    rows = "".join(
+        f"{who},s,home,2024-03-13,x\n" for who in ("null", "None", "NaN", "0", "undefined", "ada")
+    )
+    (shop / "junk.csv").write_text(HEADER + rows)
+
+    result = load("junk.csv", "--json")
+
+    assert (result.json["added"], result.json["rejected"]) == (1, 5)
+    kept = _json_lines(shop / "junk.csv.rejected.jsonl")
+    assert kept[0]["reason"] == (
+        "bad_customer: 'null' is no user id, but what programs write for none; pass None for none"
+    )
+
+
 def test_an_import_reads_a_file_as_a_stream(load: Cli, shop: Path) -> None:
     """Rows go through one by one: what an import keeps of a large file is far less than the file."""
     with (shop / "big.csv").open("w") as file:
         file.write(HEADER)
         # Most are rejected on purpose: what waits for the store shall not hide what reading keeps.
         file.writelines(
-            f"{'' if n % 100 else n},s,home,2024-03-13,{n:05000}\n" for n in range(4000)
+            f"{'' if n % 100 else n + 1},s,home,2024-03-13,{n:05000}\n" for n in range(4000)
         )
     size = (shop / "big.csv").stat().st_size
     load("rows.csv")

@@ -90,8 +90,19 @@ def test_check_shows_what_is_declared_and_opens_nothing(cli: Cli, shop: Path) ->
     assert as_json.json["journeys"] == [
         {"key": "shop", "version": 1, "stages": ["awareness", "purchase"]}
     ]
-    assert as_json.json["sinks"] == ["archive"]
+    assert "\nsinks    archive\n" in result.out
+    assert as_json.json["sinks"] == [{"name": "archive", "purpose": None, "third_party": False}]
     assert not (shop / "var").exists()
+
+
+def test_check_shows_what_sinks_ask_for(cli: Cli, shop: Path) -> None:
+    """A sink is shown with its purpose, and as a third party's."""
+    with (shop / "journeykit.toml").open("a") as file:
+        file.write('[sinks.crm]\ntype = "console"\npurpose = "marketing"\nthird_party = true\n')
+    result, as_json = cli("check"), cli("check", "--json")
+
+    assert "\nsinks    archive, crm (purpose marketing, third party)\n" in result.out
+    assert {"name": "crm", "purpose": "marketing", "third_party": True} in as_json.json["sinks"]
 
 
 @pytest.mark.parametrize("as_json", [False, True])
@@ -310,6 +321,23 @@ def test_the_status_of_a_shop(cli: Cli, loaded: Path) -> None:
     assert as_json.json["behind"] is False
 
 
+def test_the_status_tells_what_was_redacted_and_not_sent(
+    cli: Cli, shop: Path, mapping: tuple[str, ...]
+) -> None:
+    """What was redacted, by its kind, and what a sink may not have show in the status."""
+    with (shop / "journeykit.toml").open("a") as file:
+        file.write('[sinks.crm]\ntype = "console"\npurpose = "marketing"\n')
+    kit = JourneyKit.from_toml(shop / "journeykit.toml")
+    with kit.bind_customer("u1", purposes=["analytics"]):
+        kit.track("home", {"note": "ada@example.com"})
+    assert kit.flush()
+    kit.close()
+    out = cli("status").out
+
+    assert "redacted 1 times: email\n" in out
+    assert "not sent 2 to crm: the customers have not agreed\n" in out
+
+
 def test_the_status_tells_of_a_sink_that_fails(cli: Cli, loaded: Path) -> None:
     """What another process has told of a sink shows, with when that was."""
     told = {
@@ -356,6 +384,37 @@ def test_the_status_tells_what_waits_and_what_was_kept_back(
     assert "folded   not all of them yet\nsink     archive: has events to deliver\n" in waiting
     assert "parked   1 by plugin:picky (journeykit parked list)\n" in after
     assert "withheld 1 by picky\n" in after
+
+
+@pytest.mark.parametrize("damage", ["header", "emptied"])
+def test_the_status_tells_of_damage_and_repairs_nothing(
+    cli: Cli, loaded: Path, damage: str
+) -> None:
+    """A damaged store is told of and left as it is; whatever commits repairs it, which shows."""
+    store = loaded / "var/journeykit.db"
+    content = bytes(100) + store.read_bytes()[100:] if damage == "header" else b""
+    store.write_bytes(content)
+
+    told, as_json = cli("status"), cli("status", "--json")
+
+    assert told.code == as_json.code == 1
+    assert told.err.startswith(f"error: store {store}: it is damaged (")
+    assert "a process that tracks repairs it, and so does `journeykit drain`" in told.err
+    assert as_json.json["ok"] is False
+    assert store.read_bytes() == content
+    assert not list(store.parent.glob("*.damaged-*"))
+
+    assert cli("drain").code == 0
+
+    (aside,) = store.parent.glob("journeykit.db.damaged-*")
+    lost = 0 if damage == "header" else 3
+    assert cli("status", "--json").json["damage"] == {
+        "salvaged": 3 - lost,
+        "lost": lost,
+        "files": [str(aside)],
+    }
+    line = f"damaged  {lost} events lost, {3 - lost} taken over from what was set aside:"
+    assert f"{line}\n         {aside}\n" in cli("status").out
 
 
 def test_the_plugins_are_listed_with_what_they_do(cli: Cli, shop: Path) -> None:

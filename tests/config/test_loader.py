@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journeykit import ConfigError, JourneyKit, Secret, hookimpl
-from journeykit.config import Consent, Core, Settings, loader
+from journeykit.config import Consent, Core, Redaction, Settings, loader
 from journeykit.config.settings import ConsentMode, DeclaredSink, DeclaredSource, PluginSettings
 from journeykit.delivery.console import CONSOLE, ConsoleSettings
 from journeykit.delivery.file import FILE, FileSettings
@@ -306,8 +306,26 @@ MISTAKES = [
     (
         '[sinks.f]\ntype = "file"\npath = "x"\nordring = "strict"',
         "sinks.f.ordring",
-        "is not known; the keys here are path, rotate_bytes, keep, ordering",
+        "is not known; the keys here are path, rotate_bytes, keep, ordering, purpose, third_party",
     ),
+    (
+        '[sinks.f]\ntype = "file"\npath = "x"\npurpose = "Marketing"',
+        "sinks.f",
+        "purpose: expected a name such as \"marketing\", got 'Marketing'",
+    ),
+    (
+        '[sinks.f]\ntype = "file"\npath = "x"\nthird_party = "no"',
+        "sinks.f.third_party",
+        "expected true or false, got 'no'",
+    ),
+    ('[redaction]\nkeys = "a"', "redaction.keys", "expected a list, got 'a'"),
+    ("[redaction]\npatterns = true", "redaction.patterns", "expected a list, got True"),
+    (
+        '[redaction]\npatterns = ["emial"]',
+        "redaction.patterns[0]",
+        'expected one of "card", "email", "iban", "token", got \'emial\'',
+    ),
+    ("[redaction]\nkeep = [7]", "redaction.keep[0]", "expected text, got 7"),
     ("[sinks.a]\ntype = []", "sinks.a.type", "is [], which no plugin provides"),
     ('[sources.a]\ntype = "fax"', "sources.a.type", 'expected one of "feed"'),
     ('[sources.a]\ntype = "feed"\npath = 1', "sources.a.path", "expected text, got 1"),
@@ -477,6 +495,41 @@ def test_every_sink_may_be_strict(load: Load) -> None:
     )
     assert problems == []
     assert [sink.options.ordering for sink in settings.sinks.values()] == ["strict", "gaps"]
+
+
+def test_every_sink_may_ask_for_a_purpose(load: Load) -> None:
+    """Purpose and third party are read for a sink of any type."""
+    settings, problems = load(
+        '[sinks.a]\ntype = "console"\npurpose = "marketing"\nthird_party = true\n'
+        '[sinks.b]\ntype = "console"'
+    )
+    assert problems == []
+    found = [(sink.options.purpose, sink.options.third_party) for sink in settings.sinks.values()]
+    assert found == [("marketing", True), (None, None)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ("card", "email", "iban", "token")),
+        ("patterns = false", ()),
+        ("patterns = []", ()),
+        ('patterns = ["iban"]', ("iban",)),
+    ],
+)
+def test_patterns_are_chosen(load: Load, text: str, expected: tuple[str, ...]) -> None:
+    """All patterns are looked for unless the shop chooses; false is short for none."""
+    settings, problems = load(f"[redaction]\n{text}\nkeys = ['a']\nkeep = ['b']")
+    assert problems == []
+    assert settings.redaction == Redaction(keys=("a",), patterns=expected, keep=("b",))
+
+
+@pytest.mark.parametrize(("text", "gpc"), [("", "export"), ('gpc = "all"', "all")])
+def test_what_the_browsers_signal_denies_is_chosen(load: Load, text: str, gpc: str) -> None:
+    """Global Privacy Control denies export unless the shop says otherwise."""
+    settings, problems = load("", consent=f'[consent]\nmode = "opt_out"\n{text}\n')
+    assert problems == []
+    assert settings.consent.gpc == gpc
 
 
 def test_without_sink_types_none_is_expected(tmp_path: Path) -> None:

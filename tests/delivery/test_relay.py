@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from journeykit import hookimpl
 from journeykit.delivery import Backoff, Batch, Rejection, Relay, health, replay
 from journeykit.delivery import relay as module
+from journeykit.delivery.gate import Gate
 from journeykit.delivery.replay import BEHIND
 from journeykit.exceptions import DeliveryError, StoreBusy, Superseded
 from journeykit.model import Entry, Event, jsonbytes
+from journeykit.model.consent import Stamp
 from journeykit.model.event import DELIVER, HISTORICAL
 from journeykit.model.extension import Ordering
 from journeykit.model.times import to_rfc3339
@@ -774,3 +776,86 @@ def test_nothing_is_lost_whatever_happens(
     assert bench.delivered == count
     assert set(sink.taken) == set(ids) - bad
     assert sorted(event for event, _ in bench.parked) == sorted(bad)
+
+
+# Consent
+
+
+def _consenting(make_entry: MakeEntry, ids: str, agreed: str) -> list[Entry]:
+    """Return entries with these one-letter ids, of which those in *agreed* allow marketing."""
+    found = []
+    for event in ids:
+        stamp = Stamp(frozenset(["analytics", "marketing"] if event in agreed else ["analytics"]))
+        context = {"library": "journeykit", **stamp.to_context()}
+        found.append(make_entry(id=event, flags=stamp.flags, context=context))
+    return found
+
+
+def _marketing() -> Gate:
+    return Gate("crm", "marketing", third_party=True, opt_in=False)
+
+
+@pytest.mark.parametrize("size", [2, 500])
+@pytest.mark.parametrize("ordering", list(Ordering))
+def test_events_without_the_purpose_are_skipped_and_counted(
+    monkeypatch: pytest.MonkeyPatch,
+    store: Store,
+    make_entry: MakeEntry,
+    ordering: Ordering,
+    size: int,
+) -> None:
+    """A sink gets the events whose customers have agreed; the others are counted once."""
+    monkeypatch.setattr(module, "BATCH_EVENTS", size)
+    bench = Bench(store, Scripted(), gate=_marketing(), ordering=ordering)
+    bench.add(*_consenting(make_entry, "abcdef", "bce")).run()
+    bench.run()
+
+    assert bench.sink.taken == ["b", "c", "e"]
+    assert bench.delivered == 6
+    assert store.counters()["unconsented:crm"] == 3
+
+
+def test_skipped_events_are_counted_once_however_often_a_batch_is_tried(
+    monkeypatch: pytest.MonkeyPatch, store: Store, make_entry: MakeEntry
+) -> None:
+    """Outages, refusals and events that are held back change nothing in what is counted."""
+    monkeypatch.setattr(module, "BATCH_EVENTS", 4)
+    later = lambda batch: [Rejection(batch.ids[0], "later", retryable=True)]  # noqa: E731
+    never = lambda batch: [Rejection(batch.ids[-1], "never")]  # noqa: E731
+    script = [DeliveryError("down"), RuntimeError("x"), later, DeliveryError("down"), never]
+    bench = Bench(store, Scripted(*script), gate=_marketing())
+    bench.add(*_consenting(make_entry, "abcdefghij", "bcefij")).run()
+
+    assert sorted([*bench.sink.taken, *(event for event, _ in bench.parked)]) == list("bcefij")
+    assert bench.delivered == 10
+    assert store.counters()["unconsented:crm"] == 4
+
+
+def test_a_log_of_others_is_skipped_without_a_call(store: Store, make_entry: MakeEntry) -> None:
+    """Where nobody has agreed, the sink is not called, and its cursor moves."""
+    bench = (
+        Bench(store, Scripted(), gate=_marketing()).add(*_consenting(make_entry, "abc", "")).run()
+    )
+
+    assert (bench.sink.batches, bench.delivered) == ([], 3)
+    assert store.counters()["unconsented:crm"] == 3
+
+
+def test_history_that_goes_nowhere_is_not_counted(store: Store, make_entry: MakeEntry) -> None:
+    """What the sink would not have got anyway is no matter of consent."""
+    bench = Bench(store, Scripted(), gate=Gate("crm", "marketing", third_party=True, opt_in=True))
+    bench.add(make_entry(flags=HISTORICAL), make_entry(flags=HISTORICAL | DELIVER)).run()
+
+    assert store.counters()["unconsented:crm"] == 1
+
+
+def test_a_parked_event_is_asked_again(store: Store, make_entry: MakeEntry) -> None:
+    """What was parked before the sink had a purpose does not go out with a replay."""
+    refuses = Scripted(lambda batch: [Rejection(event, "no") for event in batch.ids])
+    Bench(store, refuses).add(*_consenting(make_entry, "ab", "b")).run()
+    assert store.replay("sink:crm") == 2
+    bench = Bench(store, Scripted(), gate=_marketing()).run()
+
+    assert bench.sink.taken == ["b"]
+    assert store.parked() == []
+    assert store.counters()["unconsented:crm"] == 1

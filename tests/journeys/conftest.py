@@ -92,16 +92,17 @@ class World:
     def recount(self, plan: Plan | None = None) -> Figures:
         """Return the figures of a journey, counted over its runs."""
         plan = plan or self.plans[0]
-        runs = [run for run in self.runs(plan).values() if max(run.visits) > 0]
-        done = [run for run in runs if run.completed_at is not None]
-        stages = range(len(plan.keys))
+        stages = len(plan.keys)
+        found = [0.0] * (3 + 3 * stages)
+        for run in self.runs(plan).values():
+            found = [count + more for count, more in zip(found, _counts(run), strict=True)]
         return Figures(
-            len(runs),
-            len(done),
-            round(sum(run.value for run in done), 6),
-            tuple(sum(run.visits[stage] > 0 for run in runs) for stage in stages),
-            tuple(sum(run.current == stage for run in runs) for stage in stages),
-            tuple(sum(run.furthest == stage for run in runs) for stage in stages),
+            int(found[0]),
+            int(found[1]),
+            round(found[2], 6),
+            tuple(map(int, found[3 : 3 + stages])),
+            tuple(map(int, found[3 + stages : 3 + 2 * stages])),
+            tuple(map(int, found[3 + 2 * stages :])),
         )
 
     def kept(self, plan: Plan | None = None) -> Figures:
@@ -110,6 +111,22 @@ class World:
         data = self.store.state((FIGURES, plan.label))
         figures = Figures.decode(data) if data else Figures.empty(len(plan.keys))
         return figures._replace(value=round(figures.value, 6))
+
+
+def _counts(run: Run) -> list[float]:
+    """Return what a run and those before it add to the figures, counted plainly."""
+    stages = range(len(run.visits))
+    if max(run.visits) == 0:
+        return run.closed or [0] * (3 + 3 * len(run.visits))
+    own = [
+        1,
+        run.completed_at is not None,
+        run.value,
+        *(run.visits[stage] > 0 for stage in stages),
+        *(run.current == stage and run.ended_at is None for stage in stages),
+        *(run.furthest == stage for stage in stages),
+    ]
+    return [count + more for count, more in zip(own, run.closed or [0] * len(own), strict=True)]
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from journeykit.journeys.derived import NO_JOURNEY, About, Cause, derive
-from journeykit.model import Entry, Journey, Kind
+from journeykit.model import Entry, Journey, Kind, Stage
+from journeykit.model.consent import Stamp, stamp_of
 from journeykit.model.event import DELIVER, HISTORICAL
 
 MakeWorld = Callable[..., Any]
@@ -56,6 +58,19 @@ def test_history_stays_history(make_world: MakeWorld, make_entry: MakeEntry, fla
     assert {item.event().historical for item in world.log} == {bool(flags)}
 
 
+def test_consent_is_that_of_the_cause(make_world: MakeWorld, make_entry: MakeEntry) -> None:
+    """What follows from an event may go where the event may go, and carries nothing else of it."""
+    stamp = Stamp(frozenset(["analytics", "marketing"]), frozenset(["export:*"]))
+    context = {"library": "journeykit", **stamp.to_context(), "page": {"name": "cart"}}
+    entry = make_entry("Order Completed", flags=stamp.flags, context=context)
+    world = make_world(SHOP).add(entry)
+
+    assert len(world.derived) == 2
+    for derived in world.derived:
+        assert stamp_of(derived.flags, derived.body) == stamp
+        assert derived.event().context == stamp.to_context()
+
+
 def test_ids_are_the_same_in_every_store(make_world: MakeWorld, make_entry: MakeEntry) -> None:
     """Two stores with the same Log have derived the same events, byte by byte."""
     entries = [
@@ -70,3 +85,22 @@ def test_ids_are_the_same_in_every_store(make_world: MakeWorld, make_entry: Make
     assert len(one.derived) == 5
     assert one.derived == two.derived
     assert {entry.kind for entry in one.derived} == {Kind.DERIVED}
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_a_deadline_has_the_consent_of_whoever_set_it(
+    make_world: MakeWorld, make_entry: MakeEntry, clock: Callable[[], int], kind: str
+) -> None:
+    """What time alone brings about may go where the event may go that it follows from."""
+    stages = [Stage("cart", enter=["A"]), Stage("paid", enter=["B"])]
+    journey = Journey(key="c", version=1, stages=stages, timeout=timedelta(hours=1))
+    stamp = Stamp(frozenset(["analytics", "marketing"]), frozenset(["export:*"]))
+    context = {"library": "journeykit", **stamp.to_context(), "page": {"name": "cart"}}
+    world = make_world(journey, kind=kind, now=clock)
+    world.add(make_entry("A", flags=stamp.flags, context=context))
+    clock.advance(7300)  # type: ignore[attr-defined]
+    world.add(make_entry("X", at=7300, user_id="other"))
+
+    assert [entry.name for entry in world.derived] == ["stage.entered", "journey.exited"]
+    for derived in world.derived:
+        assert stamp_of(derived.flags, derived.body) == stamp

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journeykit.model import Customer
-from journeykit.model.customer import customer_key
+from journeykit.model.customer import JUNK_IDS, customer_key, is_junk
 
 ids = st.none() | st.text(max_size=5)
 
@@ -48,3 +48,22 @@ def test_a_customer_stays_what_it_is() -> None:
 def test_no_id_is_nobody() -> None:
     """None is nobody, and never a person of the name "None"."""
     assert not Customer.of(None)
+
+
+_JUNK = ["null", "None", "NaN", "UNDEFINED", "[object Object]", "0", "true", "False", "guest"]
+
+
+@pytest.mark.parametrize(
+    "value", [*_JUNK, *JUNK_IDS, "", " ", " \t", '"null"', "'undefined'", " Anonymous "]
+)
+def test_what_programs_write_for_no_id_is_junk(value: str) -> None:
+    """It is known in any case, in quotes, and with blanks around it."""
+    assert is_junk(value.replace("\t", " "))
+
+
+@pytest.mark.parametrize(
+    "value", ["1", "00", "0-0", "nullius", "id7", "guest-17", "anonymous@example.com", "Nan Goldin"]
+)
+def test_an_id_that_looks_like_junk_is_somebody(value: str) -> None:
+    """Only the whole id counts: what merely begins like junk is a person."""
+    assert not is_junk(value)

@@ -59,7 +59,7 @@ def test_methods_are_a_list(methods: Any) -> None:
         Endpoint("hook", methods, build)
 
 
-@pytest.mark.parametrize("name", ["type", "ordering"])
+@pytest.mark.parametrize("name", ["type", "ordering", "purpose", "third_party"])
 def test_a_sink_cannot_take_a_key_that_all_have(name: str) -> None:
     """Settings with a key that every sink has are refused: nobody would know whose it is."""
     settings = attrs.make_class("Settings", [name])

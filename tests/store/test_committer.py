@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from journeykit import hookimpl
 from journeykit.capture import MemoryTail
 from journeykit.capture.records import pack
+from journeykit.capture.redaction import Redactor
 from journeykit.capture.spool import Spool
+from journeykit.config import Redaction
 from journeykit.exceptions import StoreBusy, Superseded
 from journeykit.journeys import declare, folds, plans
 from journeykit.model import Entry, Event, Journey
@@ -400,3 +402,107 @@ def test_files_that_are_gone_are_forgotten(tmp_path: Path, make_entry: MakeEntry
         tail.close()
         assert not (tmp_path / "spool" / left).exists()
     store.close()
+
+
+# Redaction
+
+
+CARD, MAIL = "4111 1111 1111 1111", "ada@example.com"
+
+
+def _rows(store: Store) -> str:
+    """Return everything that the Log and the parked events hold."""
+    parked = store.parked()
+    bodies = [item.entry.body for item in (*store.read(None, 100), *parked)]
+    return repr((bodies, [item.reason for item in parked]))
+
+
+def test_nothing_secret_reaches_the_log(store: Store, make_entry: MakeEntry) -> None:
+    """What has a secret form is taken out of each event, and counted with the events."""
+    bench = Bench(store)
+    bench.add(make_entry("X", {"a": f"{CARD}, {MAIL}"}), make_entry("X", {"b": [MAIL]})).run()
+
+    assert bench.properties() == [{"a": "[redacted], [redacted]"}, {"b": ["[redacted]"]}]
+    assert store.counters() == {"events": 2, "redacted:card": 1, "redacted:email": 2}
+    assert bench.committer.withheld == 0
+
+
+def test_plugins_see_what_the_shop_said(store: Store, make_entry: MakeEntry) -> None:
+    """The shop's plugins are asked before redaction; what they add is redacted like the rest."""
+    seen = []
+
+    class Looker:
+        name = "looker"
+
+        @hookimpl
+        def enrich_event(self, event: Event) -> dict[str, Any]:
+            seen.append(event.properties["a"])
+            return {"more": f"of {MAIL}", "api_key": "k", "deep": [{"Password": "p"}]}
+
+    bench = Bench(store, Looker()).add(make_entry("X", {"a": MAIL})).run()
+
+    assert seen == [MAIL]
+    assert bench.properties() == [
+        {
+            "a": "[redacted]",
+            "more": "of [redacted]",
+            "api_key": "[redacted]",
+            "deep": [{"Password": "[redacted]"}],
+        }
+    ]
+
+
+def test_a_parked_event_and_its_reason_are_redacted(store: Store, make_entry: MakeEntry) -> None:
+    """What a plugin fails on is parked without secrets, and so is what the plugin said of it."""
+    heard = []
+
+    class Fails:
+        name = "fails"
+        mended = False
+
+        @hookimpl
+        def accept_event(self, event: Event) -> bool | None:
+            if not self.mended:
+                raise ValueError(f"cannot look up {event.properties['a']}")
+            return None
+
+        @hookimpl
+        def event_parked(self, event: Event, sink: str, reason: str) -> None:
+            heard.append((event.properties["a"], reason))
+
+    plugin = Fails()
+    bench = Bench(store, plugin).add(make_entry("X", {"a": MAIL}, id="a")).run()
+
+    assert MAIL not in _rows(store)
+    assert heard == [("[redacted]", "ValueError: cannot look up [redacted]")]
+    plugin.mended = True
+    store.replay()
+    bench.run()
+    assert bench.properties() == [{"a": "[redacted]"}]
+    assert store.counters()["redacted:email"] == 1
+
+
+def test_what_a_dead_process_left_is_redacted(tmp_path: Path, make_entry: MakeEntry) -> None:
+    """Events are redacted by whoever commits them."""
+    store = SQLiteStore(tmp_path / "store.db")
+    store.open()
+    left = Spool(store.spool, 2**20)
+    assert left.append(pack(make_entry("X", {"a": MAIL}))) is None
+    left.close()
+    tail = Spool(store.spool, 2**20)
+    committer = Committer(store, tail, Plugins((), installed=False), now=lambda: 1)
+    committer.hurry = True
+    while committer.step() is not None:
+        pass
+    tail.close()
+
+    assert [item.event().properties for item in store.read(None, 5)] == [{"a": "[redacted]"}]
+    store.close()
+
+
+def test_redaction_can_be_left_out(store: Store, make_entry: MakeEntry) -> None:
+    """Where the shop asks for no patterns, values stay as they are."""
+    bench = Bench(store, redactor=Redactor(Redaction(patterns=())))
+    bench.add(make_entry("X", {"a": MAIL})).run()
+
+    assert bench.properties() == [{"a": MAIL}]

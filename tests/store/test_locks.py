@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +56,33 @@ def test_one_thread_at_a_time_holds_a_lock(locks: LockDirectory) -> None:
     thread.join()
 
     assert order == ["first", "second"]
+
+
+def test_closing_leaves_a_waiting_thread_its_lock(locks: LockDirectory, tmp_path: Path) -> None:
+    """Who waits while the locks are closed holds its lock then, and unlocks no other file."""
+    other = LockDirectory(tmp_path / "locks")
+    lease = other.lease("commit")
+    assert lease is not None
+    held: list[bool] = []
+
+    def wait() -> None:
+        with locks.hold("commit"):
+            held.append(other.lease("commit") is None)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    while not locks._threads.locked():
+        time.sleep(0.001)
+    time.sleep(0.05)
+    locks.close()
+    with (tmp_path / "own").open("w") as own:
+        # What the shop opens next, and locks, may get the number of a closed file.
+        fcntl.flock(own, fcntl.LOCK_EX)
+        lease.release()
+        thread.join(10)
+        assert held == [True]
+        with (tmp_path / "own").open() as second, pytest.raises(BlockingIOError):
+            fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_lock_is_free_after_an_error(locks: LockDirectory) -> None:

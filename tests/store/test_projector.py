@@ -15,7 +15,7 @@ from journeykit.plugins import Plugins
 from journeykit.store import projector as module
 from journeykit.store.memory import MemoryStore
 from journeykit.store.projector import Projector
-from journeykit.store.protocol import PROJECTOR, Commit, Store
+from journeykit.store.protocol import PROJECTOR, Commit, Projection, Store
 from journeykit.store.sqlite import SQLiteStore
 
 #: Later than all that is made here.
@@ -232,6 +232,24 @@ def test_rebuild_goes_on_where_it_was_interrupted(
     finish(first_again)
     assert whole_state(store) == state
     assert derived(store) == before
+
+
+def test_rebuild_passes_over_a_derived_event_at_its_end(
+    store: Store, make_entry: MakeEntry
+) -> None:
+    """Where the cursor stood at a derived event, the next event is news."""
+    store.commit(Commit([make_entry("Product Viewed")]), NOW)
+    project(store)
+    *_, last = store.read(None, 10)
+    assert last.entry.kind is Kind.DERIVED
+    store.project(Projection(PROJECTOR, store.cursor(PROJECTOR), last.position), NOW)
+    before = derived(store)
+    store.commit(Commit([make_entry("Product Viewed", user_id="new")]), NOW)
+
+    changed = Journey(key="other", version=1, stages=[Stage("any", enter=["Product Viewed"])])
+    project(store, changed)
+
+    assert [entry.user_id for entry in derived(store)[len(before) :]] == ["new"]
 
 
 def test_superseded_projector_reads_anew(store: Store, make_entry: MakeEntry) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from journeykit.exceptions import Superseded
-from journeykit.model.event import PUBLISHED, Entry, Kind, Stored
+from journeykit.model.event import PUBLICATION, PUBLISHED, Entry, Kind, Stored
 from journeykit.store.memory import MemoryStore
 from journeykit.store.protocol import PROJECTOR, Commit, Committed, Parking, Projection, Store
 from journeykit.store.sqlite import SQLiteStore
@@ -42,6 +42,10 @@ class StoreContract:
     def store(self) -> Iterator[Store]:
         """Return an empty store."""
         raise NotImplementedError
+
+    def test_this_version_may_write(self, store: Store) -> None:
+        """A store that no newer version has changed lets this one write."""
+        store.check_writer()
 
     # The Log
 
@@ -126,7 +130,14 @@ class StoreContract:
         assert store.published() == store.peek_published() == []
         store.commit(Commit([make_entry(id="a")]), 5)
         facts = [
-            make_entry(PUBLISHED, id=name, user_id=None, kind=Kind.FACT, actor="configuration")
+            make_entry(
+                PUBLISHED,
+                flags=PUBLICATION,
+                id=name,
+                user_id=None,
+                kind=Kind.FACT,
+                actor="configuration",
+            )
             for name in ("p", "q")
         ]
         made = [store.publish(fact, now) for fact, now in zip(facts, (3, 9), strict=True)]

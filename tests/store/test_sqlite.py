@@ -13,14 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from journeykit.exceptions import StoreBusy, StoreError
-from journeykit.model.event import PUBLISHED, Entry
-from journeykit.store import rows
-from journeykit.store import sqlite as module
+from journeykit.exceptions import Outdated, StoreBusy, StoreError
+from journeykit.model.event import PUBLICATION, PUBLISHED, Entry
+from journeykit.store import database as module
+from journeykit.store import rows, versions
 from journeykit.store.protocol import PROJECTOR, Commit, Parking, Projection
-from journeykit.store.sqlite import SCHEMA_VERSION, SQLiteStore
+from journeykit.store.sqlite import SQLiteStore
+from journeykit.store.versions import SCHEMA_VERSION
 
 MakeEntry = Callable[..., Entry]
+
+#: The schema of a version that is not there yet.
+NEWER = SCHEMA_VERSION + 1
 
 
 @pytest.fixture
@@ -280,19 +284,88 @@ def test_database_of_another_program_is_left_alone(
     assert path.read_bytes() == content
 
 
-def test_newer_schema_is_refused(path: Path, open_store: OpenStore) -> None:
-    """A store that a newer journeykit made is told of, with both versions."""
+def test_first_schema_is_brought_up_to_date(
+    path: Path, open_store: OpenStore, make_entry: MakeEntry
+) -> None:
+    """A store of the first schema keeps what it has, and gets what later ones have added."""
     store = open_store()
-    store.open()
+    store.commit(Commit([make_entry(id="a")]), 1)
     store.close()
     with contextlib.closing(sqlite3.connect(path)) as other:
-        other.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        other.executescript("DROP TABLE meta; PRAGMA user_version = 1;")
 
-    with pytest.raises(StoreError) as caught:
-        open_store().open()
+    again = open_store()
+    again.commit(Commit([make_entry(id="b")]), 1)
 
-    assert f"a newer journeykit made it (schema {SCHEMA_VERSION + 1}" in str(caught.value)
-    assert "upgrade journeykit" in str(caught.value)
+    assert [item.entry.id for item in again.read(None, 5)] == ["a", "b"]
+    assert query(path, "PRAGMA user_version") == SCHEMA_VERSION
+    assert query(path, "SELECT value FROM meta WHERE key = 'min_writer'") == 1
+
+
+def test_newer_schema_that_only_adds_is_written_to(
+    path: Path, open_store: OpenStore, make_entry: MakeEntry
+) -> None:
+    """A store that a newer journeykit has added to goes on, and stays the newer one's."""
+    store = open_store()
+    store.commit(Commit([make_entry(id="a")]), 1)
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.executescript(f"ALTER TABLE log ADD COLUMN x; PRAGMA user_version = {NEWER};")
+
+    store.commit(Commit([make_entry(id="b")]), 1)
+    again = open_store()
+    again.commit(Commit([make_entry(id="c")]), 1)
+
+    assert [item.entry.id for item in again.read(None, 5)] == ["a", "b", "c"]
+    assert query(path, "PRAGMA user_version") == NEWER
+
+
+def test_newer_schema_that_is_not_to_be_written_to(
+    path: Path, open_store: OpenStore, make_entry: MakeEntry
+) -> None:
+    """Whatever writes says so, at once and with both versions, and all that reads goes on."""
+    store = open_store()
+    store.commit(Commit([make_entry(id="a")]), 1)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("UPDATE meta SET value = ? WHERE key = 'min_writer'", (NEWER,))
+
+    for each in (store, open_store()):
+        for write in (
+            each.check_writer,
+            lambda store=each: store.commit(Commit([make_entry()]), 1),
+            lambda store=each: store.advance("sink:x", 1, [], 1),
+            lambda store=each: store.project(Projection(PROJECTOR, None, 1), 1),
+        ):
+            with pytest.raises(Outdated) as caught:
+                write()
+            assert f"it asks for schema {NEWER}, this one writes {SCHEMA_VERSION}" in str(
+                caught.value
+            )
+            assert "upgrade journeykit" in str(caught.value)
+        assert [item.entry.id for item in each.read(None, 5)] == ["a"]
+        assert each.cursor("sink:x") is None
+
+
+def test_failed_upgrade_changes_nothing(
+    path: Path, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, make_entry: MakeEntry
+) -> None:
+    """An upgrade that fails in the middle leaves the store as it was, for another try."""
+    store = open_store()
+    store.commit(Commit([make_entry(id="a")]), 1)
+    store.close()
+    monkeypatch.setattr(versions, "SCHEMA_VERSION", NEWER)
+    broken = "CREATE TABLE added (x); CREATE TABLE log (x);"
+    monkeypatch.setattr(versions, "UPGRADES", {NEWER: broken})
+
+    newer = open_store()
+    for _ in range(2):
+        with pytest.raises(StoreError, match="table log already exists"):
+            newer.open()
+
+    assert query(path, "PRAGMA user_version") == SCHEMA_VERSION
+    assert query(path, "SELECT count(*) FROM sqlite_master WHERE name = 'added'") == 0
+    monkeypatch.setattr(versions, "UPGRADES", {NEWER: "CREATE TABLE added (x);"})
+    newer.commit(Commit([make_entry(id="b")]), 1)
+    assert query(path, "PRAGMA user_version") == NEWER
 
 
 def test_full_disk_is_named(
@@ -330,6 +403,30 @@ for number in range(60):
     store.commit(Commit([entry], counts={"writes": 1}), 1)
 store.close()
 """
+
+
+_VISITOR = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+print(db.execute("SELECT count(*) FROM log").fetchone()[0])
+db.close()
+"""
+
+
+def test_a_second_store_leaves_the_first_its_locks(
+    path: Path, open_store: OpenStore, make_entry: MakeEntry
+) -> None:
+    """Another store of the same file in this process costs no commit when other processes end."""
+    first = open_store()
+    first.commit(Commit([make_entry(id="a")]), 1)
+    open_store().open()
+    # A process that thinks it is the last one tidies up, and deletes what the others write to.
+    for count in (1, 2):
+        visitor = python(_VISITOR, path)
+        assert visitor.communicate(timeout=30)[0] == f"{count}\n"
+        first.commit(Commit([make_entry(id=f"b{count}")]), 1)
+
+    assert python(_VISITOR, path).communicate(timeout=30)[0] == "3\n"
 
 
 def test_processes_commit_at_once(path: Path, open_store: OpenStore) -> None:
@@ -529,6 +626,7 @@ def test_a_store_of_an_older_version_gets_what_was_added(
     store.close()
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.executescript("DROP TABLE status; DROP INDEX parked_user; DROP INDEX parked_visitor;")
+        db.executescript("DROP TABLE meta; PRAGMA user_version = 1;")
 
     again = open_store()
     again.tell_status("sink:a", b"1")
@@ -555,7 +653,7 @@ def test_customers_with_parked_events_are_found_by_an_index(open_store: OpenStor
 
 def publish(store: SQLiteStore, make_entry: MakeEntry) -> None:
     """Publish something."""
-    store.publish(make_entry(PUBLISHED, id="p", user_id=None), 1)
+    store.publish(make_entry(PUBLISHED, flags=PUBLICATION, id="p", user_id=None), 1)
 
 
 def open_files() -> int:

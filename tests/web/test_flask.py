@@ -6,16 +6,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import attrs
 import flask
 import httpx
 import pytest
 from werkzeug.serving import make_server
 
-from journeykit import ConfigError, Endpoint, Event, JourneyKit, hookimpl
+from journeykit import ConfigError, Consent, Endpoint, Event, JourneyKit, hookimpl
 from journeykit.capture.context import current
 from journeykit.web import Request, Response
 from journeykit.web import flask as module
-from journeykit.web.flask import init_app
+from journeykit.web.flask import init_app, sign_out
 from journeykit.web.visitor import COOKIE
 
 MakeKit = Callable[..., JourneyKit]
@@ -241,6 +242,100 @@ def test_a_user_id_that_cannot_be_found_breaks_nothing(
     assert "secret" not in caplog.text
 
 
+def _login_app(kit: JourneyKit, make_app: MakeApp, **options: Any) -> flask.Flask:
+    app = make_app(kit, user_id=lambda: flask.session.get("user_id"), **options)
+
+    @app.post("/login/<user_id>")
+    def login(user_id: str) -> str:
+        flask.session["user_id"] = user_id
+        return kit.identify(user_id).id or ""
+
+    @app.post("/logout")
+    def logout() -> str:
+        if "quiet" not in flask.request.args:
+            kit.track("Signed Out")
+        flask.session.clear()
+        sign_out()
+        if "after" in flask.request.args:
+            kit.track("Home Viewed")
+        return ""
+
+    return app
+
+
+@pytest.mark.parametrize("how", ["", "?quiet=1", "?after=1"])
+def test_a_sign_out_makes_the_next_visitor_another(
+    kit: JourneyKit, make_app: MakeApp, how: str
+) -> None:
+    """Behind a sign-out the same browser is somebody else, also for the rest of that request."""
+    client = _login_app(kit, make_app).test_client()
+    client.post("/login/ada")
+    before = _cookie(client)
+    client.post(f"/logout{how}")
+
+    assert _cookie(client) != before
+    assert (_cookie(client) is None) is (how != "?after=1")
+    client.get("/track/home")
+    events = [event for event in _events(kit) if event.kind != "derived"]
+    hers = {event.customer.anonymous_id for event in events if event.customer.user_id}
+    others = {event.customer.anonymous_id for event in events if not event.customer.user_id}
+    assert len(hers) == len(others) == 1
+    assert hers != others
+    signed_out = [event for event in events if event.name == "Signed Out"]
+    assert all(event.customer.user_id == "ada" for event in signed_out)
+    sessions = {event.customer.session_id for event in events}
+    assert len(sessions) == 2
+
+
+def test_a_sign_out_of_nobody_sets_nothing(kit: JourneyKit, make_app: MakeApp) -> None:
+    """Without a cookie, and outside a request, signing out does nothing."""
+    response = _login_app(kit, make_app).test_client().post("/logout?quiet=1")
+
+    assert COOKIE not in str(response.headers)
+    sign_out()
+
+
+def test_a_session_that_ends_by_itself_is_no_sign_out(kit: JourneyKit, make_app: MakeApp) -> None:
+    """Who is not signed in any more, and did not sign out, is still the same visitor."""
+    client = _login_app(kit, make_app).test_client()
+    client.post("/login/ada")
+    client.get("/track/home")
+    client.delete_cookie("session")
+    client.get("/track/home")
+
+    assert len({event.customer.anonymous_id for event in _events(kit)}) == 1
+
+
+def test_the_next_who_signs_in_is_another_visitor(kit: JourneyKit, make_app: MakeApp) -> None:
+    """Where a shop tells no sign-out, somebody else who signs in gets a cookie of their own."""
+    client = _login_app(kit, make_app).test_client()
+    client.post("/login/ada")
+    client.get("/track/home")
+    client.delete_cookie("session")
+    client.post("/login/bob")
+    client.get("/track/home")
+    client.get("/track/home")
+
+    last = [event.customer for event in _events(kit) if event.name == "home"]
+    assert [customer.user_id for customer in last] == ["ada", "bob", "bob"]
+    assert last[0].anonymous_id != last[1].anonymous_id == last[2].anonymous_id
+
+
+@pytest.mark.parametrize("junk", ["undefined", " Null ", "[object Object]"])
+def test_a_user_id_that_names_nobody_is_none(
+    kit: JourneyKit, make_app: MakeApp, caplog: pytest.LogCaptureFixture, junk: str
+) -> None:
+    """What the shop returns for nobody by mistake is nobody, which is logged once, without it."""
+    client = make_app(kit, user_id=lambda: junk).test_client()
+    with caplog.at_level(logging.WARNING, "journeykit"):
+        client.get("/track/home")
+        client.get("/track/home")
+
+    assert [event.customer.user_id for event in _events(kit)] == [None, None]
+    (told,) = [one for one in caplog.records if one.message == "journeykit.junk_user_id"]
+    assert junk not in str(vars(told))
+
+
 def _raise() -> Any:
     raise LookupError
 
@@ -268,7 +363,7 @@ def test_only_who_may_be_recorded_is(
 ) -> None:
     """Without consent there is no event and no cookie, also if the shop signs the visitor in."""
     kit = make_kit(mode, strict=False)
-    app = make_app(kit, consent=lambda: iter(answer) if isinstance(answer, list) else answer)
+    app = make_app(kit, purposes=lambda: iter(answer) if isinstance(answer, list) else answer)
 
     @app.get("/login")
     def login() -> str:
@@ -289,7 +384,7 @@ def test_who_cannot_be_asked_has_not_agreed(
 ) -> None:
     """When the shop's consent function raises, nothing is recorded and the page goes on."""
     kit = make_kit(mode, strict=False)
-    client = make_app(kit, consent=_raise).test_client()
+    client = make_app(kit, purposes=_raise).test_client()
 
     assert client.get("/track/home").text == "no_consent"
     assert (_events(kit), _cookie(client)) == ([], None)
@@ -297,7 +392,7 @@ def test_who_cannot_be_asked_has_not_agreed(
 
 def test_opt_in_without_a_question_is_a_mistake(make_kit: MakeKit, make_app: MakeApp) -> None:
     """Where only who agreed may be recorded, the app must say how it asks."""
-    with pytest.raises(ConfigError, match="so init_app needs consent=, a function"):
+    with pytest.raises(ConfigError, match="so init_app needs purposes=, a function"):
         make_app(make_kit("opt_in"))
 
 
@@ -453,7 +548,7 @@ def test_requests_at_the_same_time_do_not_mix(kit: JourneyKit, make_app: MakeApp
         url = f"http://127.0.0.1:{server.server_port}/meet"
         with httpx.Client() as client, ThreadPoolExecutor(8) as pool:
             codes = list(
-                pool.map(lambda n: client.get(url, params={"user": n}).status_code, range(40))
+                pool.map(lambda n: client.get(url, params={"user": n}).status_code, range(1, 41))
             )
     finally:
         server.shutdown()
@@ -568,3 +663,150 @@ def test_endpoints_are_exempt_from_csrf_protection(make_kit: MakeKit, first: str
 
     assert client.post("/journeykit/echo/json", json=1).status_code == 201
     assert client.post("/cart").status_code == 400
+
+
+# Withdrawal and Global Privacy Control
+
+
+def _consenting(kit: JourneyKit, make_app: MakeApp, **options: Any) -> flask.Flask:
+    """Return an app whose session remembers what the visitor has chosen."""
+    app = make_app(kit, purposes=lambda: flask.session.get("purposes"), **options)
+
+    @app.get("/choose/<purposes>")
+    def choose(purposes: str) -> str:
+        granted = {name for name in purposes.split(",") if name != "none"}
+        flask.session["purposes"] = sorted(granted)
+        denied = {"analytics"} - granted
+        receipt = kit.consent(granted=granted, denied=denied, policy="v1")
+        after = kit.track("After")
+        return f"{receipt.reason} {after.reason}"
+
+    return app
+
+
+@pytest.mark.parametrize("mode", ["opt_out", "opt_in"])
+def test_agreeing_and_withdrawing(make_kit: MakeKit, make_app: MakeApp, mode: str) -> None:
+    """The cookie comes with consent and goes with it, and both are facts of the same visitor."""
+    kit = make_kit(mode, strict=False)
+    client = _consenting(kit, make_app).test_client()
+
+    assert client.get("/choose/analytics").text == "None None"
+    given = _cookie(client)
+    assert given is not None
+    response = client.get("/choose/none")
+    assert response.text == "None no_consent"
+    assert _cookie(client) is None
+    (header,) = [line for line in response.headers.getlist("Set-Cookie") if line.startswith(COOKIE)]
+    assert "HttpOnly" in header
+    assert "SameSite=Lax" in header
+    assert client.get("/track/home").text == "no_consent"
+    assert _cookie(client) is None
+
+    anonymous_id = given.split(".")[0]
+    found = _events(kit)
+    assert [event.name for event in found] == ["customer.consented", "After", "customer.consented"]
+    assert {event.customer.anonymous_id for event in found} == {anonymous_id}
+    assert found[2].properties == {"granted": [], "denied": ["analytics"], "policy": "v1"}
+
+
+@pytest.mark.parametrize("mode", ["opt_out", "opt_in"])
+def test_who_refuses_without_a_cookie_gets_none(
+    make_kit: MakeKit, make_app: MakeApp, mode: str
+) -> None:
+    """Nobody gets an id only to prove that they want none."""
+    kit = make_kit(mode, strict=False)
+    client = _consenting(kit, make_app).test_client()
+
+    assert client.get("/choose/none").text == "no_customer no_consent"
+    assert (_events(kit), _cookie(client)) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("mode", "answer"), [("opt_out", set()), ("opt_in", None), ("opt_in", {"marketing"})]
+)
+def test_a_cookie_without_consent_is_deleted(
+    make_kit: MakeKit, make_app: MakeApp, mode: str, answer: Any
+) -> None:
+    """A visitor who has not agreed loses an old cookie with the next page, event or not."""
+    client = make_app(make_kit(mode), purposes=lambda: answer).test_client()
+    client.set_cookie(COOKIE, f"{'a' * 32}.{'b' * 16}.1")
+
+    client.get("/quiet")
+
+    assert _cookie(client) is None
+
+
+def test_a_failing_question_deletes_no_cookie(make_kit: MakeKit, make_app: MakeApp) -> None:
+    """Where the shop cannot say what a visitor chose, the visitor has not withdrawn."""
+    client = make_app(make_kit(strict=False), purposes=_raise).test_client()
+    client.set_cookie(COOKIE, f"{'a' * 32}.{'b' * 16}.1")
+
+    assert client.get("/track/home").text == "no_consent"
+    assert _cookie(client) is not None
+
+
+@pytest.mark.parametrize(
+    ("gpc", "header", "denied", "recorded"),
+    [
+        ("export", "1", ["export:*"], True),
+        ("export", "0", None, True),
+        ("export", "true", None, True),
+        ("export", None, None, True),
+        ("all", "1", None, False),
+        ("all", None, None, True),
+        ("ignore", "1", None, True),
+    ],
+)
+@pytest.mark.parametrize("mode", ["opt_out", "opt_in"])
+def test_global_privacy_control(  # noqa: PLR0917
+    make_settings: Callable[..., Any],
+    make_app: MakeApp,
+    mode: str,
+    gpc: str,
+    header: str | None,
+    denied: list[str] | None,
+    recorded: bool,
+) -> None:
+    """The signal denies export, or all, or nothing, as configured; only its one value counts."""
+    settings = attrs.evolve(make_settings(core={"strict": False}), consent=Consent(mode, gpc=gpc))
+    with JourneyKit(settings) as kit:
+        client = make_app(kit, purposes=lambda: {"analytics"}).test_client()
+        client.get("/track/home", headers={"Sec-GPC": header} if header else {})
+
+        found = _events(kit)
+        assert [event.context.get("denied") for event in found] == [denied] * recorded
+        assert (_cookie(client) is not None) is recorded
+
+
+def test_the_signal_keeps_events_from_third_parties(
+    make_settings: Callable[..., Any], make_app: MakeApp
+) -> None:
+    """A third party's sink does not get what a visitor with the signal does; the shop's own does."""
+    ours, theirs = Recorder("ours"), Recorder("theirs")
+    ours.third_party = False
+    with JourneyKit(make_settings(), sinks=[ours, theirs]) as kit:
+        client = make_app(kit).test_client()
+        client.get("/track/One", headers={"Sec-GPC": "1"})
+        client.get("/track/Two")
+        assert kit.flush()
+
+        assert ours.names == ["One", "Two"]
+        assert theirs.names == ["Two"]
+        assert kit.status()["counters"]["unconsented:theirs"] == 1
+
+
+class Recorder:
+    """A sink that remembers the names of events."""
+
+    third_party = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.names: list[str] = []
+
+    def deliver(self, batch: Any) -> None:
+        """Take all."""
+        self.names += [event.name for event in batch]
+
+    def close(self) -> None:
+        """Do nothing."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journeykit.web.visitor import VISIT_SECONDS, Visitor, read_visitor
+from journeykit.web.visitor import VISIT_SECONDS, Visitor, read_visitor, seen_with
 
 NOW = 1_772_452_800
 
@@ -66,3 +66,49 @@ def test_a_cookie_of_the_future_begins_a_new_visit() -> None:
     assert visitor.anonymous_id == "a" * 32
     assert visitor.session_id != "b" * 16
     assert (visitor.active_at, visitor.is_stale) == (NOW, True)
+
+
+def test_a_visitor_stays_the_same_while_one_person_signs_in() -> None:
+    """Who signs in, lets the session end and comes back is one visitor with one cookie."""
+    new = read_visitor(None, NOW)
+    signed_in = seen_with(new, "ada", NOW)
+    assert (signed_in.anonymous_id, signed_in.is_stale) == (new.anonymous_id, True)
+    assert "ada" not in signed_in.cookie
+
+    later = read_visitor(signed_in.cookie, NOW + 30)
+
+    assert seen_with(later, "ada", NOW + 30) == later
+    assert seen_with(later, None, NOW + 30) == later
+    assert not later.is_stale
+    back = read_visitor(signed_in.cookie, NOW + 10 * VISIT_SECONDS)
+    assert seen_with(back, "ada", back.active_at).anonymous_id == new.anonymous_id
+
+
+def test_another_person_is_another_visitor() -> None:
+    """Where somebody else signs in without a sign-out before, the cookie is replaced."""
+    ada = seen_with(read_visitor(None, NOW), "ada", NOW)
+
+    bob = seen_with(read_visitor(ada.cookie, NOW), "bob", NOW)
+
+    assert bob.is_stale
+    assert bob.anonymous_id != ada.anonymous_id
+    assert bob.session_id != ada.session_id
+    assert seen_with(read_visitor(bob.cookie, NOW), "bob", NOW).anonymous_id == bob.anonymous_id
+
+
+def test_the_mark_of_a_person_names_nobody() -> None:
+    """The mark in the cookie differs from browser to browser, and many people share it."""
+    one, other = read_visitor(None, NOW), read_visitor(None, NOW)
+    marks = {seen_with(one, f"u{number}", NOW).mark for number in range(2000)}
+
+    assert len(marks) < 2000
+    assert any(
+        seen_with(one, f"u{n}", NOW).mark != seen_with(other, f"u{n}", NOW).mark for n in range(3)
+    )
+
+
+def test_a_cookie_of_zeros_is_nobody() -> None:
+    """An id of nothing but zeros would make one visitor of all who send it."""
+    forged = Visitor("0" * 32, "b" * 16, NOW, is_stale=False)
+
+    assert read_visitor(forged.cookie, NOW).anonymous_id != "0" * 32

@@ -162,6 +162,19 @@ def test_an_account_joins_the_visits_before_it(customer, events):
     assert len(visitors) == 1
 
 
+def test_whoever_comes_after_a_sign_out_is_somebody_else(customer, events):
+    """At the same browser, the pages behind a sign-out are those of another visitor."""
+    customer.sign_up()
+    customer.post("/account/sign-out")
+    customer.get("/products/soup-mug")
+    *hers, last = events()
+    assert (hers[-1]["name"], last["name"]) == ("Signed Out", "Product Viewed")
+    assert last["customer"]["user_id"] is None
+    assert last["customer"]["anonymous_id"] not in {
+        event["customer"]["anonymous_id"] for event in hers
+    }
+
+
 def test_coming_back_is_signed_in(customer, another, events):
     """Signing in at another browser identifies the same customer."""
     customer.sign_up()

@@ -10,14 +10,12 @@ import contextlib
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from journeykit.model.consent import Stamp
 from journeykit.model.customer import Customer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextvars import Token
-
-#: The purpose that recording needs.
-ANALYTICS = "analytics"
 
 
 class Form(NamedTuple):
@@ -45,10 +43,12 @@ class Bound:
 
         context: What events carry about the page and the library.
 
-        purposes: What the customer has consented to; None where nobody was asked.
+        purposes: All that the customer has consented to; None where nobody was asked.
+
+        denied: What the customer has refused by name, or by a signal of their browser.
     """
 
-    __slots__ = ("_find", "_found", "channel", "context", "forms", "purposes")
+    __slots__ = ("_find", "_found", "_stamp", "channel", "context", "forms")
 
     def __init__(
         self,
@@ -57,12 +57,14 @@ class Bound:
         channel: str | None = None,
         context: Mapping[str, Any] | None = None,
         purposes: Iterable[str] | None = None,
+        denied: Iterable[str] = (),
     ) -> None:
         self._found = customer if isinstance(customer, Customer) else None
         self._find = None if isinstance(customer, Customer) else customer
         self.channel = channel
         self.context = dict(context or {})
-        self.purposes = None if purposes is None else frozenset(purposes)
+        granted = None if purposes is None else frozenset(purposes)
+        self._stamp = Stamp(granted, frozenset(denied))
         #: What `capture.Tracker` keeps of the events of a name, by name and span.
         self.forms: dict[tuple[str, tuple[int, int] | None], Form] = {}
 
@@ -73,10 +75,43 @@ class Bound:
             self._found = self._find() if self._find is not None else Customer()
         return self._found
 
+    @property
+    def stamp(self) -> Stamp:
+        """What the customer has consented to, and what not."""
+        return self._stamp
+
+    @property
+    def purposes(self) -> frozenset[str] | None:
+        """All that the customer has consented to; None where nobody was asked."""
+        return self._stamp.granted
+
+    @property
+    def denied(self) -> frozenset[str]:
+        """What the customer has refused by name, or by a signal of their browser."""
+        return self._stamp.denied
+
     def rebind(self, customer: Customer) -> None:
         """Go on as *customer*, who signed in or out in the middle of the request."""
         self._found = customer
         self.forms = {}
+
+    def renew(self) -> None:
+        """Find out anew whom it concerns, where a function tells: somebody has signed out."""
+        if self._find is not None:
+            self._found = None
+            self.forms = {}
+
+    def restamp(self, stamp: Stamp) -> None:
+        """Go on with the consent of *stamp*, which the customer has given or withdrawn just now."""
+        self._stamp = stamp
+        self.forms = {}
+        before = self._found
+        if before is not None and not before.anonymous_id and self._find is not None:
+            # Who may be recorded from now on may have a cookie, and so another id.
+            with contextlib.suppress(Exception):
+                found = self._find()
+                user_id = before.user_id or found.user_id
+                self._found = Customer(user_id, found.anonymous_id, found.session_id)
 
 
 _bound: ContextVar[Bound | None] = ContextVar("journeykit_bound", default=None)
@@ -117,6 +152,7 @@ def bind_customer(
     channel: str | None = None,
     context: Mapping[str, Any] | None = None,
     purposes: Iterable[str] | None = None,
+    denied: Iterable[str] = (),
 ) -> Iterator[Bound]:
     """
     Let every `track()` in the block be about *customer*.
@@ -128,9 +164,13 @@ def bind_customer(
 
         context: JSON values that the events carry as their context.
 
-        purposes: What the customer has consented to; needed where consent is `"opt_in"`.
+        purposes: All that the customer has consented to; needed where consent is `"opt_in"`.
+
+        denied: What the customer has refused by name.
     """
-    bound = Bound(Customer.of(customer), channel=channel, context=context, purposes=purposes)
+    bound = Bound(
+        Customer.of(customer), channel=channel, context=context, purposes=purposes, denied=denied
+    )
     token = bind(bound)
     try:
         yield bound

@@ -10,27 +10,21 @@ Segments that nobody locks belong to dead processes, and any living one adopts t
 from __future__ import annotations
 
 import contextlib
-import errno
-import itertools
 import logging
-import mmap
-import os
-import secrets
-import struct
 import time
-import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journeykit import native
-from journeykit.capture.records import unpack
+from journeykit.capture.segment import FRAME, HEADER, adopt, new_segment, sync
 from journeykit.capture.tail import Dropped, Taken
 from journeykit.exceptions import StoreError
 from journeykit.model.event import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from journeykit.capture.segment import OrphanSegment, Segment
     from journeykit.capture.tail import Orphan, Watermark
 
 try:
@@ -38,33 +32,11 @@ try:
 except ImportError:  # not on this platform; `Spool` says so
     fcntl = None  # type: ignore[assignment]
 
-#: So much of a segment is mapped ahead of what is written, and so much at once: about 50 µs.
-_TOUCHED_AHEAD: Final = 2**20
-_TOUCHED_AT_ONCE: Final = 2**16
-
-#: Linux: map pages for writing now.
-_POPULATE_WRITE: Final = 23
-
 #: The size of a segment: an hour of a small shop, a fifth of a second of the largest burst.
 SEGMENT_BYTES: Final = 4 * 2**20
 
-#: The form of records; a process leaves segments of a newer form to newer processes.
-FORM: Final = 1
-
 #: After a disk refused a segment, the next try comes after this many seconds.
 _RETRY_SECONDS: Final = 1.0
-
-_SEGMENT: Final = ".seg"
-_UNFINISHED: Final = ".new"
-_DAMAGED: Final = ".damaged"
-_MAGIC: Final = b"JKSPOOL"
-_HEADER: Final = struct.Struct("<7sB8x")
-#: Before each record: its length and its checksum. A length of zero ends the segment.
-_FRAME: Final = struct.Struct("<II")
-_CHECKSUM: Final = struct.Struct("<I")
-
-#: What a file system answers that cannot allocate; then zeros are written instead.
-_CANNOT_ALLOCATE: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 #: Another process may take a file that is not yet locked for a dead one's; then another is made.
 _TRIES: Final = 5
@@ -85,136 +57,6 @@ class Mark(NamedTuple):
     released: int
     freed: int
     gone: tuple[str, ...]
-
-
-class Segment:
-    """A mapped file of records; `end` is where the next one goes, `read` where reading goes on."""
-
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self.path = path
-        self.end = self.read = _HEADER.size
-        self._descriptor = descriptor
-        self._size = os.fstat(descriptor).st_size
-        self._touched = 0
-        self.map = mmap.mmap(descriptor, self._size)
-
-    @property
-    def name(self) -> str:
-        """The file's name."""
-        return self.path.name
-
-    def fits(self, size: int) -> bool:
-        """Return whether a record of so many bytes, and the end behind it, have room."""
-        return self.end + size + _FRAME.size <= self._size
-
-    def write(self, data: bytes) -> None:
-        """Write one record at `end`, which stays: its checksum comes last, and makes it valid."""
-        place, start = self.end, self.end + _FRAME.size
-        _FRAME.pack_into(self.map, place, len(data), 0)
-        self.map[start : start + len(data)] = data
-        _CHECKSUM.pack_into(self.map, start - _CHECKSUM.size, zlib.crc32(data))
-
-    def touch(self) -> None:
-        """Let the kernel map what is written next: in the caller that would double the cost."""
-        wanted = min(self.end + _TOUCHED_AHEAD, self._size)
-        while self._touched < wanted:
-            length = min(_TOUCHED_AT_ONCE, self._size - self._touched)
-            # Where the kernel does not know it, it maps each page when that is written.
-            with contextlib.suppress(OSError, AttributeError, ValueError):
-                self.map.madvise(_POPULATE_WRITE, self._touched, length)
-            self._touched += length
-
-    def behind(self, place: int) -> int:
-        """Return the place behind the record at *place*."""
-        length, _ = _FRAME.unpack_from(self.map, place)
-        return place + _FRAME.size + int(length)
-
-    def written(self, place: int, end: int, limit: int) -> tuple[list[Entry], int]:
-        """Return up to *limit* entries that this process wrote there, and the place behind them."""
-        entries: list[Entry] = []
-        while place < end and len(entries) < limit:
-            start, place = place + _FRAME.size, self.behind(place)
-            entries.append(unpack(self.map[start:place]))
-        return entries, place
-
-    def records(self, place: int) -> Iterator[tuple[int, Entry]]:
-        """
-        Yield each entry from *place* on that was written whole, with the place behind it.
-
-        Raises:
-            Damaged: The bytes are not what was written.
-        """
-        while True:
-            start = place + _FRAME.size
-            if start > len(self.map):
-                raise Damaged(place)
-            length, checksum = _FRAME.unpack_from(self.map, place)
-            data = self.map[start : start + length]
-            if not data or len(data) < length or zlib.crc32(data) != checksum:
-                # Its process died while it wrote this one, or before.
-                if checksum == 0 and self.blank(start + length):
-                    return
-                raise Damaged(place)
-            place = start + length
-            yield place, unpack(data)
-
-    def blank(self, place: int) -> bool:
-        """Return whether nothing was ever written from *place* on."""
-        return not self.map[place:].strip(b"\0")
-
-    def let_go(self) -> None:
-        """Unmap and unlock; the file stays."""
-        self.map.close()
-        os.close(self._descriptor)
-
-    def remove(self) -> None:
-        """Delete the file, then let go of it."""
-        with contextlib.suppress(OSError):
-            self.path.unlink(missing_ok=True)
-        self.let_go()
-
-
-class Damaged(Exception):
-    """A segment's bytes are not what was written; `place` says from where on."""
-
-    def __init__(self, place: int) -> None:
-        self.place = place
-        super().__init__(f"damaged at byte {place}")
-
-
-class OrphanSegment:
-    """A dead process's segment, locked by this one; `damaged` is the first byte that is wrong."""
-
-    def __init__(self, segment: Segment, damaged: int | None = None) -> None:
-        self.segment = segment
-        self.name = segment.name
-        self.damaged = damaged
-        #: Its entries are in the Log, but its file could not be deleted.
-        self.stuck = False
-
-    def take(self, place: int | None, limit: int) -> tuple[list[Entry], int]:
-        """Return up to *limit* of its entries behind *place*, with the place behind them."""
-        entries: list[Entry] = []
-        behind = start = place or _HEADER.size
-        try:
-            for end, entry in itertools.islice(self.segment.records(start), limit):
-                entries.append(entry)
-                behind = end
-        except Damaged as damaged:
-            self.damaged = damaged.place if self.damaged is None else self.damaged
-        return entries, behind
-
-    def settle(self) -> None:
-        """Delete the file, or keep it beside the others as `.damaged`, for a person to look at."""
-        path = self.segment.path
-        if self.damaged is None:
-            path.unlink(missing_ok=True)
-        else:
-            aside = path.rename(path.with_suffix(_DAMAGED))
-            _log.error(
-                "journeykit.segment_damaged", extra={"file": str(aside), "byte": self.damaged}
-            )
-        self.segment.let_go()
 
 
 class Spool:
@@ -247,13 +89,16 @@ class Spool:
         self._adopting = native.lock()
         self._not_before = 0.0
         self._closed = False
+        self._adopts = True
         self._forget()
 
     def _forget(self) -> None:
         self._segments: list[Segment] = []
         self._next: Segment | None = None
         self._adopted: dict[str, OrphanSegment] = {}
+        #: Files that are gone, and those of which the disk may not know that yet.
         self._gone: list[str] = []
+        self._deleted: list[str] = []
         self._bytes = self._freed = 0
         self._writing = self._reading = False
         self._unread: list[Segment] = []
@@ -262,8 +107,8 @@ class Spool:
 
     def append(self, record: bytes) -> str | None:
         """Keep an event's *record*; returns None, `"full"`, or `"disk_full"`."""
-        size = len(record) + _FRAME.size
-        with self._lock:
+        size = len(record) + FRAME.size
+        with self._lock.lock:
             if self._bytes - self._freed + size > self._limit and not self._make_room(size):
                 return "full"
             segment = self._segments[-1] if self._segments else None
@@ -303,21 +148,38 @@ class Spool:
             if oldest is None:
                 break
             behind = oldest.behind(oldest.read)
-            self.dropped.drop(self.released)
+            # What came to the store once already is lost with that, and counted there.
+            if oldest.read >= oldest.again:
+                self.dropped.drop(self.released)
             self.released += 1
             self._freed += behind - oldest.read
-            oldest.read = behind
+            oldest.read = oldest.first = behind
             self._drop_empty()
         return self._bytes - self._freed + size <= self._limit
 
     def _drop_empty(self) -> None:
         while len(self._segments) > 1 and self._segments[0].read == self._segments[0].end:
             done = self._segments.pop(0)
-            self._gone.append(done.name)
             if self._reading:
                 self._unread.append(done)
             else:
-                done.remove()
+                self._delete(done)
+
+    def _delete(self, segment: Segment) -> None:
+        if segment.remove():
+            self._deleted.append(segment.name)
+
+    def _note_deleted(self) -> None:
+        """Let the store forget deleted files: once the disk knows, for they could come back."""
+        with self._lock:
+            deleted = self._deleted[:]
+        if not deleted:
+            return
+        with contextlib.suppress(OSError):
+            sync(self._directory)
+            with self._lock:
+                self._gone += deleted
+                self._deleted = [name for name in self._deleted if name not in deleted]
 
     def take(self, limit: int) -> Taken:
         """Return up to *limit* of the oldest entries, which stay."""
@@ -326,6 +188,10 @@ class Spool:
             released, freed, gone = self.released, self._freed, tuple(self._gone)
             self.dropped.taken(released + limit)
             self._reading = True
+        again = bool(spans) and spans[0][1] < spans[0][0].again
+        if again:
+            # What comes again is not mixed with what is new.
+            spans = [(segment, start, segment.again) for segment, start, _ in spans[:1]]
         watermarks: list[Watermark] = [(name, None) for name in gone]
         entries: list[Entry] = []
         mark = None
@@ -337,12 +203,16 @@ class Spool:
             freed += place - start
             mark = Mark(segment.name, place, released + len(entries), freed, gone)
             watermarks.append((segment.name, place))
+        self._read_out()
+        return Taken(entries, mark, tuple(watermarks), again)
+
+    def _read_out(self) -> None:
+        """Let go of what was dropped while somebody read from it."""
         with self._lock:
             self._reading = False
             unread, self._unread = self._unread, []
         for segment in unread:
-            segment.remove()
-        return Taken(entries, mark, tuple(watermarks))
+            self._delete(segment)
 
     def release(self, mark: Mark | None) -> None:
         """Let go of everything up to *mark*, and of files that are read to their end."""
@@ -354,13 +224,33 @@ class Spool:
             if mark is None or mark.segment not in names or mark.released <= self.released:
                 return
             last = names.index(mark.segment)
-            self._segments[last].read = mark.place
+            segment = self._segments[last]
+            segment.read, segment.again = mark.place, max(mark.place, segment.again)
             self.released, self._freed = mark.released, mark.freed
             done, self._segments = self._segments[:last], self._segments[last:]
             self._gone = [name for name in self._gone if name not in mark.gone]
-            self._gone += [segment.name for segment in done]
-        for segment in done:
-            segment.remove()
+        for each in done:
+            self._delete(each)
+        self._note_deleted()
+
+    def rewind(self) -> None:
+        """Go back to the oldest entry there still is: what the store had may be lost."""
+        with self._lock:
+            # Only the oldest one is read in part, for what is read to its end is deleted.
+            segment = next(iter(self._segments), None)
+            if segment is None:
+                return
+            first, read = segment.first, segment.read
+            self._reading = True
+        count = segment.count(first, read)
+        with self._lock:
+            # Nothing is being committed now; and what was dropped meanwhile is gone.
+            self.dropped.taken(self.released)
+            if segment.read == read:
+                segment.read = first
+                self.released -= count
+                self._freed -= read - first
+        self._read_out()
 
     def tend(self) -> None:
         """Have the next segment, and the next pages of this one, ready before they are needed."""
@@ -370,12 +260,32 @@ class Spool:
             wanted = self._next is None and used > SEGMENT_BYTES // 4
         if current is not None:
             current.touch()
+        self._note_deleted()
         segment = self._create() if wanted else None
         if segment is not None:
             with self._lock:
                 if self._next is None and not self._closed:
                     self._next = segment
                     return
+            segment.remove()
+
+    def turn(self) -> None:
+        """Begin a new file, so that the old one, and what was released of it, is soon deleted."""
+        with self._lock:
+            if self._writing:
+                return
+            ahead, self._next = self._next, None
+            left = [segment for segment in self._segments if segment.read < segment.end]
+            done = [segment for segment in self._segments if segment.read == segment.end]
+            self._gone += [segment.name for segment in done]
+            self._segments = left
+            # With no room left, so that the next entry goes elsewhere.
+            for segment in left:
+                segment.full = True
+            if self._reading:
+                self._unread += done
+                done = []
+        for segment in [*done, *([ahead] if ahead is not None else [])]:
             segment.remove()
 
     def orphaned(self) -> bool:
@@ -385,7 +295,7 @@ class Spool:
     def orphans(self) -> Sequence[OrphanSegment]:
         """Return the segments of dead processes, which stay locked until they are settled."""
         with self._adopting:
-            if not self._closed:
+            if self._adopts and not self._closed:
                 self._look()
             found = [self._adopted[name] for name in sorted(self._adopted)]
         return [orphan for orphan in found if not orphan.stuck]
@@ -400,7 +310,7 @@ class Spool:
         for path in paths:
             # This process's own are locked too: skipping them only saves the attempt.
             if path.name not in own and path.name not in self._adopted:
-                orphan = _adopt(path)
+                orphan = adopt(path)
                 if orphan is not None:
                     self._adopted[path.name] = orphan
 
@@ -420,9 +330,22 @@ class Spool:
             del self._adopted[orphan.name]
             return True
 
+    def adopt(self, *, allowed: bool) -> None:
+        """Take what dead processes leave, as at first, or leave it to other processes."""
+        with self._adopting:
+            self._adopts = allowed
+            while not allowed and self._adopted:
+                self._adopted.popitem()[1].segment.let_go()
+
     def gone(self, files: Iterable[str]) -> Sequence[str]:
         """Return those of these files that are there no more, whoever they belonged to."""
-        return [name for name in files if not (self._directory / name).exists()]
+        found = [name for name in files if not (self._directory / name).exists()]
+        try:
+            if found:
+                sync(self._directory)
+        except OSError:
+            return []
+        return found
 
     def close(self) -> None:
         """Unlock what waits, for another process to adopt; delete what is read to its end."""
@@ -461,10 +384,10 @@ class Spool:
         """Return a new segment, with room for *size* bytes; None if the disk refuses."""
         if time.monotonic() < self._not_before:
             return None
-        size = max(SEGMENT_BYTES, _HEADER.size + size + _FRAME.size)
+        size = max(SEGMENT_BYTES, HEADER.size + size + FRAME.size)
         for _ in range(_TRIES):
             try:
-                return _new_segment(self._directory, size)
+                return new_segment(self._directory, size)
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -472,85 +395,3 @@ class Spool:
                 break
         self._not_before = time.monotonic() + _RETRY_SECONDS
         return None
-
-
-def _new_segment(directory: Path, size: int) -> Segment:
-    path = directory / f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(4)}{_UNFINISHED}"
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        # Locked before it has the name of a segment: none is ever seen without its owner.
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        _allocate(descriptor, size)
-        segment = Segment(path.with_suffix(_SEGMENT), descriptor)
-        _HEADER.pack_into(segment.map, 0, _MAGIC, FORM)
-        path.rename(segment.path)
-    except OSError:
-        _clean(path, descriptor)
-        raise
-    return segment
-
-
-def _adopt(path: Path) -> OrphanSegment | None:
-    """Lock the segment at *path* if its process is dead; what was never one is deleted."""
-    descriptor = _lock(path) if path.suffix in (_SEGMENT, _UNFINISHED) else None
-    if descriptor is None:
-        return None
-    if path.suffix == _UNFINISHED or os.fstat(descriptor).st_size < _HEADER.size:
-        _clean(path, descriptor)
-        return None
-    try:
-        segment = Segment(path, descriptor)
-    except OSError:
-        os.close(descriptor)
-        return None
-    magic, form = _HEADER.unpack_from(segment.map)
-    if magic == _MAGIC and form > FORM:
-        segment.let_go()
-        return None
-    # A checksum guards each record, so those of a damaged header can be read as well.
-    wrong = (magic, form) != (_MAGIC, FORM) and not segment.blank(0)
-    return OrphanSegment(segment, damaged=0 if wrong else None)
-
-
-def _lock(path: Path) -> int | None:
-    """Open and lock *path*; None while its process lives, or if it is gone."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Its name may have gone, or changed, between opening and locking.
-        if os.path.samestat(os.fstat(descriptor), path.stat()):
-            return descriptor
-    except OSError:
-        pass
-    os.close(descriptor)
-    return None
-
-
-def _clean(path: Path, descriptor: int | None) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
-    if descriptor is not None:
-        os.close(descriptor)
-
-
-def _allocate(descriptor: int, size: int) -> None:
-    """Give the file real blocks: a hole that cannot be filled would kill the process later."""
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    except AttributeError:
-        _fill(descriptor, size)
-    except OSError as error:
-        if error.errno not in _CANNOT_ALLOCATE:
-            raise
-        _fill(descriptor, size)
-
-
-def _fill(descriptor: int, size: int) -> None:
-    block = bytes(2**16)
-    left = size
-    while left:
-        left -= os.write(descriptor, block[: min(left, len(block))])

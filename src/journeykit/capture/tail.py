@@ -31,12 +31,13 @@ class Taken(NamedTuple):
     The oldest entries of a tail.
 
     `mark` tells `release` how far they reach; `watermarks` are written with them, in one
-    transaction.
+    transaction; `again` says that they were taken and released before.
     """
 
     entries: Sequence[Entry]
     mark: Any
     watermarks: tuple[Watermark, ...] = ()
+    again: bool = False
 
 
 class Dropped:
@@ -77,6 +78,9 @@ class Orphan(Protocol):
     def take(self, place: int | None, limit: int) -> tuple[Sequence[Entry], int]:
         """Return up to *limit* of its entries behind *place*, with the place behind them."""
 
+    def again(self, place: int | None) -> bool:
+        """Return whether what `take` gives there came to the store once already."""
+
 
 class Tail(Protocol):
     """
@@ -99,8 +103,14 @@ class Tail(Protocol):
     def release(self, mark: Any) -> None:
         """Let go of everything up to *mark*; a second time does nothing."""
 
+    def rewind(self) -> None:
+        """Go back to the oldest entry there still is: what the store had may be lost."""
+
     def tend(self) -> None:
         """Prepare for what comes; called from the background."""
+
+    def turn(self) -> None:
+        """Leave no bytes of what was released behind, as soon as that is possible."""
 
     def orphaned(self) -> bool:
         """Return whether a dead process has left something behind."""
@@ -113,6 +123,9 @@ class Tail(Protocol):
 
     def gone(self, files: Iterable[str]) -> Sequence[str]:
         """Return those of these files that are there no more, whoever they belonged to."""
+
+    def adopt(self, *, allowed: bool) -> None:
+        """Take what dead processes leave, as at first, or leave it to other processes."""
 
     def close(self) -> None:
         """Leave what waits to another process, where that is possible."""
@@ -172,8 +185,14 @@ class MemoryTail:
         self._bytes -= len(self._records.popleft()) + _OVERHEAD
         self.released += 1
 
+    def rewind(self) -> None:
+        """Do nothing: what was released is gone."""
+
     def tend(self) -> None:
         """Do nothing: memory needs no preparation."""
+
+    def turn(self) -> None:
+        """Do nothing: what was released is gone."""
 
     def orphaned(self) -> bool:
         """Return False: memory goes with its process."""
@@ -190,6 +209,9 @@ class MemoryTail:
     def gone(self, files: Iterable[str]) -> Sequence[str]:
         """Return nothing: there are no files."""
         return ()
+
+    def adopt(self, *, allowed: bool) -> None:
+        """Do nothing: there are no orphans."""
 
     def close(self) -> None:
         """Do nothing: nobody else could have it."""

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journeykit import native
 from journeykit.capture import encode as encoding
-from journeykit.capture.context import ANALYTICS, Bound, Form, current
+from journeykit.capture.context import Bound, Form, current
 from journeykit.capture.ids import RandomIds
 from journeykit.capture.records import HEAD, columns
+from journeykit.capture.redaction import Redactor
 from journeykit.exceptions import EventRejected
 from journeykit.model import jsonbytes
-from journeykit.model.customer import Customer
+from journeykit.model.consent import ANALYTICS
+from journeykit.model.customer import Customer, is_junk
 from journeykit.model.event import WIRE_VERSION, Kind
 from journeykit.model.journey import name_problem
 from journeykit.model.receipt import Receipt
@@ -77,6 +79,8 @@ class Tracker:
 
         opt_in: Whether only customers who have agreed are recorded.
 
+        redactor: Takes out the values of secret keys.
+
         strict: Raise instead of returning a falsy receipt.
 
         patience: How many seconds a call waits for room where the tail is full.
@@ -93,15 +97,18 @@ class Tracker:
         source: Mapping[str, str],
         channels: Mapping[str, str | None],
         opt_in: bool,
+        redactor: Redactor | None = None,
         strict: bool = False,
         patience: float = 0.0,
         now: Callable[[], int] = _now,
         randomness: random.Random | None = None,
     ) -> None:
         self._tail = tail
-        self._source = encoding.encode(dict(source))
+        self.source = dict(source)
+        self._source = encoding.encode(self.source)
         self._channels = channels
         self._opt_in = opt_in
+        self._redactor = redactor or Redactor()
         self._strict = strict
         self._patience = patience
         self._now = now
@@ -136,7 +143,7 @@ class Tracker:
         """
         Accept one event, or say why not.
 
-        `more` goes to `compose`: `kind`, `flags`, `actor`, `reason`.
+        `more` goes to `compose`: `kind`, `flags`, `actor`, `reason`, `anyway`.
 
         Raises:
             EventRejected: The tracker is strict and the event was refused.
@@ -179,18 +186,27 @@ class Tracker:
         flags: int = 0,
         actor: str | None = None,
         reason: str | None = None,
+        anyway: bool = False,
     ) -> tuple[str, bytes]:
-        """Return the id and the record of an event, or raise `_Refused`."""
+        """
+        Return the id and the record of an event, or raise `_Refused`.
+
+        Args:
+            anyway: Whatever the customer has consented to, and without the span that it is in.
+        """
         bound = current() or _NOBODY
-        span = _span()
+        span = None if anyway else _span()
         if customer is None and not flags and kind is Kind.TOUCHPOINT:
             form = bound.forms.get((name, span)) if type(name) is str else None
             if form is None:
+                self._check_consent(bound)
                 form = self._form(bound, span, name, bound.customer, _TOUCHPOINT)
                 if len(bound.forms) >= _FORMS_KEPT:
                     bound.forms = {}
                 bound.forms[name, span] = form
         else:
+            if not anyway:
+                self._check_consent(bound)
             who = bound.customer if customer is None else Customer.of(customer)
             fact = _fact(actor, reason) if kind is Kind.FACT else b""
             form = self._form(bound, span, name, who, _Nature(kind, flags, fact))
@@ -226,14 +242,14 @@ class Tracker:
         encoded_name = (self._names.get(name) if type(name) is str else None) or self._check_name(
             name
         )
-        self._check_consent(bound)
         who = _with_texts(who)
         if not who:
             detail = "no customer is bound here; pass customer=, or see init_app and bind_customer"
             raise _Refused("no_customer", detail)
         channel = self._channels.get(name) or bound.channel
         kind, flags, fact = nature
-        customer, context = _encode_customer(who), _encode_context(bound, span)
+        flags |= bound.stamp.flags
+        customer, context = _encode_customer(who), self._encode_context(bound, span)
         return Form(
             columns(kind, flags, name, who.user_id, who.anonymous_id, who.session_id),
             b'","kind":"%b","name":%b,"customer":%b,"context":%b,"occurred_at":"'
@@ -244,10 +260,17 @@ class Tracker:
         )
 
     def _check_consent(self, bound: Bound) -> None:
-        if self._opt_in and ANALYTICS not in (bound.purposes or ()):
-            raise _Refused("no_consent", "the customer has not agreed to being recorded")
-        if bound.purposes is not None and ANALYTICS not in bound.purposes:
-            raise _Refused("no_consent", "the customer has objected to being recorded")
+        if not bound.stamp.allows(ANALYTICS, unasked=not self._opt_in):
+            said = "not agreed" if self._opt_in else "objected"
+            raise _Refused("no_consent", f"the customer has {said} to being recorded")
+
+    def _encode_context(self, bound: Bound, span: _Span | None) -> bytes:
+        # Ours come first, so that who looks for the stamp need not read on.
+        own = {"library": _LIBRARY, **bound.stamp.to_context()}
+        context = {**own, **bound.context, **own}
+        if span is not None:
+            context["trace"] = {"trace_id": f"{span[0]:032x}", "span_id": f"{span[1]:016x}"}
+        return self._redactor.by_key(context, encoding.encode(context))
 
     def _check_name(self, name: object) -> bytes:
         problem = name_problem(name)
@@ -267,15 +290,14 @@ class Tracker:
             self._second = seconds, text
         return b"%b%06dZ" % (text, rest)
 
-    @staticmethod
-    def _properties(properties: Mapping[str, Any] | None) -> bytes:
+    def _properties(self, properties: Mapping[str, Any] | None) -> bytes:
         if not properties:
             return b"{}"
         encoded = encoding.encode(properties)
         if encoded[0] != _BRACE:
             detail = f"properties are {type(properties).__name__}, not a mapping"
             raise _Refused("unencodable", detail)
-        return encoded
+        return self._redactor.by_key(properties, encoded)
 
     def refuse(self, name: object, reason: str, detail: str) -> Receipt:
         """Count a refusal and return its receipt; raises `EventRejected` if strict."""
@@ -343,6 +365,10 @@ def _encode_customer(who: Customer) -> bytes:
     for value in (who.user_id, who.anonymous_id, who.session_id):
         if value is not None and not _is_id(str(value)):
             raise _Refused("bad_customer", f"an id is 1 to {ID_LENGTH} printable characters")
+    for what, value in (("user id", who.user_id), ("anonymous id", who.anonymous_id)):
+        if value is not None and is_junk(value):
+            detail = f"{value!r} is no {what}, but what programs write for none; pass None for none"
+            raise _Refused("bad_customer", detail)
     return encoding.encode(
         {
             "user_id": who.user_id,
@@ -350,15 +376,6 @@ def _encode_customer(who: Customer) -> bytes:
             "session_id": who.session_id,
         }
     )
-
-
-def _encode_context(bound: Bound, span: _Span | None) -> bytes:
-    context = {**bound.context, "library": _LIBRARY}
-    if bound.purposes is not None:
-        context["purposes"] = sorted(bound.purposes)
-    if span is not None:
-        context["trace"] = {"trace_id": f"{span[0]:032x}", "span_id": f"{span[1]:016x}"}
-    return encoding.encode(context)
 
 
 def _fact(actor: str | None, reason: str | None) -> bytes:

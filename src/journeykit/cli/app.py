@@ -106,9 +106,20 @@ def group() -> None:
 
 def add_commands() -> None:
     """Add the core's commands."""
-    from journeykit.cli import demo, importing, looking, parked, running, versions
+    from journeykit.cli import (
+        demo,
+        erasing,
+        explaining,
+        identity,
+        importing,
+        looking,
+        parked,
+        running,
+        versions,
+    )
 
-    for module in (looking, versions, importing, parked, running, demo):
+    modules = (looking, versions, explaining, importing, identity, erasing, parked, running, demo)
+    for module in modules:
         for command in module.COMMANDS:
             group.add_command(command)
 

@@ -303,6 +303,8 @@ def _print_result(result: Mapping[str, Any], zone: ZoneInfo) -> None:
         f"{result['rows']:,} rows: {result['added']:,} events added, "
         f"{result['already_there']:,} already there, {result['rejected']:,} rejected"
     )
+    if result["erased"]:
+        click.echo(f"{result['erased']:,} events are of customers who were erased; left out")
     if result["withheld"]:
         click.echo(f"{result['withheld']:,} events were withheld by plugins; see journeykit status")
     if result["parked"]:

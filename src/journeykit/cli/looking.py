@@ -9,7 +9,7 @@ import click
 
 from journeykit.cli.app import Misconfigured, Session, common, pass_session
 from journeykit.cli.output import print_json, print_table
-from journeykit.insight import CustomerStage, JourneyFigures
+from journeykit.insight import CustomerStage, JourneyFigures, JourneyTotal
 from journeykit.kit import JourneyKit
 from journeykit.model.journey import Journey
 
@@ -41,7 +41,7 @@ def check(session: Session, config: str, as_json: bool) -> None:
                         }
                         for journey in journeys
                     ],
-                    "sinks": [sink.name for sink in kit.sinks],
+                    "sinks": [_gate_json(sink.name, kit) for sink in kit.sinks],
                     "plugins": [plugin.name for plugin in kit.plugins],
                 }
             )
@@ -49,9 +49,22 @@ def check(session: Session, config: str, as_json: bool) -> None:
         click.echo(f"{kit.settings.origin}: fine")
         click.echo(f"store    {kit.store.name}")
         click.echo(f"consent  {kit.settings.consent.mode}")
-        click.echo(f"sinks    {', '.join(sink.name for sink in kit.sinks) or 'none'}")
+        click.echo(f"sinks    {', '.join(_gate(sink.name, kit) for sink in kit.sinks) or 'none'}")
         for journey in journeys:
             _print_declared(journey)
+
+
+def _gate(sink: str, kit: JourneyKit) -> str:
+    """Return a sink's name, with what it asks of its events."""
+    gate = kit.gates[sink]
+    said = [f"purpose {gate.purpose}"] if gate.purpose else []
+    said += ["third party"] if gate.third_party else []
+    return f"{sink} ({', '.join(said)})" if said else sink
+
+
+def _gate_json(sink: str, kit: JourneyKit) -> dict[str, Any]:
+    gate = kit.gates[sink]
+    return {"name": sink, "purpose": gate.purpose, "third_party": gate.third_party}
 
 
 def _print_declared(journey: Journey) -> None:
@@ -99,8 +112,9 @@ def report(
         )
         if as_json:
             value = {**figures.to_dict(), "journeys": [attrs.asdict(item) for item in chosen]}
-            for item in value["journeys"] if count else []:
-                item["customers"] = [_customer_json(one) for one in who[item["key"]]]
+            value["totals"] = [each for each in value["totals"] if key in (None, each["key"])]
+            for journey, item in zip(chosen, value["journeys"], strict=True) if count else ():
+                item["customers"] = [_customer_json(one) for one in _of_version(journey, who)]
             print_json({**value, "current": current})
             return
         click.echo(f"{figures.events:,} events of {figures.customers:,} customers")
@@ -110,10 +124,38 @@ def report(
                 "does not know (then run: flask journeykit report), or a running app has other "
                 "declarations (then restart it)."
             )
+        totals = {total.key: total for total in figures.totals}
         for journey in chosen:
+            if journey.key in totals:
+                _print_total(totals.pop(journey.key))
             print_journey(journey)
             if count:
-                _print_customers(journey, who[journey.key])
+                _print_customers(journey, _of_version(journey, who))
+
+
+def _of_version(
+    journey: JourneyFigures, who: dict[str, list[CustomerStage]]
+) -> list[CustomerStage]:
+    return [item for item in who[journey.key] if item.version == journey.version]
+
+
+def _print_total(total: JourneyTotal) -> None:
+    """Print what the versions of a journey come to."""
+    *most, last = (str(version) for version in total.versions)
+    versions = f"versions {', '.join(most)} and {last} together"
+    click.echo()
+    click.echo(_headline(f"{total.title} ({total.key}), {versions}", total))
+    if total.moved:
+        click.echo(f"({total.moved:,} went on in another version, and are counted once here)")
+
+
+def _headline(name: str, figures: JourneyFigures | JourneyTotal) -> str:
+    line = f"{name}: {figures.instances:,} begun"
+    if figures.completed is not None:
+        line += f", {figures.completed:,} completed"
+    if figures.value:
+        line += f", worth {figures.value:,.2f}"
+    return line
 
 
 def print_journey(journey: JourneyFigures) -> None:
@@ -133,11 +175,7 @@ def print_journey(journey: JourneyFigures) -> None:
         )
         for stage in journey.stages
     ]
-    title = f"{journey.title} ({journey.key}@{journey.version}): {journey.instances:,} begun"
-    if journey.completed is not None:
-        title += f", {journey.completed:,} completed"
-    if journey.value:
-        title += f", worth {journey.value:,.2f}"
+    title = _headline(f"{journey.title} ({journey.key}@{journey.version})", journey)
     print_table(("stage", "entered", "of all", "now", "no further", "of all"), rows, title=title)
 
 
@@ -180,14 +218,27 @@ def status(session: Session, config: str, as_json: bool) -> None:
         click.echo(f"disk     {', '.join(parts)}")
     click.echo(f"events   {counters['events']:,}")
     click.echo(f"folded   {'not all of them yet' if value['behind'] else 'all'}")
+    if value["damage"]:
+        _print_damage(**value["damage"])
     for sink in value["sinks"]:
         click.echo(f"sink     {sink['name']}: {_sink(sink)}")
     for owner, count in sorted(value["parked"].items()):
         click.echo(f"parked   {count:,} by {owner} (journeykit parked list)")
+    _print_counters(counters)
+
+
+def _print_counters(counters: dict[str, int]) -> None:
+    """Print what became of events that did not simply pass."""
     for name, count in sorted(counters.items()):
         what, _, whose = name.partition(":")
         if what in ("withheld", "tripped"):
             click.echo(f"{what:<8} {count:,} by {whose}")
+        elif what == "redacted":
+            click.echo(f"redacted {count:,} times: {whose}")
+        elif what == "unconsented":
+            click.echo(f"not sent {count:,} to {whose}: the customers have not agreed")
+        elif what == "erased" and count:
+            click.echo(f"erased   {count:,} events came after their customer was erased")
 
 
 def _sink(sink: dict[str, Any]) -> str:
@@ -202,6 +253,12 @@ def _sink(sink: dict[str, Any]) -> str:
     if sink["failures"] or sink["held_back"]:
         said += f" (process {sink['process']} at {sink['as_of'][:19]}Z)"
     return said
+
+
+def _print_damage(salvaged: int, lost: int, files: list[str]) -> None:
+    click.echo(f"damaged  {lost:,} events lost, {salvaged:,} taken over from what was set aside:")
+    for file in files:
+        click.echo(f"         {file}")
 
 
 @click.command()

@@ -18,6 +18,7 @@ from journeykit.config.settings import (
     DeclaredSink,
     DeclaredSource,
     PluginSettings,
+    Redaction,
     Settings,
 )
 from journeykit.exceptions import ConfigError
@@ -37,7 +38,7 @@ CONSENT_HINT = (
     'or mode = "opt_in" (record only who has agreed)'
 )
 
-_TABLES = ("journeykit", "consent", "plugins", "names", "sinks", "sources")
+_TABLES = ("journeykit", "consent", "redaction", "plugins", "names", "sinks", "sources")
 _LISTS = ("journeys", "touchpoints")
 
 
@@ -112,6 +113,7 @@ def structure(
         sinks=_declared(read, tables["sinks"], "sinks", sink_types, DeclaredSink, SinkOptions),
         sources=_declared(read, tables["sources"], "sources", source_types, DeclaredSource),
         plugins=read.one(tables["plugins"], PluginSettings, "plugins") or PluginSettings(),
+        redaction=_redaction(read, tables["redaction"]),
         base=document.path.parent,
         origin=str(document.path),
     )
@@ -137,6 +139,12 @@ def _consent(read: Structurer, raw: Mapping[str, Any]) -> Consent:
         table = {key: value for key, value in table.items() if key != "mode"}
     # Strict until told otherwise: these settings are only looked at, never run.
     return read.one({"mode": "opt_in", **table}, Consent, "consent") or Consent("opt_in")
+
+
+def _redaction(read: Structurer, table: dict[str, Any]) -> Redaction:
+    if table.get("patterns") is False:
+        table = {**table, "patterns": []}
+    return read.one(table, Redaction, "redaction") or Redaction()
 
 
 def _many(read: Structurer, raw: Mapping[str, Any], name: str, kind: type[_T]) -> tuple[_T, ...]:

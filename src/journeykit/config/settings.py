@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -42,17 +43,76 @@ class WhenFull(StrEnum):
     BLOCK = "block"
 
 
+class Gpc(StrEnum):
+    """What the signal of Global Privacy Control, `Sec-GPC: 1`, denies."""
+
+    #: Every purpose of sending events to a third party.
+    EXPORT = "export"
+    #: Every purpose: who sends the signal is not recorded.
+    ALL = "all"
+    #: Nothing; the shop looks at it itself.
+    IGNORE = "ignore"
+
+
 @attrs.frozen
 class Consent:
     """
-    The rule for recording people; there is no default.
+    The rule for recording people; `mode` has no default.
 
     Args:
         mode: `"opt_out"`: record everybody who has not objected.
             `"opt_in"`: record only who has agreed; until then no event and no cookie.
+
+        gpc: What a browser denies that sends `Sec-GPC: 1`.
+            `"export"`: that events go to third parties, which is what the signal means.
+            `"all"`: being recorded, too. `"ignore"`: nothing.
     """
 
     mode: ConsentMode = attrs.field(converter=ConsentMode)
+    gpc: Gpc = attrs.field(default=Gpc.EXPORT, converter=Gpc)
+
+
+class Pattern(StrEnum):
+    """What is found by its form, wherever it stands."""
+
+    #: Numbers of payment cards.
+    CARD = "card"
+    #: E-mail addresses.
+    EMAIL = "email"
+    #: Numbers of bank accounts.
+    IBAN = "iban"
+    #: Keys and tokens that open something.
+    TOKEN = "token"  # noqa: S105 - a kind of thing
+
+
+def _to_patterns(values: Iterable[str]) -> tuple[Pattern, ...]:
+    return tuple(map(Pattern, to_tuple(values)))
+
+
+@attrs.frozen(kw_only=True)
+class Redaction:
+    """
+    The table `[redaction]`: what never reaches the Log.
+
+    Args:
+        keys: Keys whose values are redacted, besides those that always are.
+
+        patterns: What is redacted wherever it stands; `()` for none.
+
+        keep: Keys whose values stay as they are.
+    """
+
+    keys: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=to_tuple,
+        validator=attrs.validators.deep_iterable(attrs.validators.instance_of(str)),
+    )
+    patterns: tuple[Pattern, ...] = attrs.field(default=tuple(Pattern), converter=_to_patterns)
+    keep: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=to_tuple,
+        validator=attrs.validators.deep_iterable(attrs.validators.instance_of(str)),
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -155,6 +215,8 @@ class Settings:
 
         plugins: Which plugins to add and to leave out.
 
+        redaction: What never reaches the Log.
+
         base: The directory that relative paths start from.
 
         origin: What holds these settings, for messages.
@@ -168,5 +230,6 @@ class Settings:
     sinks: dict[str, DeclaredSink] = attrs.field(factory=dict)
     sources: dict[str, DeclaredSource] = attrs.field(factory=dict)
     plugins: PluginSettings = attrs.field(factory=PluginSettings)
+    redaction: Redaction = attrs.field(factory=Redaction)
     base: Path = attrs.field(factory=Path.cwd)
     origin: str = "configuration"

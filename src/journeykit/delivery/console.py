@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, TextIO
 
 import attrs
 
+from journeykit.delivery.sink import ErasureResult
 from journeykit.model.extension import SinkType
 
 if TYPE_CHECKING:
     from journeykit.delivery.sink import Batch
+    from journeykit.model.customer import Customer
     from journeykit.model.event import Event
 
 
@@ -29,6 +31,8 @@ class ConsoleSettings:
 class ConsoleSink:
     """Prints events to standard error, where they do not mix with a program's output."""
 
+    third_party = False
+
     def __init__(self, name: str, settings: ConsoleSettings, stream: TextIO | None = None) -> None:
         self.name = name
         self._json = settings.json
@@ -44,6 +48,10 @@ class ConsoleSink:
             lines = [_line(event) for event in batch]
         stream.write("".join(f"{line}\n" for line in lines))
         stream.flush()
+
+    def erase(self, customer: Customer) -> ErasureResult:
+        """Say that what was printed is out of reach."""
+        return ErasureResult("unsupported", "what was printed is kept by whoever keeps the output")
 
     def close(self) -> None:
         """Do nothing: the stream is not ours."""

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from journeykit.delivery.lines import erase_lines
 from journeykit.exceptions import DeliveryError
 from journeykit.model.extension import SinkType
 
 if TYPE_CHECKING:
-    from journeykit.delivery.sink import Batch
+    from journeykit.delivery.sink import Batch, ErasureResult
+    from journeykit.model.customer import Customer
 
 
 @attrs.frozen
@@ -44,6 +46,8 @@ class FileSink:
     What a crash left unfinished at the end of the file is cut off, and comes again as a whole.
     """
 
+    third_party = False
+
     def __init__(self, name: str, settings: FileSettings) -> None:
         self.name = name
         self._settings = settings
@@ -60,6 +64,15 @@ class FileSink:
             self._write(descriptor, data)
         except OSError as error:
             self.close()
+            msg = f"{self._settings.path}: {error.strerror}"
+            raise DeliveryError(msg) from error
+
+    def erase(self, customer: Customer) -> ErasureResult:
+        """Write the file, and those set aside, anew without the lines of *customer*."""
+        self.close()
+        try:
+            return erase_lines(self._settings.path, customer)
+        except OSError as error:
             msg = f"{self._settings.path}: {error.strerror}"
             raise DeliveryError(msg) from error
 

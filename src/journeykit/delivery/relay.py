@@ -15,14 +15,15 @@ import random
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from journeykit.delivery.asking import ASK_AGAIN, Asking
 from journeykit.delivery.backoff import Backoff
 from journeykit.delivery.health import SINK_OWNER, Breaker, Health
 from journeykit.delivery.reason import plain
 from journeykit.delivery.replay import BEHIND, Replay
-from journeykit.delivery.sink import Batch, Rejection
+from journeykit.delivery.sink import Batch, ErasureStatus, Rejection
 from journeykit.delivery.window import Window
 from journeykit.exceptions import DeliveryError
-from journeykit.model.event import DELIVER, HISTORICAL, Outgoing
+from journeykit.model.event import ABOUT_NOBODY, DELIVER, HISTORICAL, Outgoing
 from journeykit.model.extension import Ordering
 from journeykit.store.protocol import Parking
 
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
+    from journeykit.delivery.gate import Gate
     from journeykit.delivery.sink import Sink
     from journeykit.delivery.window import Item
     from journeykit.plugins import Plugins
+    from journeykit.store.erasure import Erasure
     from journeykit.store.protocol import Parked, Store
 
 #: Events handed to a sink at a time: from about 100 on the batch costs more than the call.
@@ -46,6 +49,9 @@ AHEAD_EVENTS: Final = 5_000
 
 #: How often one event is tried that the other side takes later, while it takes others: an hour.
 MOST_TRIES: Final = 20
+
+#: Before a sink's name: the counter of events that it may not have.
+UNCONSENTED: Final = "unconsented:"
 
 #: What a sink says of a batch: what it did not take, by id; or that it refuses the whole for good.
 Answer = dict[str, Rejection] | DeliveryError
@@ -63,6 +69,8 @@ class Relay:
         now: The clock for what is parked, in microseconds.
 
         ordering: What becomes of a customer's events behind one that is parked.
+
+        gate: Which events the sink may have; None for all.
 
         backoff: How long to wait after a failure.
 
@@ -83,6 +91,7 @@ class Relay:
         *,
         now: Callable[[], int],
         ordering: Ordering = Ordering.GAPS,
+        gate: Gate | None = None,
         backoff: Backoff | None = None,
         randomness: random.Random | None = None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -95,12 +104,14 @@ class Relay:
         self._plugins = plugins
         self._now = now
         self._strict = ordering is Ordering.STRICT
+        self._gate = gate
         self._backoff = backoff or Backoff()
         self._random = randomness or random.Random()
         self._monotonic = monotonic
         self._delivered = delivered
         self.right = right
         self._window = Window(strict=self._strict)
+        self._asking = Asking(store, sink)
         self._replayed = Replay(store, self.owner, strict=self._strict)
         #: What was parked, and is not in the store yet.
         self._parkings: list[tuple[Outgoing, str]] = []
@@ -140,7 +151,8 @@ class Relay:
         straight = self._straight()
         if straight is None:
             self._read()
-        self.filled = straight is None or len(straight) == BATCH_EVENTS
+        asks = self._asking.fact is not None
+        self.filled = straight is None or asks or len(straight) == BATCH_EVENTS
         # Alone in its step, so that a thread that was abandoned in a hook delivers nothing.
         if self._record():
             return 0.0
@@ -149,6 +161,8 @@ class Relay:
                 self._pass_on(straight)
             elif items := self._window.choose(self._most, self._monotonic()):
                 self._deliver(items)
+            elif self._asking.fact is not None:
+                return self._ask(self._asking.fact)
             elif not self._replay():
                 return self._window.wait(self._monotonic())
         except _Outage as outage:
@@ -176,21 +190,39 @@ class Relay:
         if not self._window.stands_at(position):
             self._window.begin(position)
             self._parkings.clear()
+            self._asking.fact = None
 
     def _straight(self) -> Sequence[Outgoing] | None:
         """Return a whole batch as it lies in the Log; None where events need a closer look."""
         if self._strict or len(self._window) or self._parkings or self._most < BATCH_EVENTS:
             return None
-        return self._store.outgoing(self._window.reached, BATCH_EVENTS)
+        return self._outgoing(BATCH_EVENTS)
+
+    def _outgoing(self, most: int) -> Sequence[Outgoing]:
+        """Return what is behind the window, up to an erasure that the sink is to be asked about."""
+        if self._asking.fact is not None:
+            return ()
+        return self._asking.cut(self._store.outgoing(self._window.reached, most))
 
     def _read(self) -> None:
         room = min(BATCH_EVENTS, AHEAD_EVENTS - len(self._window))
         if room > 0 and self._window.ready < self._most:
-            self._window.add(self._store.outgoing(self._window.reached, room), is_news)
+            self._add(self._outgoing(room))
         if self._strict and len(self._window):
             parked = self._store.with_parked(self.owner, self._window.customers())
             for item in self._window.behind(parked):
                 self._park(item, BEHIND)
+
+    def _add(self, events: Sequence[Outgoing]) -> list[Item]:
+        return self._window.add(events, is_news, self._stops)
+
+    def _stops(self, event: Outgoing) -> bool:
+        return self._gate is not None and self._gate.stops(event)
+
+    def _allowed(self, events: list[Outgoing]) -> list[Outgoing]:
+        if self._gate is None:
+            return events
+        return [event for event in events if not self._gate.stops(event)]
 
     def _record(self) -> bool:
         """Move the cursor behind what is settled, and park what must be; returns whether it did."""
@@ -198,8 +230,9 @@ class Relay:
         if self._window.stands_at(position) and not self._parkings:
             return False
         parkings = self._complete(self._parkings)
+        stopped = {UNCONSENTED + self.sink.name: self._window.stopped(position)}
         with self.right():
-            self._store.advance(self.owner, position, parkings, self._now())
+            self._store.advance(self.owner, position, parkings, self._now(), stopped)
         self._window.forget(position)
         self._parkings = []
         self._delivered()
@@ -222,20 +255,21 @@ class Relay:
     # One call of the sink
 
     def _pass_on(self, events: Sequence[Outgoing]) -> None:
-        """Deliver what of *events* is news; all of them join the window if any was not taken."""
-        news = [event for event in events if is_news(event)]
+        """Deliver what the sink is to have; all *events* join the window if one was not taken."""
+        offered = [event for event in events if is_news(event)]
+        news = self._allowed(offered)
         answer: Answer = {}
         try:
             if news:
                 answer = self._call(news, may_refuse_all=len(news) == 1)
         except _Outage:
-            self._window.add(events, is_news)
+            self._add(events)
             raise
         if answer:
-            added = self._window.add(events, is_news)
+            added = self._add(events)
             self._settle([item for item in added if not item.done], answer)
             return
-        self._window.skip(events)
+        self._window.skip(events, len(offered) - len(news))
         if news:
             self._successes += 1
             self._health.worked()
@@ -282,7 +316,11 @@ class Relay:
 
         Raises:
             _Outage: It takes nothing at present.
+
+            Outdated: A newer journeykit delivers now.
         """
+        # A sink would get again and again what cannot be noted as delivered.
+        self._store.check_writer()
         self._health.calls()
         try:
             answer = _checked(self.sink.deliver(Batch(events)))
@@ -314,6 +352,12 @@ class Relay:
                 self._store.settle((), dict.fromkeys(stuck, BEHIND))
         if not waiting:
             return self._replayed.looking
+        if stopped := [item for item in waiting if self._stops(again(item))]:
+            # Consent, or what the sink asks for, is not what it was when this was parked.
+            with self.right():
+                self._store.settle([item.number for item in stopped], {})
+                self._store.count({UNCONSENTED + self.sink.name: len(stopped)})
+            return True
         answer = self._call([again(item) for item in waiting], may_refuse_all=True)
         self._health.worked()
         if not isinstance(answer, DeliveryError):
@@ -326,6 +370,40 @@ class Relay:
         with self.right():
             self._replayed.settle(waiting, failed)
         return True
+
+    # Erasures
+
+    def _ask(self, fact: Outgoing) -> float:
+        """Have the sink erase a customer, all of whose events it was handed; then go on."""
+        erasure = self._asking.erasure(fact)
+        if erasure is not None:
+            self._window.drop(erasure.ids)
+            if not self._asking.may(erasure):
+                return ASK_AGAIN
+            status, detail = self._erased(erasure)
+            with self.right():
+                self._store.erasing.answer(erasure.number, self.sink.name, status, detail)
+        self._window.add([fact], is_news)
+        self._asking.fact = None
+        self._record()
+        return 0.0
+
+    def _erased(self, erasure: Erasure) -> tuple[str, str]:
+        self._health.calls()
+        try:
+            answer = self._asking.ask(erasure)
+        except DeliveryError as error:
+            if error.retryable:
+                raise _Outage(plain(str(error)), error.retry_after) from error
+            answer = ErasureStatus.FAILED, plain(str(error))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise _Outage(type(error).__name__, None) from error
+        finally:
+            self._health.called()
+        self._health.worked()
+        return answer
 
     # Failures
 
@@ -371,7 +449,7 @@ def is_news(event: Outgoing) -> bool:
     History goes out only on request, and what concerns no customer not at all.
     """
     flags = event.flags
-    if not event.user_id and not event.anonymous_id:
+    if flags & ABOUT_NOBODY:
         return False
     return not flags & HISTORICAL or bool(flags & DELIVER)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, overload
 
@@ -70,12 +71,48 @@ class Batch(Sequence["Event"]):
         return iter(self._events)
 
 
+class ErasureStatus(StrEnum):
+    """What became of a request to erase a customer."""
+
+    #: The other side has nothing of them any more.
+    ERASED = "erased"
+    #: It cannot be asked to: somebody has to see to it there.
+    UNSUPPORTED = "unsupported"
+    #: It has taken the request, and does it later.
+    QUEUED = "queued"
+    #: It refuses, for good.
+    FAILED = "failed"
+
+
+@attrs.frozen
+class ErasureResult:
+    """
+    What a sink says of a request to erase a customer.
+
+    Args:
+        status: What became of it; also as text.
+
+        detail: A sentence for people, without personal data.
+    """
+
+    status: ErasureStatus = attrs.field(converter=ErasureStatus)
+    detail: str = ""
+
+
 class Sink(Protocol):
     """
     Delivers events to one outside system.
 
     The relay calls it from one thread, one batch at a time, and moves on when it returns.
     After a crash the same events may come again: `event.id` tells.
+
+    One that can make the other side forget somebody has `erase(customer) -> ErasureResult`.
+    The relay asks it between two batches, with at most one user id and one anonymous id at a time,
+    when all that came before is delivered; what it raises means the same as in `deliver`.
+    It may be asked again for a customer whom it has erased.
+
+    It is taken for a third party's unless it has an attribute `third_party = False`.
+    One that is built in Python may also have a `purpose`, which the configuration gives to others.
 
     A sink that keeps connections or files open may have `reset_after_fork()`: a forked child calls
     it to forget, without closing, what its parent goes on using.

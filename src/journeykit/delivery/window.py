@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from journeykit.model.event import Entry, Outgoing
     from journeykit.store.protocol import Position
@@ -33,6 +33,8 @@ class Item:
     Args:
         done: It was taken, parked, or is not for the sink.
 
+        stopped: It would be, had its customer agreed.
+
         answers: How often the sink has said "later"; if it has, the event is held back.
 
         tries: How many of these answers came while the sink took others.
@@ -44,6 +46,7 @@ class Item:
 
     event: Outgoing
     done: bool = False
+    stopped: bool = False
     answers: int = 0
     tries: int = 0
     successes: int = 0
@@ -69,6 +72,7 @@ class Window:
         self._items: list[Item] = []
         self._halves: list[list[Item]] = []
         self._cursor = self.reached = position
+        self._stopped = 0
 
     def stands_at(self, position: Position) -> bool:
         """Return whether the window begins behind *position*."""
@@ -87,17 +91,44 @@ class Window:
         """How many events are neither settled nor held back."""
         return sum(1 for item in self._items if not item.done and not item.answers)
 
-    def add(self, events: Sequence[Outgoing], wanted: Callable[[Outgoing], bool]) -> list[Item]:
-        """Append *events*, and return them; what is not *wanted* is settled at once."""
-        added = [Item(event, done=not wanted(event)) for event in events]
+    def add(
+        self,
+        events: Sequence[Outgoing],
+        wanted: Callable[[Outgoing], bool],
+        stops: Callable[[Outgoing], bool] = lambda _: False,
+    ) -> list[Item]:
+        """Append *events*, and return them; what is not *wanted*, or stopped, is settled."""
+        added = []
+        for event in events:
+            item = Item(event, done=not wanted(event))
+            item.stopped = not item.done and stops(event)
+            item.done |= item.stopped
+            added.append(item)
         self._items += added
         if events:
             self.reached = events[-1].position
         return added
 
-    def skip(self, events: Sequence[Outgoing]) -> None:
+    def skip(self, events: Sequence[Outgoing], stopped: int = 0) -> None:
         """Move on behind *events*, all of which are settled; the window is empty."""
         self.reached = events[-1].position
+        self._stopped += stopped
+
+    def stopped(self, position: Position) -> int:
+        """Return how many events up to *position* were stopped."""
+        count = self._stopped
+        for item in self._items:
+            count += item.stopped
+            if item.event.position == position:
+                break
+        return count
+
+    def drop(self, erased: Collection[tuple[str, str]]) -> None:
+        """Settle the events of people who were erased."""
+        for item in self._items:
+            whose = item.event
+            user, visitor = whose.user_id, whose.anonymous_id
+            item.done |= (("user", user) if user else ("anonymous", visitor)) in erased
 
     def customers(self) -> Ids:
         """Return the ids of all whose events wait."""
@@ -173,7 +204,7 @@ class Window:
             if item.event.position == position:
                 del self._items[:count]
                 break
-        self._cursor = position
+        self._cursor, self._stopped = position, 0
 
     def wait(self, now: float) -> float | None:
         """Return the seconds until an event that is held back may be tried; None without any."""

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from journeykit.insight.explain import Explanation, Path, PathStep, explain
 from journeykit.insight.report import (
     CustomerStage,
     JourneyFigures,
+    JourneyTotal,
     Report,
     StageFigures,
     customers,
     report,
 )
 
-__all__ = ["CustomerStage", "JourneyFigures", "Report", "StageFigures", "customers", "report"]
+__all__ = [
+    "CustomerStage",
+    "Explanation",
+    "JourneyFigures",
+    "JourneyTotal",
+    "Path",
+    "PathStep",
+    "Report",
+    "StageFigures",
+    "customers",
+    "explain",
+    "report",
+]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from journeykit.journeys.figures import FIGURES, Figures
+from journeykit.journeys.figures import FIGURES, MOVED, Figures
 from journeykit.journeys.identity import TOTALS
 from journeykit.journeys.run import NOWHERE, Run
 from journeykit.journeys.stages import INSTANCES, Place
@@ -64,6 +64,30 @@ class JourneyFigures:
 
 
 @attrs.frozen(kw_only=True)
+class JourneyTotal:
+    """
+    A journey with several versions, all of them together.
+
+    Args:
+        versions: Those that are added up, the oldest first.
+
+        instances: Runs that have entered a stage; one that went on in another version counts once.
+
+        completed: Of these, how many have met the goal; None where no version has one.
+
+        moved: How many went on in another version.
+    """
+
+    key: str
+    title: str
+    versions: tuple[int, ...]
+    instances: int
+    completed: int | None
+    value: float
+    moved: int
+
+
+@attrs.frozen(kw_only=True)
 class Report:
     """
     All figures, as far as events have been folded.
@@ -72,11 +96,16 @@ class Report:
         events: Events in the Log that are not derived.
 
         customers: People, as far as they are known to be different ones.
+
+        journeys: One item a version.
+
+        totals: What the versions of a journey come to, where there are several.
     """
 
     events: int
     customers: int
     journeys: tuple[JourneyFigures, ...]
+    totals: tuple[JourneyTotal, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values."""
@@ -122,14 +151,41 @@ def report(store: Store, plans: Sequence[Plan]) -> Report:
     customers = store.state((TOTALS, "customers"))
     newest = {plan.journey.key: plan.label for plan in plans}
     found = [(plan, figures_of(store, plan)) for plan in plans]
+    journeys = tuple(
+        _journey(plan, figures)
+        for plan, figures in found
+        if figures.instances or plan.label == newest[plan.journey.key]
+    )
     return Report(
         events=store.counters()["events"],
         customers=jsonbytes.loads(customers) if customers else 0,
-        journeys=tuple(
-            _journey(plan, figures)
-            for plan, figures in found
-            if figures.instances or plan.label == newest[plan.journey.key]
-        ),
+        journeys=journeys,
+        totals=_totals(store, journeys),
+    )
+
+
+def _totals(store: Store, journeys: Sequence[JourneyFigures]) -> tuple[JourneyTotal, ...]:
+    by_key: dict[str, list[JourneyFigures]] = {}
+    for journey in journeys:
+        by_key.setdefault(journey.key, []).append(journey)
+    return tuple(_total(store, found) for found in by_key.values() if len(found) > 1)
+
+
+def _total(store: Store, versions: Sequence[JourneyFigures]) -> JourneyTotal:
+    moved = completed_before = 0
+    for each in versions:
+        data = store.state((MOVED, f"{each.key}@{each.version}"))
+        counts = jsonbytes.loads(data) if data else [0, 0]
+        moved, completed_before = moved + counts[0], completed_before + counts[1]
+    completed = [each.completed for each in versions if each.completed is not None]
+    return JourneyTotal(
+        key=versions[-1].key,
+        title=versions[-1].title,
+        versions=tuple(each.version for each in versions),
+        instances=sum(each.instances for each in versions) - moved,
+        completed=sum(completed) - completed_before if completed else None,
+        value=sum(each.value for each in versions),
+        moved=moved,
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from journeykit.journeys.run import NOWHERE, TIMED_OUT, Moment
+from journeykit.journeys.run import NOWHERE, OPTED_OUT, TIMED_OUT, Moment
 from journeykit.model.journey import Loop, Regress, Skip
 
 if TYPE_CHECKING:
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from journeykit.journeys.plan import Plan
     from journeykit.journeys.run import Run
 
-#: Who has opted out does not begin again.
-OPTED_OUT = "opted_out"
+
+#: The mark of who has opted out; no name of an event has such a character.
+OUT: Final = "\x1fopted_out"
 
 
 class Signal(NamedTuple):
@@ -46,16 +47,15 @@ def advance(
     signals = expire(plan, run, at) if plan.has_deadlines else []
     run.newest = moment[:3]
     run.highest = max(run.highest, at)
-    if run.ended_at is not None and not _begin_again(plan, run, moment):
+    if moment.allows_again or moment.outcome == OPTED_OUT:
+        return [*signals, *_opt(run, moment)]
+    if not _is_under_way(plan, run, moment):
         return signals
-    if run.started_at is None and plan.journey.entry:
-        if not moment.begins:
-            return signals
-        run.started_at, run.started_by = at, moment.id
     if moment.outcome is not None and run.started_at is not None:
-        signals.append(end(run, at, moment.outcome))
-        return signals
-    stage = vote(run) if vote is not None else None
+        return [*signals, end(run, at, moment.outcome)]
+    stage = moment.target
+    if stage is None and vote is not None:
+        stage = vote(run)
     if stage is None:
         stage = _stage_of(run, moment)
     if stage is not None and stage != run.current:
@@ -97,6 +97,29 @@ def expire(plan: Plan, run: Run, until: int) -> list[Signal]:
     return signals
 
 
+def _is_under_way(plan: Plan, run: Run, moment: Moment) -> bool:
+    """Return whether *run* takes *moment*; one that has ended begins again, if that may be."""
+    if OUT in run.marks:
+        return False
+    if run.ended_at is not None and not _begin_again(plan, run, moment):
+        return False
+    if run.started_at is None and plan.journey.entry and moment.target is None:
+        if not moment.begins:
+            return False
+        run.started_at, run.started_by = moment.at, moment.id
+    return True
+
+
+def _opt(run: Run, moment: Moment) -> list[Signal]:
+    """Let a customer out of a journey for good, or in again."""
+    if moment.allows_again:
+        run.marks = [mark for mark in run.marks if mark != OUT]
+        return []
+    run.marks = sorted({*run.marks, OUT})
+    running = run.started_at is not None and run.ended_at is None
+    return [end(run, moment.at, OPTED_OUT)] if running else []
+
+
 def end(run: Run, at: int, outcome: str) -> Signal:
     """End *run*, and return what that means."""
     run.ended_at, run.outcome = at, outcome
@@ -111,26 +134,10 @@ def _stage_of(run: Run, moment: Moment) -> int | None:
     return None
 
 
-def may_begin_again(plan: Plan, run: Run, moment: Moment) -> bool:
-    """Return whether *moment* may begin the next run of an instance whose *run* has ended."""
-    rule = plan.journey.reentry
-    if not rule.allow or run.outcome == OPTED_OUT or run.ended_at is None:
-        return False
-    if moment.at < run.ended_at + plan.wait or (rule.max is not None and run.number >= rule.max):
-        return False
-    return opens(plan, moment)
-
-
-def opens(plan: Plan, moment: Moment) -> bool:
-    """Return whether *moment* may begin a run."""
-    if plan.journey.entry:
-        return moment.begins
-    return any(candidate.after is None for candidate in moment.candidates)
-
-
 def _begin_again(plan: Plan, run: Run, moment: Moment) -> bool:
     """Begin the next run of an instance that has ended, if *moment* may do that."""
-    if not may_begin_again(plan, run, moment):
+    # What a person decides is not subject to the rules for customers.
+    if moment.target is None and not may_begin_again(plan, run, moment):
         return False
     stages = len(plan.keys)
     run.closed = run.standing().counts()
@@ -142,16 +149,28 @@ def _begin_again(plan: Plan, run: Run, moment: Moment) -> bool:
     return True
 
 
+def may_begin_again(plan: Plan, run: Run, moment: Moment) -> bool:
+    """Return whether *moment* may begin the next run of an instance whose *run* has ended."""
+    rule = plan.journey.reentry
+    if not rule.allow or moment.at < (run.ended_at or 0) + plan.wait:
+        return False
+    if rule.max is not None and run.number >= rule.max:
+        return False
+    opens = any(candidate.after is None for candidate in moment.candidates)
+    return moment.begins if plan.journey.entry else opens
+
+
 def _move(plan: Plan, run: Run, stage: int, moment: Moment, signals: list[Signal]) -> None:
     """Let *run* enter *stage*, if the journey's policies let it."""
     journey, was, visits = plan.journey, run.current, run.visits
     skips = stage > run.furthest + 1
     regresses = stage < was
-    if (
+    forbidden = (
         (skips and journey.skip is Skip.FORBID)
         or (visits[stage] and journey.loop is Loop.FORBID)
         or (regresses and journey.regress is Regress.IGNORE)
-    ):
+    )
+    if forbidden and moment.target is None:
         return
     if run.started_at is None:
         run.started_at, run.started_by = moment.at, moment.id

@@ -65,11 +65,14 @@ class History:
 
     Args:
         overflows: There are more than may be folded again.
+
+        late: Those that came too late to count.
     """
 
     checkpoint: Checkpoint | None
     moments: Sequence[tuple[Moment, Stored]]
     overflows: bool = False
+    late: Sequence[tuple[Moment, Stored]] = ()
 
     @classmethod
     def read(
@@ -82,6 +85,7 @@ class History:
     ) -> Self:
         """Return the history of the instance *value* of these customers."""
         found: list[tuple[Moment, Stored]] = []
+        too_late: list[tuple[Moment, Stored]] = []
         floor = checkpoint.floor if checkpoint is not None else None
         known = Run.decode(checkpoint.run).newest if checkpoint is not None else None
         highest = checkpoint.highest if checkpoint is not None else 0
@@ -95,14 +99,16 @@ class History:
             moment = meaning.moment(view, stored)
             if moment is None:
                 continue
-            too_late = moment.at < highest - late and not stored.entry.flags & HISTORICAL
+            if moment.at < highest - late and not stored.entry.flags & HISTORICAL:
+                too_late.append((moment, stored))
+                continue
             highest = max(highest, moment.at)
-            if too_late or (known is not None and moment.place < known):
+            if known is not None and moment.place < known:
                 continue
             found.append((moment, stored))
             if len(found) > MOST_MOMENTS:
-                return cls(checkpoint, found, overflows=True)
-        return cls(checkpoint, found)
+                return cls(checkpoint, found, overflows=True, late=too_late)
+        return cls(checkpoint, found, late=too_late)
 
     def begin(self, stages: int) -> Run:
         """Return the run to fold them into."""

@@ -8,19 +8,28 @@ no late event moves a run to another version.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import itertools
+from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
 
-from journeykit.journeys.advance import Signal, advance, end, expire, may_begin_again
-from journeykit.journeys.meaning import EVERY
-from journeykit.journeys.run import LAST, MIGRATED, NOWHERE, SUPERSEDED, Moment, Run
+from journeykit.journeys.advance import OUT, Signal, advance, end, expire, may_begin_again
+from journeykit.journeys.meaning import EVERY, Meaning
+from journeykit.journeys.run import (
+    LAST,
+    MIGRATED,
+    NOWHERE,
+    OPTED_OUT,
+    SUPERSEDED,
+    TRANSFERRED,
+    Moment,
+    Run,
+)
 from journeykit.model.journey import Migrate, Publish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from journeykit.journeys.meaning import Meaning
     from journeykit.journeys.plan import Plan
     from journeykit.journeys.published import Publication
     from journeykit.model.event import Stored
@@ -45,6 +54,8 @@ class Line:
     def __init__(self, plans: Sequence[Plan], meanings: Mapping[int, Meaning]) -> None:
         self.plans = tuple(plans)
         self.meanings = dict(meanings)
+        #: The longest late window.
+        self.late = max(plan.late for plan in plans)
         self._newest_first = [self.meanings[place] for place in sorted(meanings, reverse=True)]
 
     def value(self, view: View, stored: Stored) -> str | None:
@@ -70,6 +81,26 @@ class Line:
         return [(index, plan) for index, plan in found if plan.journey.publish != Publish.DRAIN]
 
 
+def lines(plans: Sequence[Plan], *, asks: bool) -> list[Line]:
+    """
+    Return the lines of *plans*, those of one journey in the order of their publication.
+
+    Args:
+        asks: Whether plugins name stages, so that events without a rule matter too.
+    """
+    journeys: dict[str, list[Plan]] = {}
+    for plan in plans:
+        journeys.setdefault(plan.journey.key, []).append(plan)
+    found = []
+    for versions in journeys.values():
+        by_property: dict[str | None, dict[int, Meaning]] = {}
+        for place, plan in enumerate(versions):
+            meanings = by_property.setdefault(plan.journey.instance_by, {})
+            meanings[place] = Meaning(plan, asks=asks)
+        found += [Line(versions, meanings) for meanings in by_property.values()]
+    return found
+
+
 def _publication(plan: Plan) -> Publication:
     assert plan.publication is not None  # noqa: S101 - only a lone plan has none
     return plan.publication
@@ -80,6 +111,7 @@ class Item:
 
     def __init__(self, view: View, line: Line, stored: Stored) -> None:
         self.stored = stored
+        #: Which version was the newest when it was recorded.
         self.rank = line.rank(stored.position)
         self._view = view
         self._line = line
@@ -89,6 +121,11 @@ class Item:
     def at(self) -> int:
         """When it occurred; a date in the future counts as the time of the Log."""
         return min(self.stored.entry.occurred_at, self.stored.recorded_at)
+
+    @property
+    def late(self) -> int:
+        """The late window of that version."""
+        return self._line.plans[self.rank].late
 
     @property
     def counts(self) -> bool:
@@ -161,18 +198,28 @@ class Course:
         """
         self.settle(item.at)
         rank = max(rank, self.place)
+        self._leave(item, rank)
         run = self.run
         is_free = run is None or not run.is_running
         begins = is_free and rank != self.place and self._begin(item, rank)
         run, moment = self.run, item.moment(self.place)
         if run is None:
             return
-        if moment is None or (is_free and rank != self.place and not begins):
+        passes = is_free and rank != self.place and not begins
+        if moment is None or (passes and not _opts(moment)):
             self._pass_by(run, item)
             return
         asked = vote(self.plan) if vote is not None else None
         found = advance(self.plan, run, moment, asked)
         self.signals += [(self.place, signal) for signal in found]
+
+    def _leave(self, item: Item, rank: int) -> None:
+        """End the present run, if a person moves the customer to a stage that its version lacks."""
+        run, moment = self.run, item.moment(rank)
+        if run is None or not run.is_running or rank == self.place or moment is None:
+            return
+        if moment.target is not None and item.moment(self.place) is None and OUT not in run.marks:
+            self.signals.append((self.place, end(run, item.at, TRANSFERRED)))
 
     def _pass_by(self, run: Run, item: Item) -> None:
         """Note that an event has come that does nothing, but may do so behind an earlier one."""
@@ -189,11 +236,18 @@ class Course:
             return False
         plan, number, highest = self.line.plans[rank], 1, 0
         if run is not None:
+            if OUT in run.marks or _opts(moment):
+                # Who is out stays out, of all versions; who comes in again has begun nothing yet.
+                return False
             highest = run.highest
             if run.started_at is None:
                 # Nothing had begun: there is nothing to keep.
                 number, self.runs[self.place] = run.number, None
-            elif run.outcome == SUPERSEDED or may_begin_again(plan, run, moment):
+            elif (
+                moment.target is not None
+                or run.outcome == SUPERSEDED
+                or may_begin_again(plan, run, moment)
+            ):
                 number = run.number + 1
             else:
                 return False
@@ -253,6 +307,20 @@ class Course:
         self.superseded.append((self.place, signal))
 
 
+def _goes_on(plan: Plan, run: Run, moment: Moment) -> bool:
+    """Return whether *moment* begins another run in the newest version, after *run* has ended."""
+    # What a person decides is not subject to the rules for customers, and who was cut off by a
+    # publication has not come to an end.
+    if moment.target is not None or run.outcome == SUPERSEDED:
+        return True
+    return may_begin_again(plan, run, moment)
+
+
+def _opts(moment: Moment) -> bool:
+    """Return whether a customer opts out with *moment*, or in again."""
+    return moment.allows_again or moment.outcome == OPTED_OUT
+
+
 def _onwards(old: Plan, new: Plan, stages: Mapping[str, str]) -> dict[int, int]:
     return {
         index: new.keys.index(stages[key])
@@ -287,6 +355,52 @@ def migrated(run: Run, onwards: Mapping[int, int], stages: int, at: int) -> Run:
     return after
 
 
+class Ordered(Protocol):
+    """An event of an instance, as far as its order says what it may begin."""
+
+    @property
+    def at(self) -> int:
+        """When it occurred."""
+
+    @property
+    def rank(self) -> int:
+        """The version that was the newest when it was recorded."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it meant something to that version."""
+
+
+def in_order(
+    course: Course, order: Sequence[Ordered], groups: Iterable[list[Item]]
+) -> Iterator[tuple[Item, int]]:
+    """
+    Yield items in fold order, each with the newest version that it may begin.
+
+    Whoever asks puts each behind *course* before the next: what comes then depends on it.
+
+    Args:
+        order: All events, by when they occurred.
+
+        groups: The same in full, those of the same instant together.
+    """
+    ranks = _lowest_behind(order)
+    stop = 0
+    for items in groups:
+        stop += len(items)
+        left = list(items)
+        while left:
+            left.sort(key=lambda item: item.place(course.place))
+            rank = min([ranks[stop], *(item.rank for item in left if item.counts)])
+            item = left.pop(0)
+            yield item, min(rank, item.rank)
+
+
+def by_instant(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Yield *items*, which come by when they occurred, in groups of the same instant."""
+    return (list(group) for _, group in itertools.groupby(items, key=lambda item: item.at))
+
+
 def fold(
     course: Course,
     items: Sequence[Item],
@@ -294,25 +408,16 @@ def fold(
     before: int | None = None,
 ) -> None:
     """Put *items* into fold order and behind *course*; only those before an instant, if given."""
-    left = sorted(items, key=lambda item: item.at)
-    ranks = _lowest_behind(left)
-    start = 0
-    while start < len(left) and (before is None or left[start].at < before):
-        stop = start
-        while stop < len(left) and left[stop].at == left[start].at:
-            stop += 1
-        group, behind = left[start:stop], ranks[stop]
-        while group:
-            group.sort(key=lambda item: item.place(course.place))
-            rank = min([behind, *(item.rank for item in group if item.counts)])
-            item = group.pop(0)
-            course.put(item, min(rank, item.rank), vote(item) if vote is not None else None)
-        start = stop
+    order = sorted(items, key=lambda item: item.at)
+    for item, rank in in_order(course, order, by_instant(order)):
+        if before is not None and item.at >= before:
+            return
+        course.put(item, rank, vote(item) if vote is not None else None)
 
 
-def _lowest_behind(items: Sequence[Item]) -> list[int]:
+def _lowest_behind(order: Sequence[Ordered]) -> list[int]:
     """Return for each index the oldest rank from there on; at the end, more than any."""
     found = [2**31]
-    for item in reversed(items):
-        found.append(min(found[-1], item.rank) if item.counts else found[-1])
+    for each in reversed(order):
+        found.append(min(found[-1], each.rank) if each.counts else found[-1])
     return found[::-1]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from journeykit.capture.encode import encode
 from journeykit.capture.ids import id_behind
 from journeykit.model import jsonbytes
+from journeykit.model.consent import NO_STAMP, encoded_stamp
 from journeykit.model.event import WIRE_VERSION, Entry, Kind
 from journeykit.model.times import to_rfc3339
 
@@ -20,19 +21,22 @@ NO_JOURNEY: Final = b'"journey":null,"version":null'
 
 
 class Cause(NamedTuple):
-    """What a derived event follows from: the event's id, its customer's ids, its flags."""
+    """What a derived event follows from: an event's id, its customer's ids, its flags and stamp."""
 
     id: str
     user_id: str | None
     anonymous_id: str | None
     session_id: str | None
     flags: int
+    stamp: bytes = NO_STAMP
 
     @classmethod
     def of(cls, stored: Stored) -> Cause:
         """Return the cause that *stored* is."""
         entry = stored.entry
-        return cls(entry.id, entry.user_id, entry.anonymous_id, entry.session_id, entry.flags)
+        stamp = encoded_stamp(entry.flags, entry.body)
+        ids = entry.user_id, entry.anonymous_id, entry.session_id
+        return cls(entry.id, *ids, entry.flags, stamp)
 
 
 class About(NamedTuple):
@@ -58,7 +62,7 @@ def derive(
         subject: What tells it apart from other events of this name with the same cause.
     """
     journey, stage, instance = about
-    cause_id, user_id, anonymous_id, session_id, flags = cause
+    cause_id, user_id, anonymous_id, session_id, flags, stamp = cause
     text = f"{name}\x1f{cause_id}\x1f{instance}\x1f{subject}"
     event_id = id_behind(cause_id, at, text.encode("utf-8", "surrogatepass") + journey)
     customer = {"user_id": user_id, "anonymous_id": anonymous_id, "session_id": session_id}
@@ -66,6 +70,7 @@ def derive(
         event_id.encode(),
         jsonbytes.dumps(name),
         jsonbytes.dumps(customer),
+        stamp,
         to_rfc3339(at).encode(),
         encode(properties),
         journey,
@@ -77,7 +82,7 @@ def derive(
 
 
 _BODY: Final = (
-    b'{"id":"%b","kind":"derived","name":%b,"customer":%b,"context":{},"occurred_at":"%b",'
+    b'{"id":"%b","kind":"derived","name":%b,"customer":%b,"context":%b,"occurred_at":"%b",'
     b'"channel":null,"properties":%b,"source":{"app":"journeykit"},%b,"stage":%b,"instance":%b,'
     b'"caused_by":%b,"v":' + str(WIRE_VERSION).encode() + b"}"
 )

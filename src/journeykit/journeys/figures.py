@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 #: Journey label → its figures.
 FIGURES = "figures"
 
+#: Journey label → how many runs went on in another version, and how many of them had met the goal.
+MOVED = "moved"
+
 
 class Figures(NamedTuple):
     """
@@ -45,7 +48,7 @@ class Figures(NamedTuple):
         return cls(
             instances,
             completed,
-            value,
+            float(value),
             tuple(stages[:size]),
             tuple(stages[size : 2 * size]),
             tuple(stages[2 * size :]),
@@ -76,8 +79,9 @@ def recount(view: View, label: str, before: Standing | None, after: Standing | N
         count + new - old
         for count, new, old in zip(known, now or [0] * size, was or [0] * size, strict=True)
     ]
-    changed[2] = round(changed[2], 6)
-    view.put(FIGURES, label, changed, jsonbytes.dumps)
+    changed[2] = round(changed[2], 6) or 0.0
+    # Nobody is nobody, however it came to that.
+    view.put(FIGURES, label, changed if any(changed) else None, jsonbytes.dumps)
 
 
 def _only_moved(before: Standing, after: Standing) -> bool:

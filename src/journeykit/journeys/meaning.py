@@ -6,15 +6,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from journeykit.capture.tracker import ID_LENGTH
 from journeykit.journeys.plan import Route, matches
-from journeykit.journeys.run import NOWHERE, Moment
+from journeykit.journeys.run import NOWHERE, OPTED_OUT, TRANSFERRED, Moment
+from journeykit.model.event import Kind
 
 if TYPE_CHECKING:
     from journeykit.journeys.plan import Plan
-    from journeykit.model.event import Stored
+    from journeykit.model.event import Entry, Stored
     from journeykit.store.projector import View
 
 #: What an event belongs to that ends every instance of its customer.
 EVERY: Final = "\x1fevery"
+
+#: What people state about a customer's journeys.
+OPTED_OUT_FACT: Final = "customer.opted_out"
+TRANSFERRED_FACT: Final = "journey.transferred"
+FACTS: Final = frozenset((OPTED_OUT_FACT, TRANSFERRED_FACT))
 
 #: Properties from outside may hold any number; more than this is a mistake.
 _MOST_WORTH: Final = 1e15
@@ -34,9 +40,13 @@ class Meaning:
         self.plan = plan
         self._asks = asks
         self._by = plan.journey.instance_by
+        #: Whether some event ends every instance of its customer.
+        self.ends_all = any(route.ends_all for route in plan.routes.values())
 
     def instance_value(self, view: View, stored: Stored) -> str | None:
         """Return which instance an event belongs to; None if it does not concern the journey."""
+        if stored.entry.kind is Kind.FACT and stored.entry.name in FACTS:
+            return self._fact_value(stored.entry.name, view.properties(stored))
         route = self.plan.routes.get(stored.entry.name)
         if route is None and not self._asks:
             return None
@@ -53,6 +63,8 @@ class Meaning:
         entry = stored.entry
         # A date in the future folds at the time of the Log.
         at = min(entry.occurred_at, stored.recorded_at)
+        if entry.kind is Kind.FACT and entry.name in FACTS:
+            return self._fact_moment(entry, at, view.properties(stored))
         route = self.plan.routes.get(entry.name, _NO_ROUTE)
         if not route.needs_properties:
             candidates = route.candidates
@@ -89,6 +101,28 @@ class Meaning:
             begins,
             outcome,
         )
+
+    def _fact_value(self, name: str, properties: dict[str, Any]) -> str | None:
+        key = self.plan.journey.key
+        if name == OPTED_OUT_FACT:
+            return EVERY if properties.get("journey") == key else None
+        if properties.get("from") == key:
+            return str(properties.get("from_instance") or "")
+        if properties.get("to") == key:
+            return str(properties.get("to_instance") or "")
+        return None
+
+    def _fact_moment(self, entry: Entry, at: int, properties: dict[str, Any]) -> Moment | None:
+        moment = Moment(at, NOWHERE, entry.id)
+        if entry.name == OPTED_OUT_FACT:
+            revoked = bool(properties.get("revoked"))
+            return moment._replace(outcome=None if revoked else OPTED_OUT, allows_again=revoked)
+        if properties.get("from") == self.plan.journey.key:
+            return moment._replace(outcome=TRANSFERRED)
+        stage = properties.get("stage")
+        if stage not in self.plan.keys:
+            return None
+        return moment._replace(target=self.plan.keys.index(stage))
 
     def _worth(self, properties: dict[str, Any]) -> float:
         goal = self.plan.journey.goal

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from journeykit.capture.encode import Unencodable
 from journeykit.journeys.derived import Cause, derive
@@ -11,11 +11,15 @@ from journeykit.model import jsonbytes
 from journeykit.model.customer import Customer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from journeykit.model.event import Entry
     from journeykit.plugins import Plugins
     from journeykit.store.projector import Step, View
+
+
+#: Customer → how many pain points were found in their events.
+PAINS: Final = "pains"
 
 
 class PainPointFold:
@@ -45,6 +49,22 @@ class PainPointFold:
                 )
             except Unencodable:
                 continue
-            count = view.get(TOTALS, "pain_points", jsonbytes.loads) or 0
-            view.put(TOTALS, "pain_points", count + 1, jsonbytes.dumps)
+            _count(view, TOTALS, "pain_points", 1)
+            _count(view, PAINS, entry.customer_key, 1)
             yield derived
+
+    def forget(self, view: View, customers: Iterable[str]) -> int:
+        """Remove what is kept of *customers*; returns how many pieces that were."""
+        pieces = 0
+        for customer in customers:
+            found = view.get(PAINS, customer, jsonbytes.loads)
+            if found:
+                _count(view, TOTALS, "pain_points", -found)
+                _count(view, PAINS, customer, -found)
+                pieces += 1
+        return pieces
+
+
+def _count(view: View, space: str, key: str, change: int) -> None:
+    count = (view.get(space, key, jsonbytes.loads) or 0) + change
+    view.put(space, key, count or None, jsonbytes.dumps)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import attrs
 
 from journeykit.model import jsonbytes
+from journeykit.model.journey import Loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -73,8 +74,9 @@ class Plan:
     label: str
     #: The journey and its version as derived events carry them.
     encoded: bytes
-    #: Whether time alone can change a run.
+    #: Whether time alone can change a run, and whether a move may derive nothing.
     has_deadlines: bool
+    moves_in_silence: bool
     #: When it was published; None for a plan that stands alone.
     publication: Publication | None = None
 
@@ -101,6 +103,7 @@ def compile_plan(
         label=journey.label,
         encoded=b'"journey":%b,"version":%d' % (jsonbytes.dumps(journey.key), journey.version),
         has_deadlines=journey.timeout is not None or any(stall is not None for stall in stalls),
+        moves_in_silence=journey.loop is Loop.ALLOW,
         publication=publication,
     )
 

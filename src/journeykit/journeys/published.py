@@ -17,7 +17,7 @@ import attrs
 from journeykit.capture.encode import encode
 from journeykit.capture.ids import hashed_id
 from journeykit.model import jsonbytes
-from journeykit.model.event import PUBLISHED, WIRE_VERSION, Entry, Kind
+from journeykit.model.event import PUBLICATION, PUBLISHED, WIRE_VERSION, Entry, Kind
 from journeykit.model.journey import Exit, Goal, Journey, Migrate, Publish, ReEntry, Rule, Stage
 from journeykit.model.times import to_rfc3339
 from journeykit.model.vocabulary import ALIASES, Vocabulary
@@ -296,4 +296,5 @@ def publication_fact(version: Version, reason: str, facts: Sequence[Stored], now
         "reason": reason,
         "v": WIRE_VERSION,
     }
-    return Entry(event_id, Kind.FACT, PUBLISHED, None, None, None, now, 0, encode(wire))
+    ids = None, None, None
+    return Entry(event_id, Kind.FACT, PUBLISHED, *ids, now, PUBLICATION, encode(wire))

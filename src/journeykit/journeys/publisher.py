@@ -180,9 +180,13 @@ class Publisher:
 
     def may_look(self, facts: Sequence[Stored], known: Any) -> bool:
         """Return whether one who only looks may fold: State has our hooks, and nothing is new."""
-        if isinstance(known, dict) and known.get("hooks") != self._hooks:
+        if not self.knows_hooks_of(known):
             return False
         return len(self.due(facts)) == len(self.due(facts, only_first=True))
+
+    def knows_hooks_of(self, made_by: Any) -> bool:
+        """Return whether State was made with our hooks, as far as it says so."""
+        return not isinstance(made_by, dict) or made_by.get("hooks") == self._hooks
 
     def _of_declared(self, facts: Sequence[Stored]) -> dict[str, Publication]:
         found = publications(facts)
@@ -241,9 +245,12 @@ def _continues(
         return False
     if any(known.get(name) != declaration[name] for name in ("folds", "hooks")):
         return False
-    folded = known["journeys"]
+    folded, declared = known["journeys"], declaration["journeys"]
+    if any(label not in declared for label in folded):
+        # What nobody folds any more must not stay: it has ids of customers.
+        return False
     keys = {label.partition("@")[0] for label in folded}
-    for label, digest in declaration["journeys"].items():
+    for label, digest in declared.items():
         if label in folded:
             if folded[label] != digest:
                 return False

@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 #: Where one is before the first stage.
 NOWHERE = -1
 
-#: How a run ends by time, and how by the publication of another version.
+#: How a run ends by time, by a person's wish, and by moving to another journey.
 TIMED_OUT = "timed_out"
+OPTED_OUT = "opted_out"
+TRANSFERRED = "transferred"
+
+#: How it ends by the publication of another version.
 SUPERSEDED = "superseded"
 MIGRATED = "migrated"
 
@@ -29,7 +33,8 @@ class Moment(NamedTuple):
 
     The first three fields are the fold order: when it occurred, the lowest stage that the rules may
     lead it to, its id.
-    `vote` is the stage that a plugin names; `outcome` is what the run's end is called.
+    `outcome` is what the run's end is called; `target` is the stage that a person moves it to.
+    `allows_again` takes an opt-out back.
     """
 
     at: int
@@ -37,11 +42,12 @@ class Moment(NamedTuple):
     id: str
     candidates: tuple[Candidate, ...] = ()
     marks: tuple[str, ...] = ()
-    vote: int | None = None
+    target: int | None = None
     is_goal: bool = False
     value: float = 0.0
     begins: bool = False
     outcome: str | None = None
+    allows_again: bool = False
 
     @property
     def place(self) -> tuple[int, int, str]:

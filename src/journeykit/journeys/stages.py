@@ -21,13 +21,17 @@ from journeykit.journeys.checkpoint import (
 from journeykit.journeys.derived import About, Cause, derive
 from journeykit.journeys.figures import recount
 from journeykit.journeys.identity import members, person
-from journeykit.journeys.meaning import EVERY, Meaning
+from journeykit.journeys.meaning import EVERY, OPTED_OUT_FACT, Meaning
 from journeykit.journeys.run import NOWHERE, Run
 from journeykit.journeys.timers import Timer, due, set_timer
+from journeykit.journeys.whole import Whole
+from journeykit.model import jsonbytes
+from journeykit.model.consent import encoded_stamp
 from journeykit.model.customer import Customer
-from journeykit.model.event import DELIVER, HISTORICAL
+from journeykit.model.event import HISTORICAL, Kind
 from journeykit.model.journey import Instance
 from journeykit.model.times import to_datetime
+from journeykit.store.projector import TIMERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,6 +45,10 @@ if TYPE_CHECKING:
 
 #: `journey@version`, customer and instance value → the run.
 INSTANCES: Final = "instance"
+
+#: Customer → the keys of journeys that they have ever opted out of; and whether anybody has.
+OPTED_OUT_OF: Final = "opted_out"
+_ANYBODY: Final = ""
 
 _SEPARATOR: Final = "\x1f"
 
@@ -92,9 +100,11 @@ class StageFold:
 
     def __call__(self, view: View, step: Step) -> Iterator[Entry]:
         """Fold one event; derives what has become of the runs that it concerns."""
+        if step.joined or step.stored.entry.kind is Kind.FACT:
+            self._note_opting_out(view, step)
         for meaning in self._meanings:
-            if step.joined:
-                yield from self._join(view, step, meaning)
+            if step.joined or step.parted is not None:
+                yield from self._regroup(view, step, meaning)
             else:
                 yield from self._fold(view, step, meaning)
 
@@ -114,8 +124,22 @@ class StageFold:
         signals = expire(plan, run, timer.deadline)
         self._keep(view, plan, place, before, run)
         self._wait(view, plan, place, run, timer)
-        cause = cause_of(place.customer, timer.flags)
+        cause = cause_of(place.customer, timer.flags, timer.stamp)
         yield from derived(plan, place.value, cause, signals)
+
+    def forget(self, view: View, customers: Sequence[str]) -> int:
+        """Remove what is kept of *customers*; returns how many pieces that were."""
+        pieces = 0
+        for customer in customers:
+            for plan in self._plans:
+                for key in view.keys(INSTANCES, Place(plan.label, customer, "").key):
+                    pieces += 1 + (view.get(CHECKPOINTS, key, Checkpoint.decode) is not None)
+                    self._forget(view, plan, key)
+            part = f"{_SEPARATOR}{customer}{_SEPARATOR}"
+            for key in view.find(TIMERS, part) if self.has_timers else ():
+                view.put(TIMERS, key, None, jsonbytes.dumps)
+                pieces += 1
+        return pieces + _forget_opting_out(view, customers)
 
     def _fold(self, view: View, step: Step, meaning: Meaning) -> Iterator[Entry]:
         value = meaning.instance_value(view, step.stored)
@@ -136,7 +160,11 @@ class StageFold:
         self, view: View, step: Step, meaning: Meaning, place: Place, moment: Moment
     ) -> Iterator[Entry]:
         plan, stored = meaning.plan, step.stored
-        run = view.get(INSTANCES, place.key, Run.decode) or Run.empty(len(plan.keys))
+        known = view.get(INSTANCES, place.key, Run.decode)
+        if known is None and self._concerns_new(view, step, meaning, place):
+            yield from self._refold(view, step, meaning, place)
+            return
+        run = known or Run.empty(len(plan.keys))
         historical = stored.entry.flags & HISTORICAL
         if run.newest is not None and moment.place < run.newest:
             if moment.at < run.highest - plan.late and not historical:
@@ -150,41 +178,96 @@ class StageFold:
         if is_due(run):
             history = self._history(view, step, meaning, place)
             move_checkpoint(view, plan, place.key, run, history, self._voter(plan, place.value))
-        self._keep(view, plan, place, before, run)
+        if signals or plan.moves_in_silence:
+            self._keep(view, plan, place, before, run)
+        else:
+            view.put(INSTANCES, place.key, run, Run.encode)
         if plan.has_deadlines and run.deadline(plan) != waited:
             self._wait(view, plan, place, run, stored)
         yield from derived(plan, place.value, Cause.of(stored), signals)
 
-    def _join(self, view: View, step: Step, meaning: Meaning) -> Iterator[Entry]:
-        """Fold the runs of customers anew who turned out to be one, or not to be."""
-        values, plan = set(), meaning.plan
-        for customer in (*step.joined, step.customer):
-            prefix = Place(plan.label, customer, "").key
-            for key in view.keys(INSTANCES, prefix):
-                values.add(Place.of(key).value)
-                if customer != step.customer:
-                    self._forget(view, plan, key)
-        own = meaning.instance_value(view, step.stored)
-        if own is not None and own is not EVERY:
-            values.add(own)
-        for value in sorted(values):
-            place = Place(plan.label, step.customer, value)
-            yield from self._refold(view, step, meaning, place, whole=True)
+    def _concerns_new(self, view: View, step: Step, meaning: Meaning, place: Place) -> bool:
+        """Return whether what concerns every instance came before this one was heard of."""
+        if not meaning.ends_all and not has_opted_out(view, step.customer, meaning.plan):
+            return False
+        return len(self._history(view, step, meaning, place).moments) > 1
+
+    @staticmethod
+    def _note_opting_out(view: View, step: Step) -> None:
+        """Keep of whom it is worth while to ask what concerns instances that do not exist yet."""
+        known = set(view.get(OPTED_OUT_OF, step.customer, jsonbytes.loads) or ())
+        found = {
+            journey
+            for customer in (*step.joined, step.parted or step.customer)
+            for journey in view.get(OPTED_OUT_OF, customer, jsonbytes.loads) or ()
+        }
+        entry = step.stored.entry
+        if entry.kind is Kind.FACT and entry.name == OPTED_OUT_FACT:
+            found.add(str(view.properties(step.stored).get("journey")))
+        if not found <= known:
+            view.put(OPTED_OUT_OF, step.customer, sorted(known | found), jsonbytes.dumps)
+            view.put(OPTED_OUT_OF, _ANYBODY, 1, jsonbytes.dumps)
+
+    def _regroup(self, view: View, step: Step, meaning: Meaning) -> Iterator[Entry]:
+        """Fold all of those again who turned out to be one person, or not to be."""
+        parted = [] if step.parted is None else [step.parted]
+        owners = [step.customer, *parted]
+        wholes = [Whole(view, meaning, members(view, owner)) for owner in owners]
+        values = sorted({value for whole in wholes for value in whole.values})
+        for value in values:
+            places = [
+                Place(meaning.plan.label, customer, value) for customer in (*owners, *step.joined)
+            ]
+            was = [view.get(INSTANCES, place.key, Run.decode) for place in places]
+            for place in places[len(owners) :]:
+                self._forget(view, meaning.plan, place.key)
+            # What one of them has completed is no news of the other.
+            told = any(run is not None and run.completed_at is not None for run in was)
+            for place, whole in zip(places, wholes, strict=False):
+                yield from self._from_whole(view, step, meaning, place, whole, told=told)
+
+    def _from_whole(
+        self, view: View, step: Step, meaning: Meaning, place: Place, whole: Whole, *, told: bool
+    ) -> Iterator[Entry]:
+        plan, stored = meaning.plan, step.stored
+        before = view.get(INSTANCES, place.key, Run.decode)
+        was = before.standing() if before is not None else None
+        cause, subject = Cause.of(stored), "refold"
+        if place.customer == step.parted:
+            # It is about the person, whom the fact does not name.
+            user_id, subject = place.customer[2:], "parted"
+            cause = cause._replace(user_id=user_id, anonymous_id=None, session_id=None)
+        about = Refolded(plan, place.value, cause, stored.entry.occurred_at)
+        if not whole.has(place.value):
+            self._forget(view, plan, place.key)
+            yield from correction(about, was, Run.empty(len(plan.keys)), subject)
+            return
+        after, checkpoint, completed_by = whole.fold(place.value, self._voter(plan, place.value))
+        expire(plan, after, stored.recorded_at)
+        self._keep(view, plan, place, was, after)
+        view.put(CHECKPOINTS, place.key, checkpoint, Checkpoint.encode)
+        if plan.has_deadlines:
+            self._wait(view, plan, place, after, stored)
+        yield from correction(about, was, after, subject)
+        if completed_by is not None and after.completed_at is not None and not told:
+            # By the event that met the goal, so that another merge does not tell it again.
+            cause = Cause.of(completed_by)
+            yield from completion(about._replace(cause=cause, at=after.completed_at), after)
 
     @staticmethod
     def _forget(view: View, plan: Plan, key: str) -> None:
         run = view.get(INSTANCES, key, Run.decode)
+        if run is None:
+            return
         view.put(INSTANCES, key, None, Run.encode)
         view.put(CHECKPOINTS, key, None, Checkpoint.encode)
-        recount(view, plan.label, run.standing() if run is not None else None, None)
+        recount(view, plan.label, run.standing(), None)
 
-    def _refold(
-        self, view: View, step: Step, meaning: Meaning, place: Place, *, whole: bool = False
-    ) -> Iterator[Entry]:
+    def _refold(self, view: View, step: Step, meaning: Meaning, place: Place) -> Iterator[Entry]:
         """Fold an instance again from its checkpoint, or from its beginning."""
         plan, stored = meaning.plan, step.stored
         before = view.get(INSTANCES, place.key, Run.decode)
-        whole = whole or bool(stored.entry.flags & HISTORICAL)
+        whole = bool(stored.entry.flags & HISTORICAL)
         history = self._history(view, step, meaning, place, whole=whole)
         if history.overflows:
             view.counts["late_overflow"] += 1
@@ -197,9 +280,15 @@ class StageFold:
         after.count, after.look = len(history.moments), before.look if before is not None else 0
         was = before.standing() if before is not None else None
         self._keep(view, plan, place, was, after)
+        if whole and view.get(CHECKPOINTS, place.key, Checkpoint.decode) is not None:
+            # It may belong before the checkpoint, which knows nothing of it.
+            view.put(CHECKPOINTS, place.key, None, Checkpoint.encode)
         if plan.has_deadlines:
             self._wait(view, plan, place, after, stored)
-        yield from correction(stored, plan, place.value, was, after)
+        about = Refolded(plan, place.value, Cause.of(stored), stored.entry.occurred_at)
+        yield from correction(about, was, after)
+        if after.completed_at is not None and (was is None or was.completed_at is None):
+            yield from completion(about, after)
 
     @staticmethod
     def _history(
@@ -248,15 +337,34 @@ class StageFold:
         if isinstance(since, Timer):
             timer = since._replace(deadline=deadline)
         else:
-            timer = Timer(place.key, deadline, since.recorded_at, since.entry.flags)
+            flags, body = since.entry.flags, since.entry.body
+            stamp = encoded_stamp(flags, body).decode()
+            timer = Timer(place.key, deadline, since.recorded_at, flags, stamp)
         set_timer(view, timer)
 
 
-def cause_of(customer: str, flags: int) -> Cause:
+def has_opted_out(view: View, customer: str, plan: Plan) -> bool:
+    """Return whether a customer has ever opted out of a journey."""
+    # One look for all, in a shop where nobody ever has.
+    if not view.get(OPTED_OUT_OF, _ANYBODY, jsonbytes.loads):
+        return False
+    return plan.journey.key in (view.get(OPTED_OUT_OF, customer, jsonbytes.loads) or ())
+
+
+def _forget_opting_out(view: View, customers: Sequence[str]) -> int:
+    kept = [key for key in customers if view.get(OPTED_OUT_OF, key, jsonbytes.loads) is not None]
+    for key in kept:
+        view.put(OPTED_OUT_OF, key, None, jsonbytes.dumps)
+    if kept and not any(view.find(OPTED_OUT_OF, ":")):
+        view.put(OPTED_OUT_OF, _ANYBODY, None, jsonbytes.dumps)
+    return len(kept)
+
+
+def cause_of(customer: str, flags: int, stamp: str) -> Cause:
     """Return a cause without an id, for what befalls a customer by time."""
     known = customer.startswith("u:")
     user_id, anonymous_id = (customer[2:], None) if known else (None, customer[2:])
-    return Cause("", user_id, anonymous_id, None, flags)
+    return Cause("", user_id, anonymous_id, None, flags, stamp.encode())
 
 
 def derived(plan: Plan, value: str, cause: Cause, signals: Sequence[Signal]) -> Iterator[Entry]:
@@ -272,26 +380,43 @@ def derived(plan: Plan, value: str, cause: Cause, signals: Sequence[Signal]) -> 
         )
 
 
+class Refolded(NamedTuple):
+    """What folding again is about: the instance, the event that led to it, and when that was."""
+
+    plan: Plan
+    value: str
+    cause: Cause
+    at: int
+
+    def derive(self, name: str, subject: str, properties: dict[str, Any], stage: int) -> Entry:
+        """Return a derived event about that."""
+        plan, value, cause, at = self
+        about = About(plan.encoded, _key(plan, stage), value)
+        return derive(cause, name, subject, at, properties, about)
+
+
 def correction(
-    stored: Stored, plan: Plan, value: str, was: Standing | None, run: Run
+    about: Refolded, was: Standing | None, run: Run, subject: str = "refold"
 ) -> Iterator[Entry]:
     """Derive what folding again has changed."""
-    cause, at = Cause.of(stored), stored.entry.occurred_at
-    now = run.standing()
-    about = About(plan.encoded, _key(plan, now.current), value)
-    if _alike(was) != _alike(now) and run.has_stage:
-        properties: dict[str, Any] = {
-            "stage": _key(plan, now.current),
-            "from": _key(plan, was.current) if was is not None else None,
-            "furthest": _key(plan, now.furthest),
-            "entered": [name for name, seen in zip(plan.keys, run.observed, strict=True) if seen],
-        }
-        if run.outcome is not None:
-            properties["outcome"] = run.outcome
-        yield derive(cause, "stage.corrected", "refold", at, properties, about)
-    if now.completed_at is not None and (was is None or was.completed_at is None):
-        properties = {"value": now.value}
-        yield derive(cause, "journey.completed", "goal", at, properties, about)
+    plan, now = about.plan, run.standing()
+    had_stage = was is not None and was.furthest != NOWHERE
+    if _alike(was) == _alike(now) or not (run.has_stage or had_stage):
+        return
+    properties: dict[str, Any] = {
+        "stage": _key(plan, now.current),
+        "from": _key(plan, was.current) if was is not None else None,
+        "furthest": _key(plan, now.furthest),
+        "entered": [name for name, seen in zip(plan.keys, run.observed, strict=True) if seen],
+    }
+    if run.outcome is not None:
+        properties["outcome"] = run.outcome
+    yield about.derive("stage.corrected", subject, properties, now.current)
+
+
+def completion(about: Refolded, run: Run) -> Iterator[Entry]:
+    """Derive that folding again has met the goal."""
+    yield about.derive("journey.completed", "goal", {"value": run.value}, run.current)
 
 
 def _alike(standing: Standing | None) -> object:
@@ -303,8 +428,3 @@ def _alike(standing: Standing | None) -> object:
 
 def _key(plan: Plan, stage: int) -> str | None:
     return None if stage == NOWHERE else plan.keys[stage]
-
-
-def is_news(flags: int) -> bool:
-    """Return whether what is derived with these flags may leave the house."""
-    return not flags & HISTORICAL or bool(flags & DELIVER)

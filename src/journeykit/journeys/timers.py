@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from journeykit.model.event import HISTORICAL
+from journeykit.model.event import ASKED, DENIED, HISTORICAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,14 +26,15 @@ class Timer(NamedTuple):
     """
     A deadline.
 
-    `key` is what waits for it; `set_at` and `flags` are when the Log had the event that set it, and
-    that event's flags.
+    `key` is what waits for it; `set_at` is when the Log had the event that set it, `flags` and
+    `stamp` are that event's.
     """
 
     key: str
     deadline: int
     set_at: int
     flags: int
+    stamp: str = "{}"
 
     @property
     def goes_off(self) -> int:
@@ -47,7 +48,7 @@ def set_timer(view: View, timer: Timer) -> None:
     """Have *timer* go off."""
     if timer.deadline > timer.set_at:
         # What time alone brings about from now on is news, whoever it concerns.
-        timer = timer._replace(flags=0)
+        timer = timer._replace(flags=timer.flags & (ASKED | DENIED))
     view.put_timer(timer.goes_off, timer.key, tuple(timer))
 
 

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from journeykit.journeys.checkpoint import CHECKPOINTS, EVERY_MOMENTS, MOST_MOMENTS, Checkpoint
-from journeykit.journeys.course import Course, Item, Line, fold
+from journeykit.journeys.course import Course, lines
 from journeykit.journeys.derived import Cause
+from journeykit.journeys.figures import MOVED
 from journeykit.journeys.identity import members, person
-from journeykit.journeys.meaning import EVERY, Meaning
-from journeykit.journeys.run import NOWHERE, Run
+from journeykit.journeys.line_history import WholeLine
+from journeykit.journeys.line_instance import LineInstance, about_publications
+from journeykit.journeys.meaning import EVERY
+from journeykit.journeys.run import MIGRATED, Run
 from journeykit.journeys.stages import (
     INSTANCES,
     Place,
     StageFold,
     cause_of,
-    correction,
     derived,
+    has_opted_out,
 )
 from journeykit.journeys.timers import Timer
 from journeykit.model import jsonbytes
-from journeykit.model.event import HISTORICAL, PUBLISHED, Kind
+from journeykit.model.event import ASKED, DENIED, PUBLISHED, Kind
 from journeykit.model.journey import Publish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from journeykit.journeys.course import Line
     from journeykit.journeys.plan import Plan
     from journeykit.journeys.run import Standing
     from journeykit.model.event import Entry, Stored
@@ -54,11 +57,12 @@ class VersionsFold(StageFold):
             by_key.setdefault(plan.journey.key, []).append(plan)
         alone = [found[0] for found in by_key.values() if len(found) == 1]
         super().__init__(alone, plugins)
+        self._plans = tuple(plans)
         self._several = {key: found for key, found in by_key.items() if len(found) > 1}
         self._lines = [
             line
             for found in self._several.values()
-            for line in _lines(found, asks=self._detector is not None)
+            for line in lines(found, asks=self._detector is not None)
         ]
         self._line_of = {
             line.plans[place].label: (line, place)
@@ -83,36 +87,82 @@ class VersionsFold(StageFold):
         """Fold one event; derives what has become of the runs that it concerns."""
         yield from super().__call__(view, step)
         for line in self._lines:
+            if step.joined or step.parted is not None:
+                yield from self._regroup_line(view, step, line)
+                continue
             own = line.value(view, step.stored)
-            if step.joined:
-                values = self._given_up(view, step, line)
-                if own is not None and own is not EVERY:
-                    values.add(own)
-                for value in sorted(values):
-                    yield from _Case(self, view, step, line, value).refold(whole=True)
-            elif own is EVERY:
+            if own is EVERY:
                 for value in sorted(self._values(view, line, step.customer)):
-                    yield from _Case(self, view, step, line, value).take()
+                    yield from LineInstance(self, view, step, line, value).take()
             elif own is not None:
-                yield from _Case(self, view, step, line, own).take()
+                yield from LineInstance(self, view, step, line, own).take()
 
     def _values(self, view: View, line: Line, customer: str) -> set[str]:
         labels = (line.plans[place].label for place in line.meanings)
         prefixes = (Place(label, customer, "").key for label in labels)
         return {Place.of(key).value for prefix in prefixes for key in view.keys(INSTANCES, prefix)}
 
-    def _given_up(self, view: View, step: Step, line: Line) -> set[str]:
-        """Forget the runs of customers who turned out to be another; returns their values."""
-        values = self._values(view, line, step.customer)
-        for customer in step.joined:
-            for value in self._values(view, line, customer):
-                values.add(value)
-                for place in line.meanings:
-                    plan = line.plans[place]
-                    key = Place(plan.label, customer, value).key
-                    if view.get(INSTANCES, key, Run.decode) is not None:
-                        self._forget(view, plan, key)
-        return values
+    def _regroup_line(self, view: View, step: Step, line: Line) -> Iterator[Entry]:
+        """Fold all of those again who turned out to be one person, or not to be."""
+        owners = [step.customer, *([] if step.parted is None else [step.parted])]
+        wholes = [WholeLine(view, line, members(view, owner)) for owner in owners]
+        for value in sorted({value for whole in wholes for value in whole.values}):
+            cases = [
+                LineInstance(self, view, step, line, value, owner)
+                for owner in (*owners, *step.joined)
+            ]
+            known = [case.known() for case in cases]
+            # What one of them has completed is no news of the other.
+            told = any(run.completed_at is not None for runs in known for run in runs.values())
+            for joined, runs in zip(step.joined, known[len(owners) :], strict=True):
+                for version in runs:
+                    plan = line.plans[version]
+                    self._forget(view, plan, Place(plan.label, joined, value).key)
+            for case, whole in zip(cases, wholes, strict=False):
+                yield from case.from_whole(whole, told=told)
+
+    def asks_before(self, view: View, customer: str, line: Line) -> bool:
+        """Return whether something may have concerned instances that are not there yet."""
+        if any(meaning.ends_all for meaning in line.meanings.values()):
+            return True
+        return has_opted_out(view, customer, line.plans[0])
+
+    # What a case does with State
+
+    def keep(
+        self,
+        view: View,
+        plan: Plan,
+        place: Place,
+        before: Standing | None,
+        run: Run,
+        waits: Stored | None,
+    ) -> None:
+        """Keep a run; where it waits for a deadline, since an event."""
+        self._keep(view, plan, place, before, run)
+        if waits is not None and plan.has_deadlines:
+            self._wait(view, plan, place, run, waits)
+
+    def give_up(self, view: View, plan: Plan, key: str) -> None:
+        """Forget a run that has turned out not to be."""
+        self._forget(view, plan, key)
+
+    def vote(self, plan: Plan, stored: Stored, value: str) -> Callable[[Run], int | None] | None:
+        """Return what asks the plugins for a stage."""
+        return self._vote(plan, stored, value)
+
+    @staticmethod
+    def _keep(view: View, plan: Plan, place: Place, before: Standing | None, run: Run) -> None:
+        super(VersionsFold, VersionsFold)._keep(view, plan, place, before, run)
+        if run.outcome == MIGRATED or (before is not None and before.outcome == MIGRATED):
+            _count_moved(view, plan.label, before, run.standing())
+
+    @staticmethod
+    def _forget(view: View, plan: Plan, key: str) -> None:
+        run = view.get(INSTANCES, key, Run.decode)
+        if run is not None and run.outcome == MIGRATED:
+            _count_moved(view, plan.label, run.standing(), None)
+        super(VersionsFold, VersionsFold)._forget(view, plan, key)
 
     # Time, and publications
 
@@ -140,10 +190,10 @@ class VersionsFold(StageFold):
             self._keep(view, plan, where, before if index == version else None, each)
             if index == course.place:
                 self._wait(view, plan, where, each, timer._replace(key=where.key))
-        cause = cause_of(place.customer, timer.flags)
+        cause = cause_of(place.customer, timer.flags, timer.stamp)
         for index, signal in course.signals:
             yield from derived(line.plans[index], place.value, cause, [signal])
-        yield from _about_publications(course, place.customer, place.value)
+        yield from about_publications(course, place.customer, place.value, cause)
 
     def published(self, view: View, stored: Stored) -> None:
         """Take note that the Log has come to a publication."""
@@ -186,169 +236,25 @@ class VersionsFold(StageFold):
     def _reach(self, view: View, place: Place, at: int) -> Iterator[Entry]:
         run = view.get(INSTANCES, place.key, Run.decode)
         if run is not None and run.is_running and place.label in self._line_of:
-            yield from self._pass(view, place, Timer(place.key, at, at, 0))
+            last = _last_cause(view, place.customer)
+            flags = last.flags & (ASKED | DENIED)
+            timer = Timer(place.key, at, at, flags, last.stamp.decode())
+            yield from self._pass(view, place, timer)
 
 
-class _Case:
-    """One event and one instance of a line."""
-
-    def __init__(self, fold: VersionsFold, view: View, step: Step, line: Line, value: str) -> None:
-        self._fold = fold
-        self._view = view
-        self._step = step
-        self._line = line
-        self._value = value
-
-    def _at(self, version: int) -> Place:
-        return Place(self._line.plans[version].label, self._step.customer, self._value)
-
-    def _known(self, version: int) -> Run | None:
-        run: Run | None = self._view.get(INSTANCES, self._at(version).key, Run.decode)
-        return run
-
-    def take(self) -> Iterator[Entry]:
-        """Put the event behind those before, or fold again where it does not come last."""
-        line, stored = self._line, self._step.stored
-        version = next((at for at in sorted(line.meanings)[::-1] if self._known(at)), -1)
-        item, run = Item(self._view, line, stored), self._known(version) if version >= 0 else None
-        if not item.matters:
-            return
-        if run is not None and run.newest is not None and item.place(version) < run.newest:
-            late = line.plans[item.rank].late
-            if item.at < run.highest - late and not stored.entry.flags & HISTORICAL:
-                self._view.counts["late"] += 1
-            else:
-                yield from self.refold()
-            return
-        before = None if run is None else run.standing()
-        course = Course(line, version, {} if run is None else {version: run})
-        course.put(item, item.rank, self._voter(item))
-        if course.run is None:
-            return
-        course.run.count += 1
-        if course.run.count >= max(EVERY_MOMENTS, course.run.look):
-            self._move_checkpoint(course.run)
-        self._keep(course, {version: before})
-        for index, signal in course.signals:
-            plan = line.plans[index]
-            yield from derived(plan, self._value, Cause.of(stored), [signal])
-        yield from _about_publications(course, self._step.customer, self._value)
-
-    def refold(self, *, whole: bool = False) -> Iterator[Entry]:
-        """Fold the instance again from its checkpoint, or from its beginning."""
-        line, stored = self._line, self._step.stored
-        whole = whole or bool(stored.entry.flags & HISTORICAL)
-        version, checkpoint = (-1, None) if whole else self._checkpoint()
-        items = self._items(checkpoint)
-        if items is None:
-            self._view.counts["late_overflow"] += 1
-            return
-        known = {at: run for at in line.meanings if (run := self._known(at)) is not None}
-        before = {at: run.standing() for at, run in known.items()}
-        course = self._begin(version, checkpoint)
-        fold(course, items, self._voter)
-        course.settle(stored.recorded_at, passed=True)
-        for at in known:
-            if at >= version:
-                course.runs.setdefault(at, None)
-        if course.run is not None:
-            course.run.count = len(items)
-            course.run.look = known[course.place].look if course.place in known else 0
-        self._keep(course, before)
-        for at, run in sorted(course.runs.items()):
-            if run is not None:
-                plan = line.plans[at]
-                yield from correction(stored, plan, self._value, before.get(at), run)
-
-    def _begin(self, version: int, checkpoint: Checkpoint | None) -> Course:
-        if checkpoint is None:
-            return Course(self._line)
-        return Course(self._line, version, {version: Run.decode(checkpoint.run)})
-
-    def _checkpoint(self) -> tuple[int, Checkpoint | None]:
-        for version in sorted(self._line.meanings, reverse=True):
-            found = self._view.get(CHECKPOINTS, self._at(version).key, Checkpoint.decode)
-            if found is not None:
-                return version, found
-        return -1, None
-
-    def _items(self, checkpoint: Checkpoint | None, most: int = MOST_MOMENTS) -> list[Item] | None:
-        """Return the instance's events behind its checkpoint; None if there are too many."""
-        found: list[Item] = []
-        floor, highest, begin = None, 0, None
-        if checkpoint is not None:
-            floor, highest = checkpoint.floor, checkpoint.highest
-            begin = Run.decode(checkpoint.run).newest
-        keys = members(self._view, self._step.customer)
-        for stored in self._view.history(keys, floor):
-            if stored.entry.kind is Kind.DERIVED:
-                continue
-            if not self._line.owns(self._view, stored, self._value):
-                continue
-            item = Item(self._view, self._line, stored)
-            if not item.matters:
-                continue
-            late = self._line.plans[item.rank].late
-            too_late = item.at < highest - late and not stored.entry.flags & HISTORICAL
-            highest = max(highest, item.at)
-            if too_late or (begin is not None and item.at < begin[0]):
-                continue
-            found.append(item)
-            if len(found) > most:
-                return None
-        return found
-
-    def _move_checkpoint(self, run: Run) -> None:
-        """Fold into a checkpoint what nothing can come before any more."""
-        version, known = self._checkpoint()
-        items = self._items(known, most=2 * MOST_MOMENTS) or []
-        late = max(plan.late for plan in self._line.plans)
-        cut = run.highest - late
-        if len(items) > MOST_MOMENTS:
-            # More than may be folded again: the older half of them is settled.
-            cut = max(cut, sorted(item.at for item in items)[len(items) // 2])
-        settled = sum(item.at < cut for item in items)
-        run.look = run.count + EVERY_MOMENTS
-        if not settled:
-            return
-        base = self._begin(version, known)
-        fold(base, items, self._voter, before=cut)
-        if base.run is None:
-            return
-        base.run.newest = max(base.run.newest or (cut, NOWHERE - 2, ""), (cut, NOWHERE - 2, ""))
-        times = [item.at for item in items]
-        first = next((index for index, at in enumerate(times) if at >= cut), len(times) - 1)
-        highest = max([known.highest if known is not None else 0, *times[:first]])
-        made = Checkpoint(items[first].stored.position, highest, base.run.encode())
-        self._view.put(CHECKPOINTS, self._at(base.place).key, made, Checkpoint.encode)
-        run.count = len(items) - settled
-        run.look = run.count + EVERY_MOMENTS
-
-    def _keep(self, course: Course, before: Mapping[int, Standing | None]) -> None:
-        fold, view = self._fold, self._view
-        for version, run in course.runs.items():
-            plan, place = self._line.plans[version], self._at(version)
-            if run is None:
-                if self._known(version) is not None:
-                    fold._forget(view, plan, place.key)  # noqa: SLF001 - a part of it
-                continue
-            fold._keep(view, plan, place, before.get(version), run)  # noqa: SLF001 - ditto
-            if version == course.place and plan.has_deadlines:
-                fold._wait(view, plan, place, run, self._step.stored)  # noqa: SLF001 - ditto
-
-    def _voter(self, item: Item) -> Callable[[Plan], Any]:
-        return lambda plan: self._fold._vote(plan, item.stored, self._value)  # noqa: SLF001
+def _count_moved(view: View, label: str, before: Standing | None, after: Standing | None) -> None:
+    """Count the runs that went on in another version, and those of them that had met the goal."""
+    counts = view.get(MOVED, label, jsonbytes.loads) or [0, 0]
+    for standing, change in ((before, -1), (after, 1)):
+        if standing is not None and standing.outcome == MIGRATED:
+            counts = [counts[0] + change, counts[1] + change * (standing.completed_at is not None)]
+    view.put(MOVED, label, counts if any(counts) else None, jsonbytes.dumps)
 
 
-def _lines(plans: Sequence[Plan], *, asks: bool) -> list[Line]:
-    found: dict[str | None, dict[int, Meaning]] = {}
-    for place, plan in enumerate(plans):
-        meanings = found.setdefault(plan.journey.instance_by, {})
-        meanings[place] = Meaning(plan, asks=asks)
-    return [Line(plans, meanings) for meanings in found.values()]
-
-
-def _about_publications(course: Course, customer: str, value: str) -> Iterator[Entry]:
-    """Yield what publications have done: that is news, whatever brought it to light."""
-    for version, signal in course.superseded:
-        yield from derived(course.line.plans[version], value, cause_of(customer, 0), [signal])
+def _last_cause(view: View, customer: str) -> Cause:
+    """Return what the last event of a customer says: what they have agreed to at that time."""
+    last = None
+    for stored in view.history(members(view, customer)):
+        if stored.entry.kind is not Kind.DERIVED:
+            last = stored
+    return cause_of(customer, 0, "{}") if last is None else Cause.of(last)

@@ -2,7 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
+
+#: What programs write where they have no id; in any case, in quotes or without.
+#: Most are PostHog's list (`isDistinctIdIllegal`); databases and spreadsheets write `-`, `n/a`,
+#: `nil` and the UUID of zeros.
+#: Each would make one person of everybody who has no id.
+JUNK_IDS: Final = frozenset(
+    {
+        "",
+        "-",
+        "0",
+        "00000000-0000-0000-0000-000000000000",
+        "00000000000000000000000000000000",
+        "[object object]",
+        "anonymous",
+        "distinct_id",
+        "distinctid",
+        "email",
+        "false",
+        "guest",
+        "id",
+        "n/a",
+        "nan",
+        "nil",
+        "none",
+        "not_authenticated",
+        "null",
+        "true",
+        "undefined",
+    }
+)
 
 
 @attrs.frozen
@@ -43,3 +75,8 @@ class Customer:
 def customer_key(user_id: str | None, anonymous_id: str | None) -> str:
     """Return the key of a customer; known and anonymous ids never share one."""
     return f"u:{user_id}" if user_id else f"a:{anonymous_id}"
+
+
+def is_junk(value: str) -> bool:
+    """Return whether *value* is what programs write for "no id", and so names nobody."""
+    return value.strip(" '\"").lower() in JUNK_IDS

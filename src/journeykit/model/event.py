@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 #: The version of the wire form, sent with every event as `v`.
 WIRE_VERSION = 1
 
-
 #: The fact that a version of a journey is published; it concerns no customer.
 PUBLISHED = "journey.published"
 
@@ -39,6 +38,16 @@ class Kind(StrEnum):
 HISTORICAL = 1
 #: Historical, and its import asked for delivery.
 DELIVER = 2
+#: The context says what the customer had granted.
+ASKED = 4
+#: The context says what the customer, or a signal of their browser, had denied.
+DENIED = 8
+#: A customer was erased here: sinks are not sent this, they are asked to erase.
+ERASURE = 64
+#: A version of a journey was published here.
+PUBLICATION = 128
+#: It concerns no customer, so it goes to no sink.
+ABOUT_NOBODY = ERASURE | PUBLICATION
 
 
 class Entry(NamedTuple):

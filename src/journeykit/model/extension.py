@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from journeykit.model.consent import is_purpose
 from journeykit.model.journey import to_tuple
 
 
@@ -21,6 +22,11 @@ class Ordering(StrEnum):
     STRICT = "strict"
 
 
+def _check_purpose(_: object, __: object, value: str) -> None:
+    if not is_purpose(value):
+        raise ValueError(f'purpose: expected a name such as "marketing", got {value!r}')
+
+
 @attrs.frozen(kw_only=True)
 class SinkOptions:
     """
@@ -29,9 +35,17 @@ class SinkOptions:
     Args:
         ordering: `"gaps"`: an event that is refused for good is parked alone.
             `"strict"`: with it the customer's later events.
+
+        purpose: What customers must have agreed to, so that their events come here.
+
+        third_party: Whether this is somebody else's; None for what the sink says of itself.
     """
 
     ordering: Ordering = attrs.field(default=Ordering.GAPS, converter=Ordering)
+    purpose: str | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_check_purpose)
+    )
+    third_party: bool | None = None
 
 
 def _check_settings(_: object, __: object, value: type) -> None:
@@ -57,7 +71,8 @@ class SinkType:
         name: What the configuration calls it.
 
         settings: The attrs class of its settings; `journeykit.toml` is read into it strictly.
-            It has no field of the name `type` or `ordering`, which every sink has.
+            It has no field of the name `type`, `ordering`, `purpose` or `third_party`, which every
+            sink has.
 
         build: Called with the sink's name and its settings; returns the sink.
             It must not connect: the first `deliver` does.

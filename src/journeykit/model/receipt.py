@@ -10,8 +10,8 @@ class Receipt(NamedTuple):
     Whether an event was accepted: truthy with its id, or falsy with the reason.
 
     Reasons are short words that counters use too: `no_customer`, `no_consent`, `bad_name`,
-    `bad_time`, `bad_id`, `bad_customer`, `too_large`, `too_deep`, `cycle`, `unencodable`, `full`,
-    `disk_full`, `closed`, `failed`.
+    `bad_time`, `bad_id`, `bad_customer`, `bad_purpose`, `too_large`, `too_deep`, `cycle`,
+    `unencodable`, `full`, `disk_full`, `closed`, `failed`.
     A truthy receipt has the reason `pending` where a durable event is kept, but not in the Log yet.
     `detail` is a sentence for people.
     """

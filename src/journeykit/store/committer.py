@@ -11,8 +11,10 @@ import attrs
 
 from journeykit import native
 from journeykit.capture.encode import Unencodable, encode
+from journeykit.capture.redaction import Redactor
 from journeykit.capture.tail import Taken
 from journeykit.capture.tracker import EVENT_BYTES
+from journeykit.exceptions import Outdated, StoreReplaced
 from journeykit.model import jsonbytes
 from journeykit.model.event import Entry
 from journeykit.plugins import PluginFailure
@@ -43,6 +45,8 @@ PRUNE_SECONDS: Final = 3600.0
 
 PLUGIN_OWNER: Final = "plugin:"
 
+_WITHHELD: Final = "withheld:"
+
 
 class Committer:
     """
@@ -51,6 +55,8 @@ class Committer:
     Args:
         plugins: Asked about each event, if one of them wants to be.
 
+        redactor: Takes out what has a secret form, whatever is to be kept.
+
         now: The clock that stamps `recorded_at`, in microseconds.
 
         committed: Called after each commit.
@@ -58,13 +64,14 @@ class Committer:
         right: Held while committing; raises in a thread that was abandoned.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is given by the pipeline, and replaced in some test
         self,
         store: Store,
         tail: Tail,
         plugins: Plugins,
         *,
         now: Callable[[], int],
+        redactor: Redactor | None = None,
         committed: Callable[[], None] = lambda: None,
         right: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
@@ -72,24 +79,45 @@ class Committer:
         self._tail = tail
         self._plugins = plugins
         self._now = now
+        self._redactor = redactor or Redactor()
         self._committed = committed
         self.right = right
         self._asks = plugins.implements("enrich_event") or plugins.implements("accept_event")
         self._gathering: float | None = None
         self._linger_until = 0.0
         self._next_look = self._next_prune = 0.0
+        self._shut_out = False
         #: Entries that this process added to the Log, and those that were there already.
         self.added = 0
         self.repeated = 0
         #: Entries that this process set aside, and those that a plugin withheld.
         self.parked = 0
         self.withheld = 0
+        #: Entries that came too late, for somebody was erased since.
+        self.erased = 0
         #: Set by `flush()`: commit what there is, without waiting for more.
         self.hurry = False
+        #: Set when somebody was erased: leave no bytes of what was committed behind.
+        self.turn = False
 
     def step(self) -> float | None:
         """Commit one group; returns the seconds until there may be another, None for unknown."""
+        with self.right():
+            mended = self._store.mend(self._now())
+        if mended:
+            self._committed()
+        try:
+            return self._step()
+        except StoreReplaced:
+            # What the other database had may be lost, and the tail may still have it.
+            self._tail.rewind()
+            raise
+
+    def _step(self) -> float | None:
         with native.unforked():
+            if self.turn:
+                self.turn = False
+                self._tail.turn()
             self._tail.tend()
         if self.hurry or time.monotonic() >= self._next_look:
             # An orphan that fails must not keep this process's own events waiting.
@@ -117,27 +145,36 @@ class Committer:
         return 0.0
 
     def _commit(self, taken: Taken) -> None:
-        commit = attrs.evolve(self._admit(taken.entries), watermarks=taken.watermarks)
+        commit = attrs.evolve(
+            self._admit(taken.entries), watermarks=taken.watermarks, again=taken.again
+        )
         with self.right():
             committed = self._store.commit(commit, self._now())
             self._tail.release(taken.mark)
         self.added += committed.added
         self.repeated += committed.repeated
+        self.erased += committed.erased
         self.parked += len(commit.parked)
-        self.withheld += sum(commit.counts.values())
+        self.withheld += sum(
+            count for name, count in commit.counts.items() if name.startswith(_WITHHELD)
+        )
         self._announce(commit.parked)
 
     def _adopt(self) -> bool:
         """Commit one group that a dead process has left behind; returns if there may be more."""
+        if self._shut_out:
+            self._check_writer()
         with native.unforked():
             orphan = next(iter(self._tail.orphans()), None)
         if orphan is None:
             return False
+        self._check_writer()
         # Asked again for each group: an abandoned thread may have committed some of it.
         place = self._store.watermark(orphan.name)
         entries, behind = orphan.take(place, GROUP_EVENTS)
         if entries:
-            self._commit(Taken(entries, None, ((orphan.name, behind),)))
+            again = orphan.again(place)
+            self._commit(Taken(entries, None, ((orphan.name, behind),), again))
             return True
         with self.right(), native.unforked():
             if self._tail.settle(orphan) and place is not None:
@@ -152,6 +189,17 @@ class Committer:
         if gone:
             with self.right():
                 self._store.commit(Commit(watermarks=[(name, None) for name in gone]), self._now())
+
+    def _check_writer(self) -> None:
+        """Leave orphans to a newer version that shuts this one out: held here, they would wait."""
+        try:
+            self._store.check_writer()
+            self._shut_out = False
+        except Outdated:
+            self._shut_out = True
+            raise
+        finally:
+            self._tail.adopt(allowed=not self._shut_out)
 
     def _replay(self) -> float | None:
         parked = [
@@ -172,28 +220,41 @@ class Committer:
         return 0.0
 
     def _admit(self, entries: Iterable[Entry]) -> Commit:
+        """Enrich, accept, redact: plugins of the shop see what the shop has said."""
         if not self._asks:
-            return Commit(tuple(entries))
-        accepted, parked, counts = [], [], Counter[str]()
+            redacted, counts = self._redactor.entries(entries)
+            return Commit(redacted, counts=counts)
+        accepted: list[Entry] = []
+        failed: list[tuple[str, Entry, str]] = []
+        withheld = Counter[str]()
         for entry in entries:
             enriched = self._enrich(entry)
             try:
                 withheld_by = self._plugins.accept_event(enriched.event())
             except PluginFailure as failure:
-                parked.append(Parking(PLUGIN_OWNER + failure.plugin, enriched, str(failure)))
+                reason = self._redactor.text(str(failure))
+                failed.append((PLUGIN_OWNER + failure.plugin, enriched, reason))
                 continue
             if withheld_by is None:
                 accepted.append(enriched)
             else:
-                counts[f"withheld:{withheld_by}"] += 1
-        return Commit(accepted, parked, counts)
+                withheld[_WITHHELD + withheld_by] += 1
+        kept, counts = self._redactor.entries(accepted)
+        aside, more = self._redactor.entries(entry for _, entry, _ in failed)
+        parked = [
+            Parking(owner, entry, reason)
+            for (owner, _, reason), entry in zip(failed, aside, strict=True)
+        ]
+        return Commit(kept, parked, withheld + counts + more)
 
     def _enrich(self, entry: Entry) -> Entry:
         added = self._plugins.enrich_event(entry.event())
         if not added:
             return entry
         wire = jsonbytes.loads(entry.body)
-        wire["properties"] = {**_encodable(added), **wire["properties"]}
+        plain = jsonbytes.loads(encode(_encodable(added)))
+        self._redactor.clear(plain)
+        wire["properties"] = {**plain, **wire["properties"]}
         body = encode(wire)
         return entry._replace(body=body) if len(body) <= EVENT_BYTES else entry
 

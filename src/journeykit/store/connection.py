@@ -12,7 +12,14 @@ from journeykit.exceptions import StoreBusy, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
+
+#: What the path of a file leads to: the device and the number on it; None for nothing.
+Identity = tuple[int, int] | None
+
+#: Messages that have no code of their own, and come of tables that are not as they were made.
+_OUT_OF_SHAPE = ("no such table", "no such column", "Could not decode", "JSON cannot hold BLOB")
 
 
 class Connection:
@@ -21,13 +28,26 @@ class Connection:
 
     To close it in the middle of a statement would end the process, so it is closed by whoever is
     last: the closing thread, or its own when it is done.
+
+    Args:
+        identity: The file that it has opened.
+
+        closing: Held while it closes: the last one of a file cleans up by the file's name.
     """
 
     #: Connections that came with a fork, kept so that nobody closes them.
     _inherited: ClassVar[list[sqlite3.Connection]] = []
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        identity: Identity,
+        closing: AbstractContextManager[object],
+    ) -> None:
+        #: The file that it has opened.
+        self.identity = identity
         self._connection = connection
+        self._closing_lock = closing
         self._process = os.getpid()
         self._lock = native.lock()
         self._uses = 0
@@ -53,7 +73,8 @@ class Connection:
 
     def __del__(self) -> None:
         if os.getpid() == self._process:
-            self._connection.close()
+            with self._closing_lock:
+                self._connection.close()
         else:
             # A forked child has only its own thread; to close the others' connections here would
             # clean up files that the parent still uses.
@@ -61,7 +82,25 @@ class Connection:
 
     def _close_unused(self) -> None:
         if self._closing and not self._uses:
-            self._connection.close()
+            with self._closing_lock:
+                self._connection.close()
+
+
+def identity_of(path: str | Path) -> Identity:
+    """Return which file *path* leads to; a text costs half of what a `Path` does."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - asked at each use of the store
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def means_damage(error: sqlite3.Error) -> bool:
+    """Return whether *error* comes of a file that is not as it was written."""
+    code = getattr(error, "sqlite_errorname", "")
+    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return True
+    return str(error).startswith(_OUT_OF_SHAPE)
 
 
 def explained(error: sqlite3.Error, path: Path) -> StoreError:

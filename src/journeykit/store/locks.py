@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import quote
 
 from journeykit import native
@@ -18,6 +19,10 @@ try:
     import fcntl
 except ImportError:
     fcntl = None  # type: ignore[assignment]
+
+
+#: How often to try for a lock that is not waited for, in seconds.
+_RETRY_SECONDS: Final = 0.002
 
 
 class LockDirectory:
@@ -42,11 +47,11 @@ class LockDirectory:
         self._path.mkdir(mode=0o700, exist_ok=True)
 
     @contextlib.contextmanager
-    def hold(self, role: str) -> Iterator[None]:
-        """Wait for the lock *role* and hold it."""
+    def hold(self, role: str, *, shared: bool = False) -> Iterator[None]:
+        """Wait for the lock *role* and hold it, alone or with others that share it."""
         with self._threads:
             descriptor = self._descriptor(role)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
             try:
                 yield
             finally:
@@ -64,6 +69,16 @@ class LockDirectory:
         self._leases = [*(known for known in self._leases if known.held), lease]
         return lease
 
+    def lease_within(self, role: str, seconds: float) -> FileLease | None:
+        """Take the lock *role*, or return None when somebody else has had it for *seconds*."""
+        deadline = time.monotonic() + seconds
+        while True:
+            with native.unforked():
+                lease = self.lease(role)
+            if lease is not None or time.monotonic() >= deadline:
+                return lease
+            native.sleep(_RETRY_SECONDS)
+
     def reset_after_fork(self) -> None:
         """Close the parent's descriptors here; the parent goes on holding its locks."""
         self._threads = native.lock()
@@ -74,10 +89,15 @@ class LockDirectory:
         self.close()
 
     def close(self) -> None:
-        """Close the descriptors of the short locks."""
-        for descriptor in self._descriptors.values():
-            os.close(descriptor)
-        self._descriptors.clear()
+        """Close the descriptors of the short locks, unless a thread of this process needs one."""
+        # Who waits for a lock unlocks its descriptor later, whose number could be another file's.
+        if self._threads.acquire(blocking=False):
+            try:
+                for descriptor in self._descriptors.values():
+                    os.close(descriptor)
+                self._descriptors.clear()
+            finally:
+                self._threads.release()
 
     def _descriptor(self, role: str) -> int:
         if role not in self._descriptors:
@@ -99,6 +119,12 @@ class FileLease:
     def held(self) -> bool:
         """Whether it was not released."""
         return self._descriptor is not None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def release(self) -> None:
         """Let another process lead; a second time does nothing."""

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 from journeykit import native
 from journeykit.exceptions import Superseded
-from journeykit.model.event import PUBLISHED, Entry, Kind, Outgoing, Stored
+from journeykit.model.event import PUBLICATION, Entry, Kind, Outgoing, Stored
+from journeykit.store.erasure import DELETED_COUNT, LATE_COUNT
+from journeykit.store.memory_erasing import MemoryErasing
 from journeykit.store.protocol import (
+    NOTHING,
     PROJECTOR,
     Commit,
     Committed,
@@ -20,9 +23,10 @@ from journeykit.store.protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from journeykit.store.protocol import Id, Lease, Position, StateKey
+    from journeykit.store.erasure import Id
+    from journeykit.store.protocol import Lease, Position, StateKey
 
 
 class MemoryStore:
@@ -32,7 +36,7 @@ class MemoryStore:
     spool = None
 
     def __init__(self) -> None:
-        self._lock = native.rlock()
+        self.lock = native.rlock()
         self._log: list[Stored] = []
         self._ids: dict[str, int] = {}
         self._state: dict[str, dict[str, bytes]] = {}
@@ -44,16 +48,22 @@ class MemoryStore:
         self._watermarks: dict[str, int] = {}
         self._counters: Counter[str] = Counter()
         self._leaders: set[str] = set()
+        self._appended = 0
+        self.erasing = MemoryErasing(self)
 
     def open(self) -> None:
         """Do nothing: it is ready."""
+
+    def mend(self, now: int) -> bool:
+        """Return False: there is no file that could be damaged."""
+        return False
 
     def close(self) -> None:
         """Do nothing: nothing is open."""
 
     def reset_after_fork(self) -> None:
         """Start anew: the parent's thread may have held the lock."""
-        self._lock = native.rlock()
+        self.lock = native.rlock()
         self._leaders.clear()
 
     def sizes(self) -> Mapping[str, int]:
@@ -70,11 +80,15 @@ class MemoryStore:
 
     def commit(self, commit: Commit, now: int) -> Committed:
         """Write *commit*; its entries are recorded at *now*, or later if the Log is later."""
-        with self._lock:
-            added = [entry for entry in commit.entries if self._append(entry, now)]
+        with self.lock:
+            entries = self.erasing.screen(commit.entries)
+            added = [entry for entry in entries if self._append(entry, now)]
+            erased = len(commit.entries) - len(entries)
             self._park(commit.parked, now)
             self._counters.update(commit.counts)
             self._counters["events"] += len(added)
+            if erased:
+                self._counters[LATE_COUNT] += erased
             for number in commit.unparked:
                 self._parked.pop(number, None)
             for file, place in commit.watermarks:
@@ -82,11 +96,11 @@ class MemoryStore:
                     self._watermarks.pop(file, None)
                 else:
                     self._watermarks[file] = max(place, self._watermarks.get(file, 0))
-        return Committed(len(added), len(commit.entries) - len(added))
+        return Committed(len(added), len(entries) - len(added), erased)
 
     def read(self, after: Position, limit: int, *, derived: bool = True) -> list[Stored]:
         """Return up to *limit* events behind *after*, in Log order."""
-        with self._lock:
+        with self.lock:
             start = self._index_behind(after)
             if derived:
                 return self._log[start : start + limit]
@@ -100,19 +114,26 @@ class MemoryStore:
 
     def fetch(self, positions: Sequence[Position]) -> list[Stored]:
         """Return the events at *positions*, in Log order."""
-        with self._lock:
-            return [self._log[_index(position)] for position in sorted(positions)]
+        with self.lock:
+            wanted = sorted(set(positions))
+            indexes = [self._index_behind(position) - 1 for position in wanted]
+            found = zip(wanted, indexes, strict=True)
+            return [
+                self._log[index]
+                for position, index in found
+                if index >= 0 and self._log[index].position == position
+            ]
 
     def publish(self, fact: Entry, now: int) -> Stored:
         """Append the fact that a version is published."""
-        with self._lock:
+        with self.lock:
             self._append(fact, now)
             return self._log[-1]
 
     def published(self) -> list[Stored]:
         """Return every such fact, in Log order."""
-        with self._lock:
-            return [stored for stored in self._log if stored.entry.name == PUBLISHED]
+        with self.lock:
+            return [stored for stored in self._log if stored.entry.flags & PUBLICATION]
 
     def peek_published(self) -> list[Stored]:
         """Return every such fact, in Log order."""
@@ -120,7 +141,7 @@ class MemoryStore:
 
     def signal(self) -> object:
         """Return the length of the Log."""
-        return len(self._log), self._parked_count
+        return self._appended, len(self._log), self._parked_count, self.erasing.changes
 
     def state(self, key: StateKey) -> bytes | None:
         """Return one piece of State."""
@@ -139,13 +160,17 @@ class MemoryStore:
 
     def scan(self, space: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
         """Yield the keys that begin with *prefix*, and their State, in order of keys."""
-        with self._lock:
+        with self.lock:
             items = sorted(self._state.get(space, {}).items())
         return iter([item for item in items if item[0].startswith(prefix)])
 
+    def find(self, space: str, part: str) -> list[str]:
+        """Return the keys of *space* that contain *part*; it looks at all of them."""
+        return [key for key, _ in self.scan(space) if part in key]
+
     def trail(self, customer: str) -> list[Position]:
         """Return the positions of a customer's events, in Log order."""
-        with self._lock:
+        with self.lock:
             return list(self._trail.get(customer, ()))
 
     def history(self, customers: Sequence[str], since: Position = None) -> Iterator[Stored]:
@@ -155,7 +180,7 @@ class MemoryStore:
 
     def project(self, projection: Projection, now: int) -> None:
         """Write *projection*, or raise `Superseded`."""
-        with self._lock:
+        with self.lock:
             if self._cursors.get(projection.cursor) != projection.expected:
                 msg = f"the cursor {projection.cursor!r} has moved"
                 raise Superseded(msg)
@@ -166,18 +191,29 @@ class MemoryStore:
                     keys.pop(name, None)
                 else:
                     keys[name] = data
+            for resolved in projection.erased:
+                self.erasing.note(resolved)
             for customer, position in projection.trail:
                 positions = self._trail.setdefault(customer, [])
                 index = bisect_left(positions, position)
                 if positions[index : index + 1] != [position]:
                     positions.insert(index, position)
-            for entry in projection.derived:
+            for entry in self.erasing.screen(projection.derived):
                 self._append(entry, now)
+            self.erasing.close_window(projection.erased)
             self._counters.update(projection.counts)
+
+    def forget_trail(self, customer: str, before: Position) -> int:
+        """Delete a customer's trail before a position; returns how many events were in it."""
+        positions = self._trail.get(customer, [])
+        left = [position for position in positions if position >= before]
+        if positions:
+            self._trail[customer] = left
+        return len(positions) - len(left)
 
     def forget_state(self, keep: Mapping[StateKey, bytes]) -> None:
         """Replace all State by *keep*, and set the projector's cursor to the beginning."""
-        with self._lock:
+        with self.lock:
             self._state.clear()
             for (space, name), data in keep.items():
                 self._state.setdefault(space, {})[name] = data
@@ -188,11 +224,19 @@ class MemoryStore:
         """Return where the reader *name* is; None at the beginning."""
         return self._cursors.get(name)
 
-    def advance(self, name: str, position: Position, parked: Sequence[Parking], now: int) -> None:
+    def advance(
+        self,
+        name: str,
+        position: Position,
+        parked: Sequence[Parking],
+        now: int,
+        counts: Mapping[str, int] = NOTHING,
+    ) -> None:
         """Move the reader *name*, and set aside what it could not deliver."""
-        with self._lock:
+        with self.lock:
             self._cursors[name] = position
             self._park(parked, now)
+            self._counters.update({key: count for key, count in counts.items() if count})
 
     def tell_status(self, name: str, status: bytes) -> None:
         """Keep what the reader *name* says of itself."""
@@ -202,9 +246,12 @@ class MemoryStore:
         """Return what the reader *name* has said of itself last."""
         return self._told.get(name)
 
+    def check_writer(self) -> None:
+        """Do nothing: all that writes to memory is of one version."""
+
     def lead(self, role: str) -> Lease | None:
         """Return the leadership of *role*, or None while another kit has it."""
-        with self._lock:
+        with self.lock:
             if role in self._leaders:
                 return None
             self._leaders.add(role)
@@ -219,7 +266,7 @@ class MemoryStore:
         limit: int = 1000,
     ) -> list[Parked]:
         """Return parked events, oldest first, those behind the number *after*."""
-        with self._lock:
+        with self.lock:
             found = [
                 parked._replace(recorded_at=self._ids.get(parked.entry.id))
                 for parked in self._parked.values()
@@ -231,7 +278,7 @@ class MemoryStore:
 
     def with_parked(self, owner: str, customers: Collection[Id]) -> set[Id]:
         """Return those of *customers* of whom *owner* has parked an event."""
-        with self._lock:
+        with self.lock:
             entries = [item.entry for item in self._parked.values() if item.owner == owner]
         found = {("user", entry.user_id) for entry in entries}
         found |= {("anonymous", entry.anonymous_id) for entry in entries}
@@ -239,12 +286,12 @@ class MemoryStore:
 
     def parked_counts(self) -> dict[str, int]:
         """Return how many events each owner has parked."""
-        with self._lock:
+        with self.lock:
             return dict(Counter(item.owner for item in self._parked.values()))
 
     def replay(self, owner: str | None = None) -> int:
         """Mark parked events for another try; returns how many."""
-        with self._lock:
+        with self.lock:
             found = self.parked(owner, replay=False, limit=len(self._parked))
             for parked in found:
                 self._parked[parked.number] = parked._replace(replay=True)
@@ -254,7 +301,7 @@ class MemoryStore:
 
     def settle(self, numbers: Sequence[int], failed: Mapping[int, str]) -> None:
         """Remove replayed events; those in *failed* stay parked, with a new reason."""
-        with self._lock:
+        with self.lock:
             for number in numbers:
                 self._parked.pop(number, None)
             for number, reason in failed.items():
@@ -264,7 +311,7 @@ class MemoryStore:
 
     def drop(self, numbers: Sequence[int]) -> int:
         """Delete parked events, and count them as `dropped`; returns how many there were."""
-        with self._lock:
+        with self.lock:
             found = [number for number in set(numbers) if self._parked.pop(number, None)]
             if found:
                 self._counters["dropped"] += len(found)
@@ -272,24 +319,71 @@ class MemoryStore:
 
     def count(self, counts: Mapping[str, int]) -> None:
         """Add to the counters."""
-        with self._lock:
+        with self.lock:
             self._counters.update(counts)
 
     def counters(self) -> dict[str, int]:
         """Return the counters."""
-        with self._lock:
-            return {"events": 0, **self._counters}
+        with self.lock:
+            counters = {"events": 0, **self._counters}
+        counters["events"] -= counters.get(DELETED_COUNT, 0)
+        return counters
+
+    # For erasures
+
+    def append_fact(self, fact: Entry, now: int) -> Position:
+        """Append *fact* to the Log; returns its position."""
+        self._append(fact, now)
+        self._counters["events"] += 1
+        return self._log[-1].position
+
+    def last_position(self) -> Position:
+        """Return the position of the last event."""
+        return self._log[-1].position
+
+    def length(self) -> int:
+        """Return how many events the Log has."""
+        return len(self._log)
+
+    def sinks(self) -> list[str]:
+        """Return the names of the sinks that have a cursor."""
+        names = (name.partition(":") for name in self._cursors)
+        return [sink for kind, _, sink in names if kind == "sink"]
+
+    def rewrite_log(self, change: Callable[[Stored], Stored | None]) -> tuple[int, int]:
+        """Change the Log's events, None deletes; returns how many, and how many not derived."""
+        kept, deleted, observed = [], 0, 0
+        for stored in self._log:
+            left = change(stored)
+            if left is not None:
+                kept.append(left)
+                continue
+            deleted += 1
+            observed += stored.entry.kind is not Kind.DERIVED
+            self._ids.pop(stored.id)
+        self._log = kept
+        return deleted, observed
+
+    def rewrite_parked(self, change: Callable[[Parked], Parked | None]) -> int:
+        """Change what is parked, None deletes; returns how many."""
+        changed = {number: change(parked) for number, parked in self._parked.items()}
+        self._parked = {number: left for number, left in changed.items() if left is not None}
+        return len(changed) - len(self._parked)
 
     def _append(self, entry: Entry, now: int) -> bool:
         if entry.id in self._ids:
             return False
         recorded_at = max(now, self._log[-1].recorded_at) if self._log else now
         self._ids[entry.id] = recorded_at
-        self._log.append(Stored(_position(len(self._log)), recorded_at, entry))
+        self._log.append(Stored(_position(self._appended), recorded_at, entry))
+        self._appended += 1
         return True
 
     def _park(self, parkings: Sequence[Parking], now: int) -> None:
-        for owner, entry, reason in parkings:
+        for owner, given, reason in parkings:
+            entry = next(iter(self.erasing.screen([given])), None)
+            if entry is None:
+                continue
             self._parked_count += 1
             known = self._find_parked(owner, entry.id)
             if known is not None:
@@ -323,7 +417,3 @@ class _MemoryLease:
 
 def _position(index: int) -> str:
     return f"m{index:012d}"
-
-
-def _index(position: str) -> int:
-    return int(position[1:])

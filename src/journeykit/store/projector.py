@@ -17,8 +17,9 @@ import attrs
 
 from journeykit.exceptions import Superseded
 from journeykit.model import jsonbytes
-from journeykit.model.event import Entry, Stored
-from journeykit.store.protocol import PROJECTOR, Projection
+from journeykit.model.event import ABOUT_NOBODY, ERASURE, PUBLICATION, Entry, Stored
+from journeykit.store.forgetting import Erasures
+from journeykit.store.protocol import PROJECTOR, REBUILDING, Projection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,10 +27,8 @@ if TYPE_CHECKING:
 
     from journeykit.store.protocol import Position, StateKey, Store
 
-#: In State: what the folds were declared by, and the last event that an unfinished rebuild folds
-#: for the second time.
+#: In State: what the folds were declared by.
 _DECLARATION: Final = ("projector", "declaration")
-_REBUILDING: Final = ("projector", "rebuilding")
 
 #: Events read at a time: enough to share a transaction, few enough to be visible soon.
 BATCH_EVENTS: Final = 2000
@@ -49,6 +48,9 @@ _PAGE: Final = 100
 #: The most pieces of State kept in memory, as packed bytes (about 100 MB of the largest ones).
 CACHED_PIECES: Final = 50_000
 
+#: The most events whose properties are kept decoded while a batch lasts.
+DECODED_PROPERTIES: Final = 10_000
+
 
 @attrs.define
 class Step:
@@ -61,11 +63,14 @@ class Step:
         customer: The key of the customer whom it concerns; the identity fold sets it.
 
         joined: Keys of customers who turned out, with this event, to be the same person.
+
+        parted: Key of a person who turned out, with this event, to be somebody else.
     """
 
     stored: Stored
     customer: str
     joined: tuple[str, ...] = ()
+    parted: str | None = None
 
 
 class Fold(Protocol):
@@ -77,6 +82,8 @@ class Fold(Protocol):
     `wants(view, batch)`.
     One that facts about no customer move has a `published(view, stored)`, and a `reach(view)` that
     is called behind such a fact again and again, as long as it changes anything.
+    One that keeps anything by customers has `forget(view, customers)`, which removes it and returns
+    how many pieces that were; one that knows who is the same person `span(view, customers)`.
     """
 
     def __call__(self, view: View, step: Step) -> Iterable[Entry]:
@@ -127,6 +134,8 @@ class View:
         self._page: list[tuple[str, bytes]] = []
         self._paged = ""
         self.counts: Counter[str] = Counter()
+        #: Customers who were erased → the position of the fact.
+        self.forgotten: dict[str, Position] = {}
 
     def prefetch(self, places: Iterable[StateKey]) -> None:
         """Read pieces that will be wanted in one go."""
@@ -166,6 +175,14 @@ class View:
                 (found.discard if piece is None else found.add)(key)
         return sorted(found)
 
+    def find(self, space: str, part: str) -> list[str]:
+        """Return the keys that contain *part*."""
+        found = set(self._store.find(space, part))
+        for (written_space, key), piece in self._pieces.items():
+            if written_space == space and part in key:
+                (found.discard if piece is None else found.add)(key)
+        return sorted(found)
+
     def behind(self, space: str, after: str, limit: int) -> tuple[list[str], str | None]:
         """Return some keys behind *after* in their order, and where to go on; None at the end."""
         page = self._store.page(space, after, limit)
@@ -181,6 +198,9 @@ class View:
         entry = stored.entry
         known = self._properties.get(entry.id)
         if known is None:
+            if len(self._properties) >= DECODED_PROPERTIES:
+                # A long history passes through here, and is not kept.
+                self._properties = {}
             known = self._properties[entry.id] = jsonbytes.loads(entry.body)["properties"]
         return known
 
@@ -188,13 +208,26 @@ class View:
 
     def history(self, customers: Sequence[str], since: Position = None) -> Iterator[Stored]:
         """Yield every event of these customers that was folded so far, in Log order."""
-        yield from self._store.history(customers, since)
+        for stored in self._store.history(customers, since):
+            erased = self.forgotten.get(stored.entry.customer_key)
+            if erased is None or stored.position > erased:
+                yield stored
         found = [stored for key in customers for stored in self._seen.get(key, ())]
         yield from sorted(found, key=_place) if len(customers) > 1 else found
+
+    def fetch(self, positions: Sequence[Position]) -> list[Stored]:
+        """Return events of a history by their positions, in Log order."""
+        return self._store.fetch(positions)
 
     def saw(self, stored: Stored) -> None:
         """Add an event to its customer's trail."""
         self._seen.setdefault(stored.entry.customer_key, []).append(stored)
+
+    def forget(self, customers: Iterable[str], position: Position) -> None:
+        """End the trail of *customers*, who were erased at *position*."""
+        for customer in customers:
+            self._seen.pop(customer, None)
+            self.forgotten[customer] = position
 
     # Timers
 
@@ -257,9 +290,9 @@ def _place(stored: Stored) -> Position:
 
 
 def _up_to_publication(batch: list[Stored]) -> list[Stored]:
-    """Return what comes before the first fact about no customer, and that."""
+    """Return what comes before the first publication, and that."""
     for index, stored in enumerate(batch):
-        if not stored.entry.user_id and not stored.entry.anonymous_id:
+        if stored.entry.flags & PUBLICATION:
             return batch[: index + 1]
     return batch
 
@@ -316,6 +349,7 @@ class Projector:
 
     def _use(self, folds: Sequence[Fold]) -> None:
         self._folds = tuple(folds)
+        self._erasures = Erasures(self._store, self._folds)
         timed = [fold for fold in folds if getattr(fold, "has_timers", False)]
         self._due = [getattr(fold, "due") for fold in timed]  # noqa: B009 - not every fold has it
         self._wants = [getattr(fold, "wants") for fold in folds if hasattr(fold, "wants")]  # noqa: B009
@@ -337,9 +371,19 @@ class Projector:
         self.filled = len(batch) == BATCH_EVENTS
         batch = _up_to_publication(batch) if self._told else batch
         view = View(self._store, self._cache, self._alarm)
+        # What a batch that failed has left.
+        self._erasures.folded()
         if batch:
             derived, position = list(self._news(view, batch)), batch[-1].position
-        elif self._due and self._silent_until is None:
+        elif self._store.cursor(PROJECTOR) != self._position:
+            # Not by this one: the database may have been repaired.
+            self.forget()
+            return 0.0
+        elif self._silent_until is not None:
+            # The event that the silence was to last for was erased meanwhile.
+            view.put(*REBUILDING, None, jsonbytes.dumps)
+            derived, position = [], self._position
+        elif self._due:
             derived, position = self._let_pass(view, self._now()), self._position
         elif self._declares:
             derived, position = [], self._position
@@ -373,7 +417,14 @@ class Projector:
         state: dict[StateKey, bytes | None],
     ) -> None:
         projection = Projection(
-            PROJECTOR, self._position, position, state, view.steps(), derived, view.counts
+            PROJECTOR,
+            self._position,
+            position,
+            state,
+            view.steps(),
+            derived,
+            view.counts,
+            self._erasures.folded(),
         )
         try:
             with self.right():
@@ -382,7 +433,7 @@ class Projector:
             self.forget()
             raise
         self._position, self._declares = position, False
-        if _REBUILDING in state:
+        if REBUILDING in state:
             self._silent_until = None
         self._remember(state)
         self._projected()
@@ -413,11 +464,11 @@ class Projector:
         self.forget()
 
     def _forget_state(self) -> None:
-        known = self._store.state(_REBUILDING)
+        known = self._store.state(REBUILDING)
         until = jsonbytes.loads(known) if known else self._store.cursor(PROJECTOR)
         keep = {_DECLARATION: self._declaration}
         if until is not None:
-            keep[_REBUILDING] = jsonbytes.dumps(until)
+            keep[REBUILDING] = jsonbytes.dumps(until)
         self._store.forget_state(keep)
         self._cache, self._alarm.at = {}, None
 
@@ -437,9 +488,10 @@ class Projector:
         if not continues:
             self._forget_state()
         self._declares = known != self._declaration
-        known = self._store.state(_REBUILDING)
+        known = self._store.state(REBUILDING)
         self._silent_until = jsonbytes.loads(known) if known else None
         self._position, self._known = self._store.cursor(PROJECTOR), True
+        self._erasures.begin(self._position)
 
     def _news(self, view: View, batch: Sequence[Stored]) -> Iterator[Entry]:
         """Yield what is derived, from behind the last event that is folded for the second time."""
@@ -448,26 +500,32 @@ class Projector:
         self._prefetch(view, batch)
         for stored in batch:
             derived = [*self._let_pass(view, stored.recorded_at), *self._fold(view, stored)]
-            if silent_until is None:
+            if silent_until is None or stored.position > silent_until:
                 yield from derived
-            elif stored.position >= silent_until:
+            if silent_until is not None and stored.position >= silent_until:
                 silent_until = None
-                view.put(*_REBUILDING, None, jsonbytes.dumps)
+                view.put(*REBUILDING, None, jsonbytes.dumps)
 
     def _prefetch(self, view: View, batch: Sequence[Stored]) -> None:
-        about = [item for item in batch if item.entry.user_id or item.entry.anonymous_id]
         for wants in self._wants:
-            for places in wants(view, about):
+            for places in wants(view, batch):
                 view.prefetch(places)
 
     def _fold(self, view: View, stored: Stored) -> Iterator[Entry]:
-        entry = stored.entry
         self.reading = stored.position
-        if not entry.user_id and not entry.anonymous_id:
-            for told in self._told:
-                told(view, stored)
+        flags = stored.entry.flags
+        if flags & ABOUT_NOBODY:
+            if flags & ERASURE:
+                self._erasures.fold(view, stored)
+            else:
+                for told in self._told:
+                    told(view, stored)
             return
-        step = Step(stored, entry.customer_key)
+        left = self._erasures.screen(stored)
+        if left is None:
+            return
+        stored = left
+        step = Step(stored, stored.entry.customer_key)
         view.saw(stored)
         for fold in self._folds:
             yield from fold(view, step)

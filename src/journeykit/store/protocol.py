@@ -9,15 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 
 import attrs
 
 from journeykit.capture.tail import Watermark
 from journeykit.model.event import Entry, Outgoing, Stored
+from journeykit.store.erasure import Erasing, Id, Resolved
 
 #: A place in the Log; None is before the first event.
 Position = Any
+
+#: No counts.
+NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
 #: The reader whose cursor belongs to State.
 PROJECTOR: Final = "projector"
@@ -25,9 +30,8 @@ PROJECTOR: Final = "projector"
 #: The space and the key that a piece of State is kept under.
 StateKey = tuple[str, str]
 
-
-#: One of a customer's ids: `("user", user_id)` or `("anonymous", anonymous_id)`.
-Id = tuple[str, str]
+#: In State: the last event that an unfinished rebuild folds for the second time.
+REBUILDING: Final[StateKey] = ("projector", "rebuilding")
 
 
 class Parking(NamedTuple):
@@ -75,6 +79,8 @@ class Commit:
         unparked: Numbers of parked events that this commit settles.
 
         watermarks: How far files of events were read for it; one never moves back.
+
+        again: The entries were in the Log before; those that are added had been lost.
     """
 
     entries: Sequence[Entry] = ()
@@ -82,13 +88,20 @@ class Commit:
     counts: Mapping[str, int] = attrs.field(factory=dict)
     unparked: Sequence[int] = ()
     watermarks: Sequence[Watermark] = ()
+    again: bool = False
 
 
 class Committed(NamedTuple):
-    """How many entries a commit added to the Log, and how many were there already."""
+    """
+    What became of the entries of a commit.
+
+    `added` came to the Log, `repeated` were there already, `erased` were left out because they are
+    about somebody who was erased since.
+    """
 
     added: int
     repeated: int
+    erased: int = 0
 
 
 @attrs.frozen
@@ -110,6 +123,8 @@ class Projection:
         derived: Derived events, each with the event that caused it; they join the Log.
 
         counts: Are added to the counters.
+
+        erased: Who the customers are whose erasure was folded; their trails end there.
     """
 
     cursor: str
@@ -119,6 +134,7 @@ class Projection:
     trail: Sequence[tuple[str, Position]] = ()
     derived: Sequence[Entry] = ()
     counts: Mapping[str, int] = attrs.field(factory=dict)
+    erased: Sequence[Resolved] = ()
 
 
 class Lease(Protocol):
@@ -136,11 +152,22 @@ class Store(Protocol):
     """
 
     @property
+    def erasing(self) -> Erasing:
+        """What the store does to forget customers."""
+
+    @property
     def name(self) -> str:
         """What messages call this store."""
 
     def open(self) -> None:
         """Make the store ready; a second call does nothing."""
+
+    def mend(self, now: int) -> bool:
+        """
+        Repair what somebody of this process has found damaged; returns whether it did.
+
+        Whoever then writes what follows from what it had read before gets `StoreReplaced`, once.
+        """
 
     def close(self) -> None:
         """Let go of what this process holds of the store."""
@@ -209,6 +236,9 @@ class Store(Protocol):
         What changes meanwhile is read as it was before, or as it is then.
         """
 
+    def find(self, space: str, part: str) -> list[str]:
+        """Return the keys of *space* that contain *part*; it looks at all of them."""
+
     def trail(self, customer: str) -> list[Position]:
         """Return the positions of a customer's events, in Log order."""
 
@@ -231,14 +261,29 @@ class Store(Protocol):
     def cursor(self, name: str) -> Position:
         """Return where the reader *name* is; None at the beginning."""
 
-    def advance(self, name: str, position: Position, parked: Sequence[Parking], now: int) -> None:
-        """Move the reader *name*, and set aside what it could not deliver, in one transaction."""
+    def advance(
+        self,
+        name: str,
+        position: Position,
+        parked: Sequence[Parking],
+        now: int,
+        counts: Mapping[str, int] = NOTHING,
+    ) -> None:
+        """Move the reader *name*, set aside what it could not deliver, and count: all at once."""
 
     def tell_status(self, name: str, status: bytes) -> None:
         """Keep what the reader *name* says of itself, for other processes."""
 
     def told_status(self, name: str) -> bytes | None:
         """Return what the reader *name* has said of itself last."""
+
+    def check_writer(self) -> None:
+        """
+        See that this process may write, before it does for others what it could not record.
+
+        Raises:
+            Outdated: A newer journeykit has changed the store; all that writes raises this.
+        """
 
     def lead(self, role: str) -> Lease | None:
         """Return the leadership of *role*, or None while another process has it."""
@@ -283,4 +328,4 @@ class Store(Protocol):
         """Add to the counters."""
 
     def counters(self) -> dict[str, int]:
-        """Return the counters; `events` is the number of events that are not derived."""
+        """Return the counters; `events` is the number of events in the Log that are not derived."""

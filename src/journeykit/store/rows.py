@@ -13,10 +13,10 @@ import functools
 import json
 import sqlite3
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journeykit.model import jsonbytes
-from journeykit.model.event import PUBLISHED, Entry, Kind, Outgoing, Stored
+from journeykit.model.event import PUBLICATION, PUBLISHED, Entry, Kind, Outgoing, Stored
 from journeykit.store.protocol import Parked, Parking
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from journeykit.capture.tail import Watermark
-    from journeykit.store.protocol import Id
+    from journeykit.store.erasure import Id
 
 KINDS: Final = tuple(Kind)
-_KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(KINDS)}
+KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(KINDS)}
 
 #: The columns of an entry, as the log and the parked events have them.
 ENTRY_COLUMNS: Final = "id, kind, name, user_id, anonymous_id, session_id, occurred_at, flags, body"
@@ -56,12 +56,14 @@ FETCH: Final = _IN_ONE_STEP.format(
 
 READ_OBSERVED: Final = _IN_ONE_STEP.format(
     _STORED,
-    f"WHERE position > :after AND kind <> {_KIND_NUMBERS[Kind.DERIVED]} "
+    f"WHERE position > :after AND kind <> {KIND_NUMBERS[Kind.DERIVED]} "
     "ORDER BY position LIMIT :limit",
 )
 #: By an index of only these: without it, this fails rather than reads the whole Log.
 READ_PUBLISHED: Final = _IN_ONE_STEP.format(
-    _STORED, f"INDEXED BY log_published WHERE name = '{PUBLISHED}' ORDER BY position"
+    _STORED,
+    f"INDEXED BY log_published WHERE name = '{PUBLISHED}' AND flags & {PUBLICATION} "
+    "ORDER BY position",
 )
 READ_HISTORY: Final = _IN_ONE_STEP.format(
     _STORED,
@@ -84,6 +86,10 @@ _WITH_PARKED: Final = {
     for kind, column in (("user", "user_id"), ("anonymous", "anonymous_id"))
 }
 
+_STANDING: Final = (
+    "SELECT (SELECT recorded_at FROM log ORDER BY position DESC LIMIT 1), "
+    "(SELECT max(erased_at) FROM erased)"
+)
 SET_STATE: Final = (
     "INSERT INTO state (space, key, data) VALUES {} "
     "ON CONFLICT (space, key) DO UPDATE SET data = excluded.data"
@@ -135,12 +141,27 @@ def outgoing(db: sqlite3.Connection, values: Mapping[str, Any]) -> list[Outgoing
     return found
 
 
-def append(db: sqlite3.Connection, entries: Sequence[Entry], now: int) -> int:
-    """Append to the Log those of *entries* that it does not have; returns how many."""
+class Standing(NamedTuple):
+    """When the last event was recorded, and when somebody was erased last; None for never."""
+
+    recorded_at: int | None
+    erased_at: int | None
+
+
+def standing(db: sqlite3.Connection) -> Standing:
+    """Return what has to be known before anything is appended."""
+    return Standing(*db.execute(_STANDING).fetchone())
+
+
+def append(db: sqlite3.Connection, entries: Sequence[Entry], last: int | None, now: int) -> int:
+    """
+    Append to the Log those of *entries* that it does not have; returns how many.
+
+    They are recorded at *now*, but not before *last*.
+    """
     if not entries:
         return 0
-    last = db.execute("SELECT recorded_at FROM log ORDER BY position DESC LIMIT 1").fetchone()
-    recorded_at = max(now, last[0]) if last else now
+    recorded_at = now if last is None else max(now, last)
     before = db.total_changes
     insert(db, _ADD, [(recorded_at, *_row(entry)) for entry in entries])
     return db.total_changes - before
@@ -184,7 +205,7 @@ def mark(db: sqlite3.Connection, watermarks: Sequence[Watermark]) -> None:
 
 def _row(entry: Entry) -> tuple[Any, ...]:
     """Return *entry* in the order of `ENTRY_COLUMNS`."""
-    return (entry[0], _KIND_NUMBERS[entry[1]], *entry[2:])
+    return (entry[0], KIND_NUMBERS[entry[1]], *entry[2:])
 
 
 def parked(

@@ -1,26 +1,19 @@
-"""
-A store in one SQLite file, shared by all processes of a host.
-
-Readers never wait.
-Writers take a file lock before SQLite's own, which is unfair when several processes want it.
-"""
+"""A store in one SQLite file, shared by all processes of a host: what it is asked, as SQL."""
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import json
-import os
-import sqlite3
-import weakref
-from pathlib import Path
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from journeykit import native
-from journeykit.exceptions import StoreError, Superseded
-from journeykit.store import rows, wal
-from journeykit.store.connection import Connection, explained
-from journeykit.store.locks import LockDirectory
+from journeykit.exceptions import Superseded
+from journeykit.store import rows, versions
+from journeykit.store.database import Database
+from journeykit.store.erasure import DELETED_COUNT, LATE_COUNT, screen
 from journeykit.store.protocol import (
+    NOTHING,
     PROJECTOR,
     Commit,
     Committed,
@@ -28,107 +21,26 @@ from journeykit.store.protocol import (
     Parking,
     Projection,
 )
+from journeykit.store.schema import FOUND_AGAIN, LOST, SET_CURSOR, count, cursor_of, one_column
+from journeykit.store.sqlite_erasing import SQLiteErasing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    import sqlite3
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from journeykit.model.event import Entry, Outgoing, Stored
-    from journeykit.store.protocol import Id, Lease, Position, StateKey
-
-#: Counts up with each change that older versions of journeykit cannot read.
-SCHEMA_VERSION: Final = 1
-
-#: What tells a store of ours from any other SQLite file ("jkit").
-_APPLICATION: Final = 0x6A6B6974
+    from journeykit.store.erasure import Id
+    from journeykit.store.protocol import Lease, Position, StateKey
 
 #: Events of a history read at a time: no reader keeps the write-ahead log from being emptied.
 _PAGE: Final = 500
 
-#: How long to wait for somebody who locks the file without our file lock, in seconds.
-_BUSY_TIMEOUT: Final = 5.0
-
 #: Pieces of State that a scan reads at a time.
 PAGE: Final = 500
 
-_SCHEMA: Final = """
-CREATE TABLE log (
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    kind INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    user_id TEXT,
-    anonymous_id TEXT,
-    session_id TEXT,
-    occurred_at INTEGER NOT NULL,
-    recorded_at INTEGER NOT NULL,
-    flags INTEGER NOT NULL,
-    body BLOB NOT NULL
-);
-CREATE TABLE state (
-    space TEXT NOT NULL,
-    key TEXT NOT NULL,
-    data BLOB NOT NULL,
-    PRIMARY KEY (space, key)
-) WITHOUT ROWID;
-CREATE TABLE trail (
-    customer TEXT NOT NULL,
-    position INTEGER NOT NULL,
-    PRIMARY KEY (customer, position)
-) WITHOUT ROWID;
-CREATE TABLE cursor (
-    name TEXT PRIMARY KEY,
-    position INTEGER
-) WITHOUT ROWID;
-CREATE TABLE parked (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    owner TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    parked_at INTEGER NOT NULL,
-    replay INTEGER NOT NULL DEFAULT 0,
-    id TEXT NOT NULL,
-    kind INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    user_id TEXT,
-    anonymous_id TEXT,
-    session_id TEXT,
-    occurred_at INTEGER NOT NULL,
-    flags INTEGER NOT NULL,
-    body BLOB NOT NULL
-);
-CREATE UNIQUE INDEX parked_once ON parked (owner, id);
-CREATE INDEX parked_replay ON parked (replay, owner);
-CREATE TABLE watermark (
-    file TEXT PRIMARY KEY,
-    place INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE counter (
-    name TEXT PRIMARY KEY,
-    value INTEGER NOT NULL
-) WITHOUT ROWID;
-"""
 
-#: What came after the first tables; older versions of journeykit leave it alone.
-_ADDED: Final = """
-CREATE TABLE IF NOT EXISTS status (
-    name TEXT PRIMARY KEY,
-    status BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS parked_user ON parked (owner, user_id);
-CREATE INDEX IF NOT EXISTS parked_visitor ON parked (owner, anonymous_id);
-CREATE INDEX IF NOT EXISTS log_published ON log (name) WHERE name = 'journey.published';
-"""
-
-_ADD_COUNT: Final = (
-    "INSERT INTO counter (name, value) VALUES (?, ?) "
-    "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value"
-)
-_SET_CURSOR: Final = (
-    "INSERT INTO cursor (name, position) VALUES (?, ?) "
-    "ON CONFLICT (name) DO UPDATE SET position = excluded.position"
-)
-
-
-class SQLiteStore:
+class SQLiteStore(Database):
     """
     Keeps everything in the SQLite file at *path*; its positions are integers.
 
@@ -136,72 +48,13 @@ class SQLiteStore:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._path = Path(path).absolute()
-        self._locks = LockDirectory(self._path.with_name(f"{self._path.name}-locks"))
-        self._wal = wal.WriteAheadLog(self._path)
-        #: A thread holds its own connection, and closes it by ending.
-        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
-        self._inherited: list[object] = []
-        self._local = native.local()
-        self._opening = native.lock()
-        self._ready = False
-
-    @property
-    def name(self) -> str:
-        """The file's path."""
-        return str(self._path)
-
-    def sizes(self) -> dict[str, int]:
-        """Return how many bytes the file has, and what SQLite writes ahead of it."""
-        try:
-            database = self._path.stat().st_size
-        except OSError:
-            database = 0
-        return {"database": database, "write_ahead": self._wal.size()}
-
-    # Opening and closing
-
-    def open(self) -> None:
-        """
-        Create the file and its tables where they are missing.
-
-        Raises:
-            StoreError: It cannot be written, or a newer journeykit made it.
-        """
-        with self._opening, self._translate():
-            if self._ready:
-                return
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._locks.open()
-            with self._locks.hold("commit"):
-                self._create()
-            self._ready = True
-
-    def close(self) -> None:
-        """Close this process's connections."""
-        with self._opening, native.unforked():
-            self._ready = False
-            for connection in list(self._connections):
-                connection.close()
-            self._connections.clear()
-            self._local = native.local()
-            self._locks.close()
+        super().__init__(path)
+        self.erasing = SQLiteErasing(self._path, self._read, self._write, self._alone)
 
     def reset_after_fork(self) -> None:
         """Forget, without closing, what the parent process has open."""
-        # Closing an inherited connection would clean up files that the parent still uses.
-        self._inherited.extend(self._connections)
-        self._connections = weakref.WeakSet()
-        self._local = native.local()
-        self._opening = native.lock()
-        self._locks.reset_after_fork()
-        self._ready = False
-
-    @property
-    def spool(self) -> Path:
-        """The directory beside the file where processes keep what they have not committed."""
-        return self._path.with_name(f"{self._path.name}-spool")
+        super().reset_after_fork()
+        self.erasing.reset_after_fork()
 
     # The Log
 
@@ -220,12 +73,32 @@ class SQLiteStore:
     def commit(self, commit: Commit, now: int) -> Committed:
         """Write *commit*; its entries are recorded at *now*, or later if the Log is later."""
         with self._write() as db:
-            added = rows.append(db, commit.entries, now)
-            rows.park(db, commit.parked, now)
-            _count(db, {**commit.counts, "events": commit.counts.get("events", 0) + added})
-            db.executemany("DELETE FROM parked WHERE number = ?", _numbered(commit.unparked))
+            standing = rows.standing(db)
+            entries = self._screen(db, commit.entries, standing.erased_at)
+            added = rows.append(db, entries, standing.recorded_at, now)
+            self._park(db, commit.parked, standing.erased_at, now)
+            erased = len(commit.entries) - len(entries)
+            counts = Counter(commit.counts)
+            counts.update({"events": added, LATE_COUNT: erased})
+            count(db, counts)
+            if commit.again:
+                db.execute(FOUND_AGAIN, (added, LOST))
+            db.executemany("DELETE FROM parked WHERE number = ?", one_column(commit.unparked))
             rows.mark(db, commit.watermarks)
-        return Committed(added, len(commit.entries) - added)
+        return Committed(added, len(entries) - added, erased)
+
+    def _screen(
+        self, db: sqlite3.Connection, entries: Sequence[Entry], erased_at: int | None
+    ) -> Sequence[Entry]:
+        """Leave out what is about people who were erased since."""
+        return screen(entries, erased_at, functools.partial(self.erasing.erased, db))
+
+    def _park(
+        self, db: sqlite3.Connection, parked: Sequence[Parking], erased_at: int | None, now: int
+    ) -> None:
+        for owner, entry, reason in parked:
+            left = self._screen(db, [entry], erased_at)
+            rows.park(db, [Parking(owner, one, reason) for one in left], now)
 
     def read(self, after: Position, limit: int, *, derived: bool = True) -> list[Stored]:
         """Return up to *limit* events behind *after*, in Log order."""
@@ -246,7 +119,7 @@ class SQLiteStore:
     def publish(self, fact: Entry, now: int) -> Stored:
         """Append the fact that a version is published; it is not counted among the `events`."""
         with self._write() as db:
-            rows.append(db, [fact], now)
+            rows.append(db, [fact], rows.standing(db).recorded_at, now)
         return next(stored for stored in self.published() if stored.id == fact.id)
 
     def published(self) -> list[Stored]:
@@ -260,9 +133,11 @@ class SQLiteStore:
             return rows.peek_published(self._path)
 
     def signal(self) -> object:
-        """Return a number that changes when anybody else has written to the file."""
+        """Return what changes when anybody else has written to the file, or found it damaged."""
+        if self._suspected is not None:
+            return "suspected"
         with self._read() as db:
-            return db.execute("PRAGMA data_version").fetchone()[0]
+            return self._checked, db.execute("PRAGMA data_version").fetchone()[0]
 
     # State
 
@@ -313,6 +188,12 @@ class SQLiteStore:
                 return
             place, compare = page[-1][0], ">"
 
+    def find(self, space: str, part: str) -> list[str]:
+        """Return the keys of *space* that contain *part*; it looks at all of them."""
+        query = "SELECT key FROM state WHERE space = ? AND instr(key, ?) ORDER BY key"
+        with self._read() as db:
+            return [key for (key,) in db.execute(query, (space, part))]
+
     def trail(self, customer: str) -> list[Position]:
         """Return the positions of a customer's events, in Log order."""
         query = "SELECT position FROM trail WHERE customer = ? ORDER BY position"
@@ -335,7 +216,7 @@ class SQLiteStore:
         """Write *projection*, or raise `Superseded`."""
         state = projection.state
         with self._write() as db:
-            if _cursor(db, projection.cursor) != projection.expected:
+            if cursor_of(db, projection.cursor) != projection.expected:
                 msg = f"the cursor {projection.cursor!r} has moved"
                 raise Superseded(msg)
             rows.insert(
@@ -347,10 +228,15 @@ class SQLiteStore:
                 "DELETE FROM state WHERE space = ? AND key = ?",
                 [key for key, data in state.items() if data is None],
             )
+            for resolved in projection.erased:
+                self.erasing.note(db, resolved)
             rows.insert(db, rows.ADD_TRAIL, projection.trail)
-            rows.append(db, projection.derived, now)
-            _count(db, projection.counts)
-            db.execute(_SET_CURSOR, (projection.cursor, projection.position))
+            standing = rows.standing(db)
+            derived = self._screen(db, projection.derived, standing.erased_at)
+            rows.append(db, derived, standing.recorded_at, now)
+            self.erasing.close_window(db, projection.erased)
+            count(db, projection.counts)
+            db.execute(SET_CURSOR, (projection.cursor, projection.position))
 
     def forget_state(self, keep: Mapping[StateKey, bytes]) -> None:
         """Replace all State by *keep*, and set the projector's cursor to the beginning."""
@@ -368,17 +254,26 @@ class SQLiteStore:
     def cursor(self, name: str) -> Position:
         """Return where the reader *name* is; None at the beginning."""
         with self._read() as db:
-            return _cursor(db, name)
+            return cursor_of(db, name)
 
-    def advance(self, name: str, position: Position, parked: Sequence[Parking], now: int) -> None:
+    def advance(
+        self,
+        name: str,
+        position: Position,
+        parked: Sequence[Parking],
+        now: int,
+        counts: Mapping[str, int] = NOTHING,
+    ) -> None:
         """Move the reader *name*, and set aside what it could not deliver."""
         with self._write() as db:
-            rows.park(db, parked, now)
-            db.execute(_SET_CURSOR, (name, position))
+            if parked:
+                self._park(db, parked, rows.standing(db).erased_at, now)
+            count(db, counts)
+            db.execute(SET_CURSOR, (name, position))
 
     def tell_status(self, name: str, status: bytes) -> None:
         """Keep what the reader *name* says of itself, for other processes."""
-        with self._write() as db:
+        with self._write(follows=False) as db:
             db.execute("INSERT OR REPLACE INTO status (name, status) VALUES (?, ?)", (name, status))
 
     def told_status(self, name: str) -> bytes | None:
@@ -386,6 +281,11 @@ class SQLiteStore:
         with self._read() as db:
             row = db.execute("SELECT status FROM status WHERE name = ?", (name,)).fetchone()
         return row[0] if row else None
+
+    def check_writer(self) -> None:
+        """Raise `Outdated` where a newer journeykit does not let this one write."""
+        with self._read() as db:
+            versions.check_writer(db, self._path)
 
     def lead(self, role: str) -> Lease | None:
         """Return the leadership of *role*, or None while another process has it."""
@@ -422,15 +322,15 @@ class SQLiteStore:
         query = (
             "UPDATE parked SET replay = 1 WHERE replay = 0 AND (:owner IS NULL OR owner = :owner)"
         )
-        with self._write() as db:
-            count = db.execute(query, {"owner": owner}).rowcount
-            _count(db, {"replayed": count})
-        return count
+        with self._write(follows=False) as db:
+            marked = db.execute(query, {"owner": owner}).rowcount
+            count(db, {"replayed": marked})
+        return marked
 
     def settle(self, numbers: Sequence[int], failed: Mapping[int, str]) -> None:
         """Remove replayed events; those in *failed* stay parked, with a new reason."""
         with self._write() as db:
-            db.executemany("DELETE FROM parked WHERE number = ?", _numbered(numbers))
+            db.executemany("DELETE FROM parked WHERE number = ?", one_column(numbers))
             db.executemany(
                 "UPDATE parked SET replay = 0, reason = ? WHERE number = ?",
                 [(reason, number) for number, reason in failed.items()],
@@ -440,116 +340,20 @@ class SQLiteStore:
         """Delete parked events, and count them as `dropped`; returns how many there were."""
         with self._write() as db:
             before = db.total_changes
-            db.executemany("DELETE FROM parked WHERE number = ?", _numbered(numbers))
-            count = db.total_changes - before
-            _count(db, {"dropped": count})
-        return count
+            db.executemany("DELETE FROM parked WHERE number = ?", one_column(numbers))
+            dropped = db.total_changes - before
+            count(db, {"dropped": dropped})
+        return dropped
 
     def count(self, counts: Mapping[str, int]) -> None:
         """Add to the counters."""
-        with self._write() as db:
-            _count(db, counts)
+        with self._write(follows=False) as db:
+            count(db, counts)
 
     def counters(self) -> dict[str, int]:
         """Return the counters."""
         with self._read() as db:
-            return {"events": 0, **dict(db.execute("SELECT name, value FROM counter"))}
-
-    # Connections and transactions
-
-    @contextlib.contextmanager
-    def _read(self) -> Iterator[sqlite3.Connection]:
-        self.open()
-        with self._translate(), self._connected() as db:
-            yield db
-
-    @contextlib.contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        self.open()
-        with self._translate(), self._locks.hold("commit"):
-            with self._connected() as db:
-                db.execute("BEGIN IMMEDIATE")
-                try:
-                    yield db
-                    db.execute("COMMIT")
-                except BaseException:
-                    if db.in_transaction:
-                        db.execute("ROLLBACK")
-                    raise
-            self._wal.tend(self._connected)
-
-    @contextlib.contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        with native.unforked(), self._connection().used() as db:
-            yield db
-
-    def _connection(self) -> Connection:
-        connection: Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = Connection(self._connect())
-            self._connections.add(connection)
-        return connection
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
-        )
-        try:
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(f"PRAGMA journal_size_limit = {wal.SOFT_BYTES}")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _create(self) -> None:
-        with native.unforked(), self._connection().used() as db:
-            version = self._check(db)
-            db.execute("PRAGMA journal_mode = WAL")
-            if version == 0:
-                script = (
-                    f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {_APPLICATION}; "
-                    f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-                )
-                db.executescript(script)
-            db.executescript(_ADDED)
-
-    def _check(self, db: sqlite3.Connection) -> int:
-        """Return the version of the tables, 0 for none; changes nothing in a file of others."""
-        owner = db.execute("PRAGMA application_id").fetchone()[0]
-        version: int = db.execute("PRAGMA user_version").fetchone()[0]
-        tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if owner != _APPLICATION and (owner or version or tables):
-            msg = f"store {self._path}: it is another program's database; name another file"
-            raise StoreError(msg)
-        if version > SCHEMA_VERSION:
-            msg = (
-                f"store {self._path}: a newer journeykit made it (schema {version}, this one reads "
-                f"{SCHEMA_VERSION}); upgrade journeykit"
-            )
-            raise StoreError(msg)
-        return version
-
-    @contextlib.contextmanager
-    def _translate(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise explained(error, self._path) from error
-        except OSError as error:
-            hint = "make its directory writable for this user, or name another place"
-            msg = f"store {self._path}: {error.strerror}; {hint}"
-            raise StoreError(msg) from error
-
-
-def _count(db: sqlite3.Connection, counts: Mapping[str, int]) -> None:
-    db.executemany(_ADD_COUNT, [(name, value) for name, value in counts.items() if value])
-
-
-def _cursor(db: sqlite3.Connection, name: str) -> Position:
-    row = db.execute("SELECT position FROM cursor WHERE name = ?", (name,)).fetchone()
-    return row[0] if row else None
-
-
-def _numbered(numbers: Iterable[int]) -> list[tuple[int]]:
-    return [(number,) for number in numbers]
+            counters = {"events": 0, **dict(db.execute("SELECT name, value FROM counter"))}
+        # That one never falls: it tells how far the Log has come.
+        counters["events"] -= counters.get(DELETED_COUNT, 0)
+        return counters

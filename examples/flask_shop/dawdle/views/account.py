@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response
 from dawdle import customers, orders
 from dawdle.customers import Customer
 from dawdle.journey import kit
+from journeykit.web.flask import sign_out
 
 pages = Blueprint("account", __name__, url_prefix="/account")
 
@@ -63,6 +64,8 @@ def enter() -> Response | tuple[str, int]:
 def leave() -> Response:
     kit.track("Signed Out")
     session.clear()
+    # Whoever comes next in this browser is somebody else.
+    sign_out()
     flash("You are signed out. Mind the step.")
     return redirect(url_for("catalogue.home"))
 
