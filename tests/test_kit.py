@@ -11,17 +11,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from journeykit import (
     Bound,
     Customer,
     Event,
+    Exit,
     Goal,
     Instance,
     Journey,
     JourneyKit,
     PainPoint,
+    Rule,
     Settings,
     Stage,
     hookimpl,
@@ -241,6 +244,28 @@ def test_all_mistakes_of_a_file_are_named_at_once(tmp_path: Path) -> None:
         assert part in text
     assert caught.value.source == str(path)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_changed_version_is_named_with_the_other_mistakes(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    """That a version was changed in place is told together with what else is wrong."""
+    core = {"store": f"sqlite:///{tmp_path / 'x.db'}"}
+    shop = Journey(key="shop", version=1, stages=[Stage("a", enter=["A"])])
+    with JourneyKit(make_settings(core=core, journeys=[shop])) as kit:
+        assert kit.track("A", customer="u1")
+        assert kit.flush()
+    changed = attrs.evolve(shop, stages=(Stage("a", enter=["B"]),))
+    both = {"entry": [Rule("A")], "exits": [Exit("A")], "stages": shop.stages}
+    other = Journey(key="other", version=1, **both)
+
+    with pytest.raises(ConfigError) as caught:
+        JourneyKit(make_settings(core=core, journeys=[changed, other]))
+
+    text = "\n".join(caught.value.problems)
+    assert "journeys.other.entry[0]: 'A' is an exit too" in text
+    assert "journeys.shop: version 1 was published with another content (stages.a.enter)" in text
+    assert "write version = 2" in text
 
 
 def test_mistakes_of_declarations_in_python_are_named(make_settings: MakeSettings) -> None:

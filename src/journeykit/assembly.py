@@ -65,7 +65,7 @@ def assemble(
     built, unbuilt = _sinks(settings, sinks)
     store, unopened = _store(settings, store)
     publisher = _publisher(declared, plugins, settings.core)
-    changed = _changed(publisher, store) if declared.journeys and not mistakes else []
+    changed = _changed(publisher, store) if declared.journeys else []
     found = [*problems, *mistakes, *changed, *unbuilt, *unopened]
     if found or store is None:
         raise ConfigError(found, source=settings.origin)

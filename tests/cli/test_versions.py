@@ -110,12 +110,12 @@ def test_diff_opens_nothing_that_is_not_there(cli: Cli, shop: Path) -> None:
 
 
 def test_diff_names_journeys_of_one_side(cli: Cli, loaded: Path) -> None:
-    """A journey that is no longer declared rests."""
+    """A journey that is no longer declared is told, and so is one that is new."""
     path = loaded / "journeykit.toml"
     path.write_text(path.read_text().replace('key = "shop"', 'key = "store"'))
 
     assert cli("diff").out.splitlines() == [
-        "shop: is not declared any more; nothing folds, and version 1 rests",
+        "shop: is not declared any more; nothing folds, and its figures go",
         "store: version 1 is a new journey; it counts the whole Log",
     ]
 
@@ -128,3 +128,40 @@ def test_diff_refuses_a_file_with_mistakes(cli: Cli, loaded: Path) -> None:
 
     assert result.code == 2
     assert any("journeys.x.stages" in problem for problem in result.json["problems"])
+
+
+@pytest.mark.parametrize(
+    ("old", "problem"),
+    [("missing.toml", "there is no such file"), ("broken.toml", "it is not valid TOML")],
+)
+def test_diff_names_a_file_that_cannot_be_read(
+    cli: Cli, loaded: Path, old: str, problem: str
+) -> None:
+    """A file that is missing or no TOML is told in one line, with its name."""
+    (loaded / "broken.toml").write_text("x = [")
+
+    result = cli("diff", old, "journeykit.toml")
+
+    assert result.code == 2
+    assert old in result.err
+    assert problem in result.err
+
+
+def test_report_adds_up_the_versions(cli: Cli, loaded: Path) -> None:
+    """Above the versions of a journey is what they come to; who was moved counts once."""
+    path = loaded / "journeykit.toml"
+    before = cli("report", "--json").json
+    assert before["totals"] == []
+    path.write_text((loaded / second(loaded, '{ migrate = { purchase = "order" } }')).read_text())
+    assert cli("drain").code == 0
+
+    (total,) = cli("report", "--json").json["totals"]
+    lines = cli("report").out.splitlines()
+
+    assert (total["versions"], total["moved"]) == ([1, 2], 1)
+    assert total["instances"] == before["journeys"][0]["instances"]
+    assert total["completed"] == 0
+    assert "versions 1 and 2 together: 2 begun" in lines[2]
+    assert lines[3] == "(1 went on in another version, and are counted once here)"
+    customers = cli("report", "--customers", "5", "--json").json["journeys"]
+    assert [[one["version"] for one in item["customers"]] for item in customers] == [[1], [2]]

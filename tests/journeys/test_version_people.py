@@ -19,7 +19,7 @@ from tests.journeys.test_versions import ONE, TWO, MakeEntry, Shop, open_shop, s
 from journeykit.journeys import checkpoint, line_history, line_instance, whole
 from journeykit.journeys.checkpoint import CHECKPOINTS
 from journeykit.journeys.figures import MOVED
-from journeykit.model import Entry, Exit, Kind, ReEntry, Rule, Stage
+from journeykit.model import Entry, Exit, Journey, Kind, ReEntry, Rule, Stage
 from journeykit.model.event import ASKED, DENIED, HISTORICAL
 from journeykit.store.eraser import Eraser
 from journeykit.store.projector import Projector
@@ -413,7 +413,7 @@ def links_after(stated: list[tuple[str, str, str, int]]) -> dict[str, str]:
 def small_steps(kept: int) -> Iterator[None]:
     """Let checkpoints move often, and histories be read in small pages."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (checkpoint, line_history, line_instance):
+        for module in (checkpoint, line_history, line_instance, whole):
             patch.setattr(module, "EVERY_MOMENTS", 3)
         patch.setattr(whole, "PAGE", 2)
         patch.setattr(line_history, "MOST_KEPT", kept)
@@ -444,7 +444,7 @@ def test_people_and_publications_in_any_order(  # noqa: PLR0917 - what Hypothesi
     new: dict[str, Any],
     chance: random.Random,
 ) -> None:
-    """Shuffled within the window, repeated, merged, taken apart, rebuilt: the sorted history's State."""
+    """Shuffled, repeated, merged, taken apart and rebuilt: the State of the sorted history."""
     if isinstance(publish, dict) and old.get("instance_by") != new.get("instance_by"):
         publish = "drain"
     late = {"late": timedelta(seconds=_LATE)}
@@ -452,56 +452,72 @@ def test_people_and_publications_in_any_order(  # noqa: PLR0917 - what Hypothesi
     stated = sorted(stated, key=lambda each: each[3])
     links = links_after(stated)
 
-    def people(*, sorted_out: bool) -> list[Entry]:
-        found = []
-        for number, each in enumerate(happenings):
-            who = dict(_WHO[each["who"]])
-            if sorted_out and each["who"] in links:
-                who = {"user_id": links[each["who"]]}
-            found.append(happening(make_entry, number, each, **who))
-        return found
-
-    def arrive(shop: Shop, found: list[tuple[float, Entry]], *, crashes: bool) -> None:
-        while found:
-            size = chance.randint(1, 3) if crashes else 1
-            part, found = found[:size], found[size:]
-            shop.add(*(entry for _, entry in part), at=part[-1][0])
-            if crashes and chance.random() < 0.2:
-                shop.projector = Projector(shop.store, prepare=shop.publisher.prepare, now=shop.now)
-
-    def told(*, shuffled: bool) -> dict[Any, Any]:
-        with open_shop(kind) as shop:
-            shop.deploy(one, at=0)
-            coming = []
-            for entry, each in zip(people(sorted_out=not shuffled), happenings, strict=True):
-                # What comes in time of the publication, comes on its side of it, shuffled or not.
-                at = each["at"] + (chance.random() * _LATE if shuffled else 0.0)
-                end = 120.0 if each["at"] < 120 else 280.0
-                coming.append((min(at, end - 0.001), entry))
-                if shuffled and chance.random() < 0.3:
-                    coming.append((min(at + chance.random() * _LATE, end - 0.001), entry))
-            if shuffled:
-                for number, (what, anonymous, user, at) in enumerate(stated):
-                    who = {
-                        "user_id": None if what == "unmerged" else user,
-                        "anonymous_id": anonymous,
-                    }
-                    more = {"kind": Kind.FACT, "actor": "o", "reason": "r", "at": float(at)}
-                    entry = make_entry(f"customer.{what}", id=f"f{number}", **who, **more)
-                    coming.append((float(at), entry))
-            coming.sort(key=lambda pair: pair[0])
-            early = [pair for pair in coming if pair[0] < 120]
-            arrive(shop, early, crashes=shuffled)
-            shop.deploy(two, at=120)
-            arrive(shop, coming[len(early) :], crashes=shuffled)
-            shop.clock = 1000
-            shop.fold()
-            checked(shop)
-            return {
-                place: run.standing()
-                for place, run in shop.runs.items()
-                if run.has_stage or run.outcome
-            }
-
+    shuffled = [(each["at"], entry) for each, entry in people(make_entry, happenings, {})]
+    shuffled = [*within_the_window(shuffled, chance), *identity_facts(make_entry, stated)]
+    in_order = [(each["at"], entry) for each, entry in people(make_entry, happenings, links)]
     with small_steps(kept):
-        assert told(shuffled=True) == told(shuffled=False)
+        assert told(kind, one, two, shuffled, chance) == told(kind, one, two, in_order, None)
+
+
+def people(
+    make_entry: MakeEntry, happenings: list[dict[str, Any]], links: dict[str, str]
+) -> list[tuple[dict[str, Any], Entry]]:
+    """Return what happened, with devices under the person whose they are in the end."""
+    found = []
+    for number, each in enumerate(happenings):
+        known = {"user_id": links[each["who"]]} if each["who"] in links else _WHO[each["who"]]
+        found.append((each, happening(make_entry, number, each, **known)))
+    return found
+
+
+def within_the_window(
+    happened: list[tuple[float, Entry]], chance: random.Random
+) -> list[tuple[float, Entry]]:
+    """Return events with the time at which they come, some twice, each on its side of 120."""
+    found = []
+    for at, entry in happened:
+        for _ in range(chance.choice([1, 1, 2])):
+            end = 120.0 if at < 120 else 280.0
+            found.append((min(at + chance.random() * _LATE, end - 0.001), entry))
+    return found
+
+
+def identity_facts(
+    make_entry: MakeEntry, stated: list[tuple[str, str, str, int]]
+) -> list[tuple[float, Entry]]:
+    """Return what was stated about who is who, with the time at which it comes."""
+    found = []
+    for number, (what, anonymous, user, at) in enumerate(stated):
+        who = {"user_id": None if what == "unmerged" else user, "anonymous_id": anonymous}
+        more = {"kind": Kind.FACT, "actor": "o", "reason": "r", "at": float(at)}
+        found.append((float(at), make_entry(f"customer.{what}", id=f"f{number}", **who, **more)))
+    return found
+
+
+def told(
+    kind: str,
+    one: Journey,
+    two: Journey,
+    coming: list[tuple[float, Entry]],
+    chance: random.Random | None,
+) -> dict[Any, Any]:
+    """Return what runs have come to; with *chance*, in batches of any size, and with crashes."""
+    coming = sorted(coming, key=lambda pair: pair[0])
+    early = sum(at < 120 for at, _ in coming)
+    with open_shop(kind) as shop:
+        for journey, at, found in ((one, 0, coming[:early]), (two, 120, coming[early:])):
+            shop.deploy(journey, at=at)
+            left = list(found)
+            while left:
+                size = chance.randint(1, 3) if chance is not None else 1
+                part, left = left[:size], left[size:]
+                shop.add(*(entry for _, entry in part), at=part[-1][0])
+                if chance is not None and chance.random() < 0.2:
+                    # A crash behind what was written: another process goes on from there.
+                    prepare = shop.publisher.prepare
+                    shop.projector = Projector(shop.store, prepare=prepare, now=shop.now)
+        shop.clock = 1000
+        shop.fold()
+        checked(shop)
+        runs = {place: run.standing() for place, run in shop.runs.items()}
+        return {place: run for place, run in runs.items() if run.furthest >= 0 or run.outcome}

@@ -122,7 +122,8 @@ def report(
             click.echo(
                 "These figures are not up to date. Either the app has plugins that this command "
                 "does not know (then run: flask journeykit report), or a running app has other "
-                "declarations (then restart it)."
+                "declarations (then restart it), or a new version of a journey waits until the app "
+                "starts with it."
             )
         totals = {total.key: total for total in figures.totals}
         for journey in chosen:

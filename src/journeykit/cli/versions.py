@@ -134,7 +134,7 @@ def _print(found: dict[str, Any]) -> None:
         click.echo(f"{key}: version {new} is a new journey; it counts the whole Log")
         return
     if new is None:
-        click.echo(f"{key}: is not declared any more; nothing folds, and version {old} rests")
+        click.echo(f"{key}: is not declared any more; nothing folds, and its figures go")
         return
     label = f"{key}@{old} → {key}@{new}"
     if not found["changes"]:

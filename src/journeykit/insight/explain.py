@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import attrs
 
 from journeykit.journeys.advance import OUT, advance, expire
-from journeykit.journeys.checkpoint import CHECKPOINTS, Checkpoint, History
+from journeykit.journeys.checkpoint import CHECKPOINTS, MOST_MOMENTS, Checkpoint, History
 from journeykit.journeys.course import Course, by_instant, in_order, lines
 from journeykit.journeys.identity import LINKS, MEMBERS
 from journeykit.journeys.line_history import read
@@ -247,7 +247,7 @@ def _line_paths(
             known = view.get(CHECKPOINTS, key, Checkpoint.decode)
             if known is not None:
                 course = Course(line, version, {version: Run.decode(known.run)})
-                reading = read(view, line, members, value, known)
+                reading = read(view, line, members, value, known, most=2 * MOST_MOMENTS)
                 break
     told = _Told(course)
     order = sorted(reading.items, key=lambda item: item.at)
@@ -282,7 +282,7 @@ class _Told:
         course.settle(item.at)
         self._tell_time()
         was, place = course.run, course.place
-        before = _Before([], NOWHERE, ended=False, number=0) if was is None else _Before.of(was)
+        before = _Before([], NOWHERE, ended=False, number=1) if was is None else _Before.of(was)
         course.put(item, rank, None)
         run, moment = course.run, item.moment(course.place)
         if run is None:

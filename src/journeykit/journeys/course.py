@@ -243,11 +243,7 @@ class Course:
             if run.started_at is None:
                 # Nothing had begun: there is nothing to keep.
                 number, self.runs[self.place] = run.number, None
-            elif (
-                moment.target is not None
-                or run.outcome == SUPERSEDED
-                or may_begin_again(plan, run, moment)
-            ):
+            elif _goes_on(plan, run, moment):
                 number = run.number + 1
             else:
                 return False
