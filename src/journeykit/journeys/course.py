@@ -259,11 +259,17 @@ class Course:
         Args:
             passed: Whether all that occurred at *until* is in the run already.
         """
+        self.pass_publications(until + passed)
+        if self.run is not None and self.run.is_running:
+            self._expire(self.run, until)
+
+    def pass_publications(self, before: int) -> None:
+        """Let publications that came before an instant do to the present run what they do."""
         while (run := self.run) is not None and run.is_running:
-            following = self._following(run, until + passed)
-            self._expire(run, until if following is None else _publication(following[1]).at)
+            following = self._following(run, before)
             if following is None:
                 return
+            self._expire(run, _publication(following[1]).at)
             if run.is_running:
                 self._supersede(run, *following)
 

@@ -137,7 +137,7 @@ class WholeLine:
         items = in_order(course, order, self._groups(order))
         for number, (item, rank) in enumerate(items):
             if number == settled > 0:
-                course.settle(cut)
+                course.pass_publications(cut)
                 place, run = course.place, course.run
                 checkpoint = None if run is None else checkpoint_at(order, cut, run)
             course.put(item, rank, vote(item))

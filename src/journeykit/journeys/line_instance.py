@@ -220,7 +220,7 @@ class LineInstance:
             return
         base = self._begin(version, known)
         fold(base, items, self._voter, before=cut)
-        base.settle(cut)
+        base.pass_publications(cut)
         if base.run is None:
             return
         # Before all that occurred at the cut itself.
