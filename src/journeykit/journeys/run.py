@@ -61,26 +61,38 @@ class Standing(NamedTuple):
     number: int
     closed: tuple[float, ...] | None
 
+    @property
+    def size(self) -> int:
+        """How many figures its journey has."""
+        return 3 + 3 * len(self.visits)
+
     def counts(self) -> list[float]:
+        """Return what this adds to the figures."""
+        found: list[float] = [0] * self.size
+        self.add_to(found, 1)
+        return found
+
+    def add_to(self, counts: list[float], times: int) -> None:
         """
-        Return what this adds to the figures.
+        Add to the figures what this is, *times* times.
 
         Instances, completed, their worth; then for each stage: entered, current, furthest.
         """
-        stages = len(self.visits)
-        found: list[float] = list(self.closed) if self.closed else [0] * (3 + 3 * stages)
+        for index, count in enumerate(self.closed or ()):
+            counts[index] += times * count
         if self.furthest == NOWHERE:
-            return found
-        found[0] += 1
+            return
+        stages = len(self.visits)
+        counts[0] += times
         if self.completed_at is not None:
-            found[1] += 1
-            found[2] += self.value
-        for index, visits in enumerate(self.visits):
-            found[3 + index] += visits > 0
+            counts[1] += times
+            counts[2] += times * self.value
+        for index, visits in enumerate(self.visits, 3):
+            if visits:
+                counts[index] += times
         if self.ended_at is None and self.current != NOWHERE:
-            found[3 + stages + self.current] += 1
-        found[3 + 2 * stages + self.furthest] += 1
-        return found
+            counts[3 + stages + self.current] += times
+        counts[3 + 2 * stages + self.furthest] += times
 
 
 @attrs.define
@@ -131,8 +143,9 @@ class Run:
     @classmethod
     def decode(cls, data: bytes) -> Run:
         """Return what `encode` has written."""
-        newest, *rest = jsonbytes.loads(data)
-        return cls(tuple(newest) if newest else None, *rest)
+        row = jsonbytes.loads(data)
+        row[0] = tuple(row[0]) if row[0] else None
+        return cls(*row)
 
     def encode(self) -> bytes:
         """Return this run as bytes."""
@@ -173,7 +186,7 @@ class Run:
 
     def standing(self) -> Standing:
         """Return what figures and corrections need to know."""
-        return Standing(
+        columns = (
             self.current,
             self.furthest,
             tuple(self.visits),
@@ -184,6 +197,8 @@ class Run:
             self.number,
             tuple(self.closed) if self.closed else None,
         )
+        # What its own constructor does besides is to count.
+        return tuple.__new__(Standing, columns)
 
     def deadline(self, plan: Plan) -> int | None:
         """Return when time alone will change this run; None if nothing waits."""
