@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 
@@ -144,35 +144,55 @@ class Run:
     def decode(cls, data: bytes) -> Run:
         """Return what `encode` has written."""
         row = jsonbytes.loads(data)
-        row[0] = tuple(row[0]) if row[0] else None
-        return cls(*row)
+        newest, highest, since, since_by, current, furthest, visits, entered, *rest = row
+        started_at, started_by, count, *ends = rest
+        if newest is not None:
+            newest = tuple(newest)
+            highest = newest[0] if highest is None else highest
+            since = newest[0] if since is None else since
+            since_by = newest[2] if since_by is None else since_by
+        begin = started_at or 0
+        times = [None if after is None else begin + after for after in entered]
+        run = cls(newest, highest, started_at, started_by, current, furthest, visits, times)
+        run.since, run.since_by, run.count = since, since_by, count
+        if ends:
+            run.marks, run.completed_at, run.value, run.stalled, run.ended_at, *ends = ends
+            run.outcome, run.number, run.closed, run.look = ends
+        return run
 
     def encode(self) -> bytes:
-        """Return this run as bytes."""
-        return jsonbytes.dumps(
-            (
-                self.newest,
-                self.highest,
-                self.started_at,
-                self.started_by,
-                self.current,
-                self.furthest,
-                self.visits,
-                self.entered_at,
-                self.marks,
-                self.completed_at,
-                self.value,
-                self.since,
-                self.since_by,
-                self.stalled,
-                self.ended_at,
-                self.outcome,
-                self.number,
-                self.closed,
-                self.count,
-                self.look,
-            )
+        """
+        Return this run as bytes.
+
+        There is one for each customer: what follows from the rest is left out.
+        """
+        at, _, by = self.newest if self.newest is not None else (None, 0, None)
+        begin = self.started_at or 0
+        row: tuple[Any, ...] = (
+            self.newest,
+            None if self.highest == at else self.highest,
+            None if self.since == at else self.since,
+            None if self.since_by == by else self.since_by,
+            self.current,
+            self.furthest,
+            self.visits,
+            [None if time is None else time - begin for time in self.entered_at],
+            self.started_at,
+            self.started_by,
+            self.count,
         )
+        ends = (
+            self.marks,
+            self.completed_at,
+            self.value,
+            self.stalled,
+            self.ended_at,
+            self.outcome,
+            self.number,
+            self.closed,
+            self.look,
+        )
+        return jsonbytes.dumps(row if ends == _NO_ENDS else row + ends)
 
     @property
     def has_stage(self) -> bool:
@@ -216,3 +236,7 @@ class Run:
         if self.started_at is None:
             return False
         return within is None or at - self.started_at <= within
+
+
+#: What most runs have of marks, completion, end, earlier runs and checkpoint.
+_NO_ENDS: Final = ([], None, 0.0, False, None, None, 1, None, 0)
