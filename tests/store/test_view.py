@@ -16,7 +16,8 @@ from journeykit.store.view import Alarm, Cache, View
 
 keys = st.sampled_from(["a", "ab", "abc", "b", "bc"])
 spaces = st.sampled_from(["run", "timer"])
-pieces = st.none() | st.integers() | st.lists(st.integers(), max_size=3)
+numbers = st.integers(-99, 99)
+pieces = st.none() | numbers | st.lists(numbers, max_size=3)
 steps = st.one_of(
     st.tuples(st.just("put"), spaces, keys, pieces),
     st.tuples(st.just("get"), spaces, keys, st.none()),

@@ -239,4 +239,4 @@ class Run:
 
 
 #: What most runs have of marks, completion, end, earlier runs and checkpoint.
-_NO_ENDS: Final = ([], None, 0.0, False, None, None, 1, None, 0)
+_NO_ENDS: Final[tuple[Any, ...]] = ([], None, 0.0, False, None, None, 1, None, 0)
