@@ -13,7 +13,7 @@ from journeykit.journeys.checkpoint import CHECKPOINTS, MOST_MOMENTS
 from journeykit.journeys.identity import CUSTOMERS, LINKS, MEMBERS
 from journeykit.model import Entry, Exit, Goal, Journey, Kind, Rule, Stage, jsonbytes
 from journeykit.model.event import HISTORICAL
-from journeykit.store.projector import View
+from journeykit.store.view import View
 
 NewWorld = Callable[..., Any]
 MakeWorld = Callable[..., Any]

@@ -13,6 +13,7 @@ from journeykit.journeys import declare, folds, plans
 from journeykit.model import Entry, Event, Journey, Kind, Rule, Stage
 from journeykit.plugins import Plugins
 from journeykit.store import projector as module
+from journeykit.store import view
 from journeykit.store.memory import MemoryStore
 from journeykit.store.projector import Projector
 from journeykit.store.protocol import PROJECTOR, Commit, Projection, Store
@@ -274,7 +275,8 @@ def test_state_cache_is_bounded(
     monkeypatch: pytest.MonkeyPatch, store: Store, make_entry: MakeEntry
 ) -> None:
     """With room for a single piece of State the figures are the same."""
-    monkeypatch.setattr(module, "CACHED_PIECES", 1)
+    monkeypatch.setattr(view, "CACHED_PIECES", 1)
+    monkeypatch.setattr(view, "DECODED_PIECES", 0)
     monkeypatch.setattr(module, "BATCH_EVENTS", 2)
     entries = history(make_entry)
     store.commit(Commit(entries), NOW)

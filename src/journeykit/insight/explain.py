@@ -17,7 +17,7 @@ from journeykit.journeys.run import NOWHERE, OPTED_OUT, TRANSFERRED, Run
 from journeykit.model import jsonbytes
 from journeykit.model.customer import customer_key
 from journeykit.model.times import to_datetime
-from journeykit.store.projector import Alarm, View
+from journeykit.store.view import Alarm, Cache, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -112,7 +112,7 @@ def explain(
     store: Store, plans: Sequence[Plan], user_id: str | None, anonymous_id: str | None
 ) -> Explanation | None:
     """Return the path of one customer, as far as events were folded; None if nobody was seen."""
-    view = View(store, {}, Alarm())
+    view = View(store, Cache(), Alarm())
     key = customer_key(user_id, anonymous_id)
     person = view.get(LINKS, key, jsonbytes.loads) or key
     members = [person, *(view.get(MEMBERS, person, jsonbytes.loads) or ())]

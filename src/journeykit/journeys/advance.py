@@ -70,6 +70,25 @@ def advance(
     return signals
 
 
+def stays(run: Run, place: tuple[int, int, str] | None) -> bool:
+    """
+    Put a moment behind the others of *run* if that is all that it does, and return whether it is.
+
+    Deadlines and plugins are not looked at.
+
+    Args:
+        place: Its place in fold order, if it can but lead to the one stage that is in it.
+    """
+    if place is None or place[1] != run.current or run.ended_at is not None:
+        return False
+    newest, at = run.newest, place[0]
+    if newest is not None and place < newest:
+        return False
+    run.newest = place
+    run.highest = max(run.highest, at)
+    return True
+
+
 def expire(plan: Plan, run: Run, until: int) -> list[Signal]:
     """Let every deadline of *run* up to *until* pass, and return what has become of it."""
     signals = []

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from journeykit.journeys.meaning import Meaning
     from journeykit.journeys.plan import Plan
     from journeykit.model.event import Stored
-    from journeykit.store.projector import View
+    from journeykit.store.view import View
 
 
 #: An instance → its checkpoint.

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from journeykit.journeys.plan import Plan
     from journeykit.journeys.published import Publication
     from journeykit.model.event import Stored
-    from journeykit.store.projector import View
     from journeykit.store.protocol import Position
+    from journeykit.store.view import View
 
 _NOWHERE_YET: Final = -1
 

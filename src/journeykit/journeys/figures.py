@@ -9,7 +9,7 @@ from journeykit.model import jsonbytes
 
 if TYPE_CHECKING:
     from journeykit.journeys.run import Standing
-    from journeykit.store.projector import View
+    from journeykit.store.view import View
 
 
 #: Journey label → its figures.
@@ -69,19 +69,16 @@ def recount(view: View, label: str, before: Standing | None, after: Standing | N
         known[3 + 2 * stages + after.furthest] += 1
         view.put(FIGURES, label, known, jsonbytes.dumps)
         return
-    was = before.counts() if before is not None else None
-    now = after.counts() if after is not None else None
-    size = len(was or now or ())
     known = view.get(FIGURES, label, jsonbytes.loads)
-    if known is None or len(known) != size:
-        known = [0] * size
-    changed = [
-        count + new - old
-        for count, new, old in zip(known, now or [0] * size, was or [0] * size, strict=True)
-    ]
-    changed[2] = round(changed[2], 6) or 0.0
+    size = max(standing.size for standing in (before, after) if standing is not None)
+    counts = known if known is not None and len(known) == size else [0] * size
+    if before is not None:
+        before.add_to(counts, -1)
+    if after is not None:
+        after.add_to(counts, 1)
+    counts[2] = round(counts[2], 6) or 0.0
     # Nobody is nobody, however it came to that.
-    view.put(FIGURES, label, changed if any(changed) else None, jsonbytes.dumps)
+    view.put(FIGURES, label, counts if any(counts) else None, jsonbytes.dumps)
 
 
 def _only_moved(before: Standing, after: Standing) -> bool:

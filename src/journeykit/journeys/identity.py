@@ -20,9 +20,10 @@ from journeykit.model.event import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from journeykit.model.event import Entry, Stored
-    from journeykit.store.projector import Step, View
-    from journeykit.store.protocol import StateKey, Store
+    from journeykit.model.event import Entry
+    from journeykit.store.projector import Step
+    from journeykit.store.protocol import Store
+    from journeykit.store.view import View
 
 #: The facts that this fold resolves, in Log order.
 IDENTIFIED: Final = "customer.identified"
@@ -58,14 +59,11 @@ _SEPARATOR: Final = "\x1f"
 class IdentityFold:
     """Sets the step's customer, and counts who was seen."""
 
-    def wants(self, view: View, batch: Sequence[Stored]) -> Iterator[Iterable[StateKey]]:
-        """Yield what folding *batch* will read, each group with the help of the one before."""
-        yield [
-            (LINKS, customer_key(None, stored.entry.anonymous_id))
-            for stored in batch
-            if stored.entry.anonymous_id
-        ]
-        yield [(CUSTOMERS, person(view, stored.entry)) for stored in batch]
+    def wants(self, view: View, steps: Sequence[Step]) -> Iterator[tuple[str, list[str]]]:
+        """Yield what folding *steps* will read, each space with the help of the one before."""
+        anonymous = (step.stored.entry.anonymous_id for step in steps)
+        yield LINKS, [customer_key(None, value) for value in anonymous if value]
+        yield CUSTOMERS, [person(view, step) for step in steps]
 
     def __call__(self, view: View, step: Step) -> Iterable[Entry]:
         """Fold one event; derives who was made one with whom, and who was not."""
@@ -198,12 +196,12 @@ def _count_customers(view: View, change: int) -> None:
     view.put(TOTALS, "customers", count or None, jsonbytes.dumps)
 
 
-def person(view: View, entry: Entry) -> str:
-    """Return the key of the customer that *entry* is about, as far as is known now."""
+def person(view: View, step: Step) -> str:
+    """Return the key of the customer that *step* is about, as far as is known before it."""
+    entry = step.stored.entry
     if entry.user_id or not entry.anonymous_id:
-        return entry.customer_key
-    anonymous = customer_key(None, entry.anonymous_id)
-    return view.get(LINKS, anonymous, jsonbytes.loads) or anonymous
+        return step.customer
+    return view.get(LINKS, step.customer, jsonbytes.loads) or step.customer
 
 
 def members(view: View, customer: str) -> list[str]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from journeykit.journeys.course import Line
     from journeykit.model.event import Stored
-    from journeykit.store.projector import View
+    from journeykit.store.view import View
 
 
 @attrs.frozen

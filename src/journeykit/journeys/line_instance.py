@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from journeykit.journeys.run import Standing
     from journeykit.journeys.versions import VersionsFold
     from journeykit.model.event import Entry
-    from journeykit.store.projector import Step, View
+    from journeykit.store.projector import Step
+    from journeykit.store.view import View
 
 
 class LineInstance:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from journeykit.capture.tracker import ID_LENGTH
-from journeykit.journeys.plan import Route, matches
+from journeykit.journeys.plan import matches
 from journeykit.journeys.run import NOWHERE, OPTED_OUT, TRANSFERRED, Moment
 from journeykit.model.event import Kind
 
 if TYPE_CHECKING:
-    from journeykit.journeys.plan import Plan
+    from collections.abc import Mapping
+
+    from journeykit.journeys.plan import Plan, Route
     from journeykit.model.event import Entry, Stored
-    from journeykit.store.projector import View
+    from journeykit.store.view import View
 
 #: What an event belongs to that ends every instance of its customer.
 EVERY: Final = "\x1fevery"
@@ -24,8 +26,6 @@ FACTS: Final = frozenset((OPTED_OUT_FACT, TRANSFERRED_FACT))
 
 #: Properties from outside may hold any number; more than this is a mistake.
 _MOST_WORTH: Final = 1e15
-
-_NO_ROUTE: Final = Route()
 
 
 class Meaning:
@@ -42,6 +42,19 @@ class Meaning:
         self._by = plan.journey.instance_by
         #: Whether some event ends every instance of its customer.
         self.ends_all = any(route.ends_all for route in plan.routes.values())
+        #: What an event of a name means whatever its properties: all but its time and its id.
+        self._always = {
+            name: (moment.order, moment[3:])
+            for name, route in plan.routes.items()
+            if not route.needs_properties
+            if (moment := self._moment("", 0, route, {})) is not None
+        }
+        #: The stage, for names whose events can do nothing but lead to it.
+        self._only = {
+            name: order
+            for name, (order, _) in self._always.items()
+            if _only_enters(plan.routes[name])
+        }
 
     def instance_value(self, view: View, stored: Stored) -> str | None:
         """Return which instance an event belongs to; None if it does not concern the journey."""
@@ -65,42 +78,38 @@ class Meaning:
         at = min(entry.occurred_at, stored.recorded_at)
         if entry.kind is Kind.FACT and entry.name in FACTS:
             return self._fact_moment(entry, at, view.properties(stored))
-        route = self.plan.routes.get(entry.name, _NO_ROUTE)
-        if not route.needs_properties:
-            candidates = route.candidates
-            begins, outcome, value = bool(route.entries), None, 0.0
-            if route.exits:
-                outcome = route.exits[0].outcome
-        else:
-            properties = view.properties(stored)
-            candidates = tuple(
-                rule
-                for rule in route.candidates
-                if not rule.where or matches(rule.where, properties)
-            )
-            begins = any(matches(way.where, properties) for way in route.entries)
-            ends = (way.outcome for way in route.exits if matches(way.where, properties))
-            outcome = next(ends, None)
-            value = self._worth(properties) if route.is_goal else 0.0
+        always = self._always.get(entry.name)
+        if always is None:
+            route = self.plan.routes.get(entry.name)
+            if route is None:
+                return Moment(at, NOWHERE, entry.id) if self._asks else None
+            return self._moment(entry.id, at, route, view.properties(stored))
+        order, rest = always
+        return tuple.__new__(Moment, (at, order, entry.id, *rest))
+
+    def only(self, stored: Stored) -> tuple[int, int, str] | None:
+        """Return the place of an event in fold order, if all it can do is to lead to one stage."""
+        entry = stored.entry
+        stage = self._only.get(entry.name)
+        if stage is None:
+            return None
+        return min(entry.occurred_at, stored.recorded_at), stage, entry.id
+
+    def _moment(
+        self, event: str, at: int, route: Route, properties: Mapping[str, Any]
+    ) -> Moment | None:
+        candidates = tuple(
+            rule for rule in route.candidates if not rule.where or matches(rule.where, properties)
+        )
+        begins = any(matches(way.where, properties) for way in route.entries)
+        ends = (way.outcome for way in route.exits if matches(way.where, properties))
+        outcome = next(ends, None)
+        value = self._worth(properties) if route.is_goal else 0.0
         if not (candidates or route.marks or route.is_goal or begins or outcome or self._asks):
             return None
-        order = NOWHERE
-        if candidates:
-            order = candidates[0].stage
-            if len(candidates) > 1:
-                order = min(rule.stage for rule in candidates)
-        return Moment(
-            at,
-            order,
-            entry.id,
-            candidates,
-            route.marks,
-            None,
-            route.is_goal,
-            value,
-            begins,
-            outcome,
-        )
+        order = min((rule.stage for rule in candidates), default=NOWHERE)
+        moment = Moment(at, order, event, candidates, route.marks, None, route.is_goal)
+        return moment._replace(value=value, begins=begins, outcome=outcome)
 
     def _fact_value(self, name: str, properties: dict[str, Any]) -> str | None:
         key = self.plan.journey.key
@@ -124,7 +133,7 @@ class Meaning:
             return None
         return moment._replace(target=self.plan.keys.index(stage))
 
-    def _worth(self, properties: dict[str, Any]) -> float:
+    def _worth(self, properties: Mapping[str, Any]) -> float:
         goal = self.plan.journey.goal
         value = properties.get(goal.value) if goal is not None and goal.value is not None else None
         try:
@@ -132,3 +141,10 @@ class Meaning:
         except (TypeError, ValueError, OverflowError):
             return 0.0
         return worth if abs(worth) <= _MOST_WORTH else 0.0
+
+
+def _only_enters(route: Route) -> bool:
+    """Return whether all that an event of *route* can do is to lead to one stage."""
+    if len(route.candidates) != 1 or route.candidates[0].after is not None:
+        return False
+    return not (route.marks or route.is_goal or route.exits)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from journeykit.model.event import Entry
     from journeykit.plugins import Plugins
-    from journeykit.store.projector import Step, View
+    from journeykit.store.projector import Step
+    from journeykit.store.view import View
 
 
 #: Customer → how many pain points were found in their events.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 
@@ -68,26 +68,38 @@ class Standing(NamedTuple):
     number: int
     closed: tuple[float, ...] | None
 
+    @property
+    def size(self) -> int:
+        """How many figures its journey has."""
+        return 3 + 3 * len(self.visits)
+
     def counts(self) -> list[float]:
+        """Return what this adds to the figures."""
+        found: list[float] = [0] * self.size
+        self.add_to(found, 1)
+        return found
+
+    def add_to(self, counts: list[float], times: int) -> None:
         """
-        Return what this adds to the figures.
+        Add to the figures what this is, *times* times.
 
         Instances, completed, their worth; then for each stage: entered, current, furthest.
         """
-        stages = len(self.visits)
-        found: list[float] = list(self.closed) if self.closed else [0] * (3 + 3 * stages)
+        for index, count in enumerate(self.closed or ()):
+            counts[index] += times * count
         if self.furthest == NOWHERE:
-            return found
-        found[0] += 1
+            return
+        stages = len(self.visits)
+        counts[0] += times
         if self.completed_at is not None:
-            found[1] += 1
-            found[2] += self.value
-        for index, visits in enumerate(self.visits):
-            found[3 + index] += visits > 0
+            counts[1] += times
+            counts[2] += times * self.value
+        for index, visits in enumerate(self.visits, 3):
+            if visits:
+                counts[index] += times
         if self.ended_at is None and self.current != NOWHERE:
-            found[3 + stages + self.current] += 1
-        found[3 + 2 * stages + self.furthest] += 1
-        return found
+            counts[3 + stages + self.current] += times
+        counts[3 + 2 * stages + self.furthest] += times
 
 
 @attrs.define
@@ -138,35 +150,56 @@ class Run:
     @classmethod
     def decode(cls, data: bytes) -> Run:
         """Return what `encode` has written."""
-        newest, *rest = jsonbytes.loads(data)
-        return cls(tuple(newest) if newest else None, *rest)
+        row = jsonbytes.loads(data)
+        newest, highest, since, since_by, current, furthest, visits, entered, *rest = row
+        started_at, started_by, count, *ends = rest
+        if newest is not None:
+            newest = tuple(newest)
+            highest = newest[0] if highest is None else highest
+            since = newest[0] if since is None else since
+            since_by = newest[2] if since_by is None else since_by
+        begin = started_at or 0
+        times = [None if after is None else begin + after for after in entered]
+        run = cls(newest, highest, started_at, started_by, current, furthest, visits, times)
+        run.since, run.since_by, run.count = since, since_by, count
+        if ends:
+            run.marks, run.completed_at, run.value, run.stalled, run.ended_at, *ends = ends
+            run.outcome, run.number, run.closed, run.look = ends
+        return run
 
     def encode(self) -> bytes:
-        """Return this run as bytes."""
-        return jsonbytes.dumps(
-            (
-                self.newest,
-                self.highest,
-                self.started_at,
-                self.started_by,
-                self.current,
-                self.furthest,
-                self.visits,
-                self.entered_at,
-                self.marks,
-                self.completed_at,
-                self.value,
-                self.since,
-                self.since_by,
-                self.stalled,
-                self.ended_at,
-                self.outcome,
-                self.number,
-                self.closed,
-                self.count,
-                self.look,
-            )
+        """
+        Return this run as bytes.
+
+        There is one for each customer: what follows from the rest is left out.
+        """
+        at, _, by = self.newest if self.newest is not None else (None, 0, None)
+        begin = self.started_at or 0
+        row: tuple[Any, ...] = (
+            self.newest,
+            None if self.highest == at else self.highest,
+            None if self.since == at else self.since,
+            None if self.since_by == by else self.since_by,
+            self.current,
+            self.furthest,
+            self.visits,
+            [None if time is None else time - begin for time in self.entered_at],
+            self.started_at,
+            self.started_by,
+            self.count,
         )
+        ends = (
+            self.marks,
+            self.completed_at,
+            self.value,
+            self.stalled,
+            self.ended_at,
+            self.outcome,
+            self.number,
+            self.closed,
+            self.look,
+        )
+        return jsonbytes.dumps(row if ends == _NO_ENDS else row + ends)
 
     @property
     def is_running(self) -> bool:
@@ -185,7 +218,7 @@ class Run:
 
     def standing(self) -> Standing:
         """Return what figures and corrections need to know."""
-        return Standing(
+        columns = (
             self.current,
             self.furthest,
             tuple(self.visits),
@@ -196,6 +229,8 @@ class Run:
             self.number,
             tuple(self.closed) if self.closed else None,
         )
+        # What its own constructor does besides is to count.
+        return tuple.__new__(Standing, columns)
 
     def deadline(self, plan: Plan) -> int | None:
         """Return when time alone will change this run; None if nothing waits."""
@@ -213,3 +248,7 @@ class Run:
         if self.started_at is None:
             return False
         return within is None or at - self.started_at <= within
+
+
+#: What most runs have of marks, completion, end, earlier runs and checkpoint.
+_NO_ENDS: Final[tuple[Any, ...]] = ([], None, 0.0, False, None, None, 1, None, 0)

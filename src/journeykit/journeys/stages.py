@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from journeykit.journeys.advance import Signal, advance, expire
+from journeykit.journeys.advance import Signal, advance, expire, stays
 from journeykit.journeys.checkpoint import (
     CHECKPOINTS,
+    EVERY_MOMENTS,
     Checkpoint,
     History,
     is_due,
@@ -31,17 +32,17 @@ from journeykit.model.customer import Customer
 from journeykit.model.event import HISTORICAL, Kind
 from journeykit.model.journey import Instance
 from journeykit.model.times import to_datetime
-from journeykit.store.projector import TIMERS
+from journeykit.store.view import TIMERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from journeykit.journeys.plan import Plan
     from journeykit.journeys.run import Moment, Standing
     from journeykit.model.event import Entry, Stored
     from journeykit.plugins import Plugins
-    from journeykit.store.projector import Step, View
-    from journeykit.store.protocol import StateKey
+    from journeykit.store.projector import Step
+    from journeykit.store.view import View
 
 #: `journey@version`, customer and instance value → the run.
 INSTANCES: Final = "instance"
@@ -63,12 +64,16 @@ class Place(NamedTuple):
     @property
     def key(self) -> str:
         """The key that its run is kept under."""
-        return f"{self.label}{_SEPARATOR}{self.customer}{_SEPARATOR}{self.value}"
+        return f"{self[0]}{_SEPARATOR}{self[1]}{_SEPARATOR}{self[2]}"
 
     @classmethod
     def of(cls, key: str) -> Place:
         """Return the place that is kept under *key*."""
         return cls(*key.split(_SEPARATOR))
+
+
+#: An instance that an event concerns, by its value and its key; `EVERY` stands for all.
+_Way = tuple[Meaning, str, str]
 
 
 class StageFold:
@@ -84,29 +89,52 @@ class StageFold:
         self._labels = {plan.label: plan for plan in self._plans}
         self._detector = plugins if plugins.implements("detect_stage") else None
         self._meanings = [Meaning(plan, asks=self._detector is not None) for plan in self._plans]
+        self._by_name = _by_name(self._meanings)
         self.has_timers = any(plan.has_deadlines for plan in self._plans)
 
-    def wants(self, view: View, batch: Sequence[Stored]) -> Iterator[Iterable[StateKey]]:
-        """Yield what folding *batch* will read, as far as it can be told before."""
-        yield self._instances(view, batch)
+    def wants(self, view: View, steps: Sequence[Step]) -> Iterator[tuple[str, list[str]]]:
+        """Yield what folding *steps* will read, as far as it can be told before."""
+        keys: list[str] = []
+        for step in steps:
+            step.routed_for = person(view, step)
+            step.routed = self._route(view, step.stored, step.routed_for)
+            keys += [key for _, value, key in step.routed if value is not EVERY]
+        yield INSTANCES, keys
 
-    def _instances(self, view: View, batch: Sequence[Stored]) -> Iterator[StateKey]:
-        for stored in batch:
-            customer = person(view, stored.entry)
-            for meaning in self._meanings:
-                value = meaning.instance_value(view, stored)
-                if value is not None and value is not EVERY:
-                    yield INSTANCES, Place(meaning.plan.label, customer, value).key
+    def _route(self, view: View, stored: Stored, customer: str) -> Sequence[_Way]:
+        """Return which instances of *customer* an event concerns."""
+        # Who asks plugins asks them about everything; a fact may be about any journey.
+        if self._detector is not None or stored.entry.kind is Kind.FACT:
+            concerned: Sequence[Meaning] = self._meanings
+        else:
+            concerned = self._by_name.get(stored.entry.name, ())
+        ways: list[_Way] = []
+        for meaning in concerned:
+            value = meaning.instance_value(view, stored)
+            if value is not None:
+                key = f"{meaning.plan.label}{_SEPARATOR}{customer}{_SEPARATOR}{value}"
+                ways.append((meaning, value, key))
+        return ways
 
-    def __call__(self, view: View, step: Step) -> Iterator[Entry]:
+    def __call__(self, view: View, step: Step) -> Iterable[Entry]:
         """Fold one event; derives what has become of the runs that it concerns."""
         if step.joined or step.stored.entry.kind is Kind.FACT:
             self._note_opting_out(view, step)
-        for meaning in self._meanings:
-            if step.joined or step.parted is not None:
-                yield from self._regroup(view, step, meaning)
-            else:
-                yield from self._fold(view, step, meaning)
+        if step.joined or step.parted is not None:
+            return [
+                entry for meaning in self._meanings for entry in self._regroup(view, step, meaning)
+            ]
+        ways: Sequence[_Way] = step.routed
+        if step.routed_for != step.customer:
+            ways = self._route(view, step.stored, step.customer)
+        found: list[Entry] = []
+        for meaning, value, key in ways:
+            if value is EVERY:
+                for each in view.keys(INSTANCES, key.removesuffix(EVERY)):
+                    found += self._into(view, step, meaning, each)
+            elif not self._stays(view, step, meaning, key):
+                found += self._into(view, step, meaning, key)
+        return found
 
     def due(self, view: View, until: int) -> Iterator[Entry]:
         """Let deadlines up to the instant *until* pass; derives what has become of their runs."""
@@ -141,50 +169,59 @@ class StageFold:
                 pieces += 1
         return pieces + _forget_opting_out(view, customers)
 
-    def _fold(self, view: View, step: Step, meaning: Meaning) -> Iterator[Entry]:
-        value = meaning.instance_value(view, step.stored)
-        if value is None:
-            return
-        moment = meaning.moment(view, step.stored)
-        if moment is None:
-            return
-        if value is EVERY:
-            prefix = Place(meaning.plan.label, step.customer, "").key
-            for key in view.keys(INSTANCES, prefix):
-                yield from self._into(view, step, meaning, Place.of(key), moment)
-        else:
-            place = Place(meaning.plan.label, step.customer, value)
-            yield from self._into(view, step, meaning, place, moment)
+    def _stays(self, view: View, step: Step, meaning: Meaning, key: str) -> bool:
+        """
+        Add an event to a run if it leads to where the run is; returns whether it does.
 
-    def _into(
-        self, view: View, step: Step, meaning: Meaning, place: Place, moment: Moment
-    ) -> Iterator[Entry]:
-        plan, stored = meaning.plan, step.stored
-        known = view.get(INSTANCES, place.key, Run.decode)
-        if known is None and self._concerns_new(view, step, meaning, place):
-            yield from self._refold(view, step, meaning, place)
-            return
-        run = known or Run.empty(len(plan.keys))
-        historical = stored.entry.flags & HISTORICAL
-        if run.newest is not None and moment.place < run.newest:
-            if moment.at < run.highest - plan.late and not historical:
+        Most events do; for these, nothing else has to be known.
+        """
+        run = view.get(INSTANCES, key, Run.decode)
+        # A plugin may see it otherwise, and a deadline may have passed.
+        if run is None or self._detector is not None or meaning.plan.has_deadlines:
+            return False
+        if run.count + 1 >= EVERY_MOMENTS or not stays(run, meaning.only(step.stored)):
+            return False
+        run.count += 1
+        view.put(INSTANCES, key, run, Run.encode)
+        return True
+
+    def _into(self, view: View, step: Step, meaning: Meaning, key: str) -> Iterable[Entry]:
+        plan, moment, place = meaning.plan, meaning.moment(view, step.stored), Place.of(key)
+        if moment is None:
+            return ()
+        run = view.get(INSTANCES, key, Run.decode)
+        if run is None:
+            if self._concerns_new(view, step, meaning, place):
+                return self._refold(view, step, meaning, place)
+            run = Run.empty(len(plan.keys))
+        elif run.newest is not None and moment[:3] < run.newest:
+            if moment.at < run.highest - plan.late and not step.stored.entry.flags & HISTORICAL:
                 view.counts["late"] += 1
-            else:
-                yield from self._refold(view, step, meaning, place)
-            return
+                return ()
+            return self._refold(view, step, meaning, place)
+        return self._advance(view, step, meaning, place, run, moment)
+
+    def _advance(
+        self, view: View, step: Step, meaning: Meaning, place: Place, run: Run, moment: Moment
+    ) -> Iterable[Entry]:
+        plan, stored = meaning.plan, step.stored
         before, waited = run.standing(), run.deadline(plan) if plan.has_deadlines else None
-        signals = advance(plan, run, moment, self._vote(plan, stored, place.value))
+        vote = self._vote(plan, stored, place.value) if self._detector is not None else None
+        signals = advance(plan, run, moment, vote)
         run.count += 1
         if is_due(run):
-            history = self._history(view, step, meaning, place)
-            move_checkpoint(view, plan, place.key, run, history, self._voter(plan, place.value))
-        if signals or plan.moves_in_silence:
-            self._keep(view, plan, place, before, run)
-        else:
-            view.put(INSTANCES, place.key, run, Run.encode)
+            self._move_checkpoint(view, step, meaning, place, run)
+        self._keep(view, plan, place, before, run)
         if plan.has_deadlines and run.deadline(plan) != waited:
             self._wait(view, plan, place, run, stored)
-        yield from derived(plan, place.value, Cause.of(stored), signals)
+        return derived(plan, place.value, Cause.of(stored), signals) if signals else ()
+
+    def _move_checkpoint(
+        self, view: View, step: Step, meaning: Meaning, place: Place, run: Run
+    ) -> None:
+        history = self._history(view, step, meaning, place)
+        voter = self._voter(meaning.plan, place.value)
+        move_checkpoint(view, meaning.plan, place.key, run, history, voter)
 
     def _concerns_new(self, view: View, step: Step, meaning: Meaning, place: Place) -> bool:
         """Return whether what concerns every instance came before this one was heard of."""
@@ -343,6 +380,14 @@ class StageFold:
         set_timer(view, timer)
 
 
+def _by_name(meanings: Sequence[Meaning]) -> Mapping[str, Sequence[Meaning]]:
+    found: dict[str, list[Meaning]] = {}
+    for meaning in meanings:
+        for name in meaning.plan.routes:
+            found.setdefault(name, []).append(meaning)
+    return found
+
+
 def has_opted_out(view: View, customer: str, plan: Plan) -> bool:
     """Return whether a customer has ever opted out of a journey."""
     # One look for all, in a shop where nobody ever has.
@@ -367,10 +412,10 @@ def cause_of(customer: str, flags: int, stamp: str) -> Cause:
     return Cause("", user_id, anonymous_id, None, flags, stamp.encode())
 
 
-def derived(plan: Plan, value: str, cause: Cause, signals: Sequence[Signal]) -> Iterator[Entry]:
+def derived(plan: Plan, value: str, cause: Cause, signals: Sequence[Signal]) -> list[Entry]:
     """Derive what has become of a run."""
-    for name, subject, at, stage, properties, caused_by in signals:
-        yield derive(
+    return [
+        derive(
             cause if caused_by is None else cause._replace(id=caused_by),
             name,
             subject,
@@ -378,6 +423,8 @@ def derived(plan: Plan, value: str, cause: Cause, signals: Sequence[Signal]) -> 
             properties,
             About(plan.encoded, _key(plan, stage), value),
         )
+        for name, subject, at, stage, properties, caused_by in signals
+    ]
 
 
 class Refolded(NamedTuple):

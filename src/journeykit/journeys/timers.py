@@ -15,7 +15,7 @@ from journeykit.model.event import ASKED, DENIED, HISTORICAL
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from journeykit.store.projector import View
+    from journeykit.store.view import View
 
 #: An import reads on for so long before a deadline passes that lies in the past, in microseconds:
 #: the customer's next event may be in the next row.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from journeykit.journeys.course import Course, lines
 from journeykit.journeys.derived import Cause
 from journeykit.journeys.figures import MOVED
-from journeykit.journeys.identity import members, person
+from journeykit.journeys.identity import members
 from journeykit.journeys.line_history import WholeLine
 from journeykit.journeys.line_instance import LineInstance, about_publications
 from journeykit.journeys.meaning import EVERY
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from journeykit.journeys.run import Standing
     from journeykit.model.event import Entry, Stored
     from journeykit.plugins import Plugins
-    from journeykit.store.projector import Step, View
-    from journeykit.store.protocol import StateKey
+    from journeykit.store.projector import Step
+    from journeykit.store.view import View
 
 #: A version whose publication has still runs to end or to move → the versions whose runs these are,
 #: and the last one that was looked at.
@@ -73,15 +73,17 @@ class VersionsFold(StageFold):
         #: Labels of sweeps that are under way; None before anybody has looked.
         self._sweeps: list[str] | None = None
 
-    def _instances(self, view: View, batch: Sequence[Stored]) -> Iterator[StateKey]:
-        yield from super()._instances(view, batch)
-        for stored in batch:
-            customer = person(view, stored.entry)
+    def wants(self, view: View, steps: Sequence[Step]) -> Iterator[tuple[str, list[str]]]:
+        """Yield what folding *steps* will read, as far as it can be told before."""
+        yield from super().wants(view, steps)
+        keys: list[str] = []
+        for step in steps:
             for line in self._lines:
-                value = line.value(view, stored)
+                value = line.value(view, step.stored)
                 if value is not None and value is not EVERY:
-                    for place in line.meanings:
-                        yield INSTANCES, Place(line.plans[place].label, customer, value).key
+                    labels = (line.plans[place].label for place in line.meanings)
+                    keys += [Place(label, step.routed_for, value).key for label in labels]
+        yield INSTANCES, keys
 
     def __call__(self, view: View, step: Step) -> Iterator[Entry]:
         """Fold one event; derives what has become of the runs that it concerns."""

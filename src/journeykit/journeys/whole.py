@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from journeykit.journeys.meaning import Meaning
     from journeykit.model.event import Stored
-    from journeykit.store.projector import View
+    from journeykit.store.view import View
 
 #: Moments read at a time.
 PAGE: Final = 500

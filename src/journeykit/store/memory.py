@@ -148,10 +148,11 @@ class MemoryStore:
         space, name = key
         return self._state.get(space, {}).get(name)
 
-    def states(self, keys: Collection[StateKey]) -> dict[StateKey, bytes]:
-        """Return pieces of State, as far as they are there."""
-        found = {key: self.state(key) for key in keys}
-        return {key: data for key, data in found.items() if data is not None}
+    def states(self, space: str, keys: Collection[str]) -> dict[str, bytes]:
+        """Return those pieces of *space* that are there, by key."""
+        with self.lock:
+            pieces = self._state.get(space, {})
+            return {key: pieces[key] for key in keys if key in pieces}
 
     def page(self, space: str, after: str, limit: int) -> list[tuple[str, bytes]]:
         """Return up to *limit* keys behind *after*, and their State, in order of keys."""

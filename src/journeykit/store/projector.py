@@ -9,8 +9,6 @@ Only the leader runs this, so it may keep State in memory.
 from __future__ import annotations
 
 import contextlib
-import heapq
-from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
@@ -20,9 +18,10 @@ from journeykit.model import jsonbytes
 from journeykit.model.event import ABOUT_NOBODY, ERASURE, PUBLICATION, Entry, Stored
 from journeykit.store.forgetting import Erasures
 from journeykit.store.protocol import PROJECTOR, REBUILDING, Projection
+from journeykit.store.view import NEVER, Alarm, Cache, View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
     from journeykit.store.protocol import Position, StateKey, Store
@@ -32,24 +31,6 @@ _DECLARATION: Final = ("projector", "declaration")
 
 #: Events read at a time: enough to share a transaction, few enough to be visible soon.
 BATCH_EVENTS: Final = 2000
-
-#: When a timer goes off and what it is for → the timer.
-TIMERS: Final = "timer"
-
-#: Between the two: below every character of a key.
-_BEHIND_TIME: Final = "\x1e"
-
-#: Later than any timer.
-_NEVER: Final = 2**63
-
-#: Timers read at a time.
-_PAGE: Final = 100
-
-#: The most pieces of State kept in memory, as packed bytes (about 100 MB of the largest ones).
-CACHED_PIECES: Final = 50_000
-
-#: The most events whose properties are kept decoded while a batch lasts.
-DECODED_PROPERTIES: Final = 10_000
 
 
 @attrs.define
@@ -65,12 +46,22 @@ class Step:
         joined: Keys of customers who turned out, with this event, to be the same person.
 
         parted: Key of a person who turned out, with this event, to be somebody else.
+
+        routed: What a fold has found out about it before the batch, for itself; and for whom, in
+            case that the customer turns out to be another.
     """
 
     stored: Stored
     customer: str
     joined: tuple[str, ...] = ()
     parted: str | None = None
+    routed: Any = ()
+    routed_for: str = ""
+
+    @classmethod
+    def of(cls, stored: Stored) -> Step:
+        """Return the first step of *stored*."""
+        return cls(stored, stored.entry.customer_key)
 
 
 class Fold(Protocol):
@@ -79,7 +70,7 @@ class Fold(Protocol):
 
     It depends on *view* and *step* only, so that the same Log gives the same State.
     One that time alone moves has a `due(view, until)` too, one that knows what it will read a
-    `wants(view, batch)`.
+    `wants(view, steps)`, which is asked before the first event of a batch is folded.
     One that facts about no customer move has a `published(view, stored)`, and a `reach(view)` that
     is called behind such a fact again and again, as long as it changes anything.
     One that keeps anything by customers has `forget(view, customers)`, which removes it and returns
@@ -104,189 +95,6 @@ class Prepared(Protocol):
     @property
     def continues(self) -> bool:
         """Whether State is as far as its cursor what these folds make of the Log."""
-
-
-@attrs.define
-class Alarm:
-    """When the next timer goes off at the earliest, in microseconds; None if nobody has looked."""
-
-    at: int | None = None
-
-
-class View:
-    """
-    State as it is after the events folded so far, written or not.
-
-    Pieces are kept decoded while a batch lasts, and encoded once at its end.
-    """
-
-    def __init__(self, store: Store, cache: dict[StateKey, bytes], alarm: Alarm) -> None:
-        self._store = store
-        self._cache = cache
-        self._alarm = alarm
-        self._pieces: dict[StateKey, Any] = {}
-        self._encoders: dict[StateKey, Callable[[Any], bytes]] = {}
-        self._absent: set[StateKey] = set()
-        self._seen: dict[str, list[Stored]] = {}
-        self._properties: dict[str, dict[str, Any]] = {}
-        #: Timers that were set in this batch, and a page of those in the store.
-        self._timers: list[str] = []
-        self._page: list[tuple[str, bytes]] = []
-        self._paged = ""
-        self.counts: Counter[str] = Counter()
-        #: Customers who were erased → the position of the fact.
-        self.forgotten: dict[str, Position] = {}
-
-    def prefetch(self, places: Iterable[StateKey]) -> None:
-        """Read pieces that will be wanted in one go."""
-        cache, pieces, absent = self._cache, self._pieces, self._absent
-        wanted = {
-            place
-            for place in places
-            if place not in cache and place not in pieces and place not in absent
-        }
-        if wanted:
-            found = self._store.states(wanted)
-            cache.update(found)
-            absent.update(wanted.difference(found))
-
-    def get(self, space: str, key: str, decode: Callable[[bytes], Any]) -> Any:
-        """Return one piece of State, or None."""
-        place = (space, key)
-        if place in self._pieces:
-            return self._pieces[place]
-        data = self._cache.get(place)
-        if data is None and place not in self._absent:
-            data = self._store.state(place)
-        piece = self._pieces[place] = None if data is None else decode(data)
-        return piece
-
-    def put(self, space: str, key: str, piece: Any, encode: Callable[[Any], bytes]) -> None:
-        """Replace one piece of State; None removes it."""
-        place = (space, key)
-        self._pieces[place] = piece
-        self._encoders[place] = encode
-
-    def keys(self, space: str, prefix: str) -> list[str]:
-        """Return the keys that begin with *prefix*."""
-        found = {key for key, _ in self._store.scan(space, prefix)}
-        for (written_space, key), piece in self._pieces.items():
-            if written_space == space and key.startswith(prefix):
-                (found.discard if piece is None else found.add)(key)
-        return sorted(found)
-
-    def find(self, space: str, part: str) -> list[str]:
-        """Return the keys that contain *part*."""
-        found = set(self._store.find(space, part))
-        for (written_space, key), piece in self._pieces.items():
-            if written_space == space and part in key:
-                (found.discard if piece is None else found.add)(key)
-        return sorted(found)
-
-    def behind(self, space: str, after: str, limit: int) -> tuple[list[str], str | None]:
-        """Return some keys behind *after* in their order, and where to go on; None at the end."""
-        page = self._store.page(space, after, limit)
-        last = page[-1][0] if len(page) == limit else None
-        found = {key for key, _ in page}
-        for (written_space, key), piece in self._pieces.items():
-            if written_space == space and key > after and (last is None or key <= last):
-                (found.discard if piece is None else found.add)(key)
-        return sorted(found), last
-
-    def properties(self, stored: Stored) -> dict[str, Any]:
-        """Return an event's properties, decoded once."""
-        entry = stored.entry
-        known = self._properties.get(entry.id)
-        if known is None:
-            if len(self._properties) >= DECODED_PROPERTIES:
-                # A long history passes through here, and is not kept.
-                self._properties = {}
-            known = self._properties[entry.id] = jsonbytes.loads(entry.body)["properties"]
-        return known
-
-    # What was folded
-
-    def history(self, customers: Sequence[str], since: Position = None) -> Iterator[Stored]:
-        """Yield every event of these customers that was folded so far, in Log order."""
-        for stored in self._store.history(customers, since):
-            erased = self.forgotten.get(stored.entry.customer_key)
-            if erased is None or stored.position > erased:
-                yield stored
-        found = [stored for key in customers for stored in self._seen.get(key, ())]
-        yield from sorted(found, key=_place) if len(customers) > 1 else found
-
-    def fetch(self, positions: Sequence[Position]) -> list[Stored]:
-        """Return events of a history by their positions, in Log order."""
-        return self._store.fetch(positions)
-
-    def saw(self, stored: Stored) -> None:
-        """Add an event to its customer's trail."""
-        self._seen.setdefault(stored.entry.customer_key, []).append(stored)
-
-    def forget(self, customers: Iterable[str], position: Position) -> None:
-        """End the trail of *customers*, who were erased at *position*."""
-        for customer in customers:
-            self._seen.pop(customer, None)
-            self.forgotten[customer] = position
-
-    # Timers
-
-    def put_timer(self, at: int, key: str, timer: tuple[Any, ...]) -> None:
-        """Have `next_timer` return *timer* once it is *at*."""
-        place = f"{at:020d}{_BEHIND_TIME}{key}"
-        self.put(TIMERS, place, timer, jsonbytes.dumps)
-        heapq.heappush(self._timers, place)
-        if self._alarm.at is not None:
-            self._alarm.at = min(self._alarm.at, at)
-
-    def next_timer(self, until: int) -> Sequence[Any] | None:
-        """Remove and return the earliest timer, if it goes off by the instant *until*."""
-        if self._alarm.at is not None and self._alarm.at > until:
-            return None
-        place = self._earliest()
-        self._alarm.at = _NEVER if place is None else int(place[:20])
-        if place is None or self._alarm.at > until:
-            return None
-        timer: Sequence[Any] = self.get(TIMERS, place, jsonbytes.loads)
-        self.put(TIMERS, place, None, jsonbytes.dumps)
-        return timer
-
-    def _earliest(self) -> str | None:
-        while self._timers and self._pieces.get((TIMERS, self._timers[0])) is None:
-            heapq.heappop(self._timers)
-        stored = self._earliest_stored()
-        set_here = self._timers[0] if self._timers else None
-        return min((place for place in (stored, set_here) if place is not None), default=None)
-
-    def _earliest_stored(self) -> str | None:
-        while True:
-            while self._page:
-                place = self._page[-1][0]
-                if (TIMERS, place) not in self._pieces or self._pieces[TIMERS, place] is not None:
-                    return place
-                self._page.pop()
-            self._page = self._store.page(TIMERS, self._paged, _PAGE)[::-1]
-            if not self._page:
-                return None
-            self._paged = self._page[0][0]
-
-    # What is written
-
-    def changes(self) -> dict[StateKey, bytes | None]:
-        """Return what has changed, encoded, in the order in which a store has it."""
-        pieces, encoders = self._pieces, self._encoders
-        return {
-            place: None if pieces[place] is None else encoders[place](pieces[place])
-            for place in sorted(encoders)
-        }
-
-    def steps(self) -> list[tuple[str, Position]]:
-        """Return what joins the trails."""
-        return [(key, stored.position) for key, found in self._seen.items() for stored in found]
-
-
-def _place(stored: Stored) -> Position:
-    return stored.position
 
 
 def _up_to_publication(batch: list[Stored]) -> list[Stored]:
@@ -334,7 +142,7 @@ class Projector:
         self._now = now
         self._projected = projected
         self.right = right
-        self._cache: dict[StateKey, bytes] = {}
+        self._cache = Cache()
         self._alarm = Alarm()
         self._use(folds)
         self._position: Position = None
@@ -374,7 +182,7 @@ class Projector:
         # What a batch that failed has left.
         self._erasures.folded()
         if batch:
-            derived, position = list(self._news(view, batch)), batch[-1].position
+            derived, position = self._news(view, batch), batch[-1].position
         elif self._store.cursor(PROJECTOR) != self._position:
             # Not by this one: the database may have been repaired.
             self.forget()
@@ -435,7 +243,7 @@ class Projector:
         self._position, self._declares = position, False
         if REBUILDING in state:
             self._silent_until = None
-        self._remember(state)
+        self._cache.update(state)
         self._projected()
 
     def _let_pass(self, view: View, until: int) -> list[Entry]:
@@ -443,11 +251,11 @@ class Projector:
 
     def _until_alarm(self) -> float | None:
         at = self._alarm.at
-        return None if at is None or at == _NEVER else max(0.001, (at - self._now()) / 1e6)
+        return None if at is None or at == NEVER else max(0.001, (at - self._now()) / 1e6)
 
     def forget(self) -> None:
         """Read everything anew: somebody else may have led meanwhile."""
-        self._cache = {}
+        self._cache = Cache()
         self._alarm.at = None
         self._known = False
 
@@ -470,7 +278,7 @@ class Projector:
         if until is not None:
             keep[REBUILDING] = jsonbytes.dumps(until)
         self._store.forget_state(keep)
-        self._cache, self._alarm.at = {}, None
+        self._cache, self._alarm.at = Cache(), None
 
     def _find_position(self) -> None:
         known = self._store.state(_DECLARATION)
@@ -493,25 +301,38 @@ class Projector:
         self._position, self._known = self._store.cursor(PROJECTOR), True
         self._erasures.begin(self._position)
 
-    def _news(self, view: View, batch: Sequence[Stored]) -> Iterator[Entry]:
-        """Yield what is derived, from behind the last event that is folded for the second time."""
+    def _news(self, view: View, batch: Sequence[Stored]) -> list[Entry]:
+        """Return what is derived, from behind the last event that is folded for the second time."""
         # What ends the silence counts once it is written: the batch may have to be folded again.
         silent_until = self._silent_until
-        self._prefetch(view, batch)
-        for stored in batch:
-            derived = [*self._let_pass(view, stored.recorded_at), *self._fold(view, stored)]
-            if silent_until is None or stored.position > silent_until:
-                yield from derived
-            if silent_until is not None and stored.position >= silent_until:
+        steps = list(map(Step.of, batch))
+        self._prefetch(view, steps)
+        steps.reverse()
+        news: list[Entry] = []
+        # What is done with is let go of.
+        while steps:
+            step = steps.pop()
+            position, told = step.stored.position, len(news)
+            if self._due:
+                news += self._let_pass(view, step.stored.recorded_at)
+            self._fold(view, step, news)
+            view.pack()
+            if silent_until is None:
+                continue
+            if position <= silent_until:
+                del news[told:]
+            if position >= silent_until:
                 silent_until = None
                 view.put(*REBUILDING, None, jsonbytes.dumps)
+        return news
 
-    def _prefetch(self, view: View, batch: Sequence[Stored]) -> None:
+    def _prefetch(self, view: View, steps: Sequence[Step]) -> None:
         for wants in self._wants:
-            for places in wants(view, batch):
-                view.prefetch(places)
+            for space, keys in wants(view, steps):
+                view.prefetch(space, keys)
 
-    def _fold(self, view: View, stored: Stored) -> Iterator[Entry]:
+    def _fold(self, view: View, step: Step, news: list[Entry]) -> None:
+        stored = step.stored
         self.reading = stored.position
         flags = stored.entry.flags
         if flags & ABOUT_NOBODY:
@@ -524,16 +345,8 @@ class Projector:
         left = self._erasures.screen(stored)
         if left is None:
             return
-        stored = left
-        step = Step(stored, stored.entry.customer_key)
-        view.saw(stored)
+        if left is not stored:
+            step = Step.of(left)
+        view.saw(step.customer, left)
         for fold in self._folds:
-            yield from fold(view, step)
-
-    def _remember(self, state: dict[StateKey, bytes | None]) -> None:
-        for place, data in state.items():
-            self._cache.pop(place, None)
-            if data is not None:
-                self._cache[place] = data
-        while len(self._cache) > CACHED_PIECES:
-            del self._cache[next(iter(self._cache))]
+            news += fold(view, step)

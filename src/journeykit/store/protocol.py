@@ -223,8 +223,8 @@ class Store(Protocol):
     def state(self, key: StateKey) -> bytes | None:
         """Return one piece of State."""
 
-    def states(self, keys: Collection[StateKey]) -> dict[StateKey, bytes]:
-        """Return pieces of State, as far as they are there."""
+    def states(self, space: str, keys: Collection[str]) -> dict[str, bytes]:
+        """Return those pieces of *space* that are there, by key."""
 
     def page(self, space: str, after: str, limit: int) -> list[tuple[str, bytes]]:
         """Return up to *limit* keys behind *after*, and their State, in order of keys."""

@@ -147,21 +147,14 @@ class SQLiteStore(Database):
             row = db.execute("SELECT data FROM state WHERE space = ? AND key = ?", key).fetchone()
         return row[0] if row else None
 
-    def states(self, keys: Collection[StateKey]) -> dict[StateKey, bytes]:
-        """Return pieces of State, as far as they are there."""
+    def states(self, space: str, keys: Collection[str]) -> dict[str, bytes]:
+        """Return those pieces of *space* that are there, by key."""
         query = (
             "SELECT key, data FROM state "
             "WHERE space = ? AND key IN (SELECT value FROM json_each(?))"
         )
-        wanted: dict[str, list[str]] = {}
-        for space, key in keys:
-            wanted.setdefault(space, []).append(key)
         with self._read() as db:
-            return {
-                (space, key): data
-                for space, names in wanted.items()
-                for key, data in db.execute(query, (space, json.dumps(names)))
-            }
+            return dict(db.execute(query, (space, json.dumps(list(keys)))))
 
     def page(self, space: str, after: str, limit: int) -> list[tuple[str, bytes]]:
         """Return up to *limit* keys behind *after*, and their State, in order of keys."""

@@ -1,0 +1,82 @@
+"""State as folds see it while a batch lasts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from journeykit.model import jsonbytes
+from journeykit.store import view as module
+from journeykit.store.memory import MemoryStore
+from journeykit.store.protocol import PROJECTOR, Projection
+from journeykit.store.view import Alarm, Cache, View
+
+keys = st.sampled_from(["a", "ab", "abc", "b", "bc"])
+spaces = st.sampled_from(["run", "timer"])
+numbers = st.integers(-99, 99)
+pieces = st.none() | numbers | st.lists(numbers, max_size=3)
+steps = st.one_of(
+    st.tuples(st.just("put"), spaces, keys, pieces),
+    st.tuples(st.just("get"), spaces, keys, st.none()),
+    st.tuples(st.just("prefetch"), spaces, keys, st.none()),
+    st.tuples(st.just("keys"), spaces, keys, st.none()),
+    st.tuples(st.just("find"), spaces, keys, st.none()),
+    st.tuples(st.just("pack"), spaces, keys, st.none()),
+    st.tuples(st.just("write"), spaces, keys, st.none()),
+)
+
+
+class Written:
+    """A store with a cache in front, and a view of both."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.cache = Cache()
+        self.view = View(self.store, self.cache, Alarm())
+
+    def write(self) -> None:
+        """Write what has changed, and begin the next batch."""
+        state = self.view.changes()
+        at = self.store.cursor(PROJECTOR)
+        self.store.project(Projection(PROJECTOR, at, (at or 0) + 1, state), 0)
+        self.cache.update(state)
+        self.view = View(self.store, self.cache, Alarm())
+
+
+@given(st.lists(steps, max_size=40), st.integers(0, 3), st.integers(0, 3))
+def test_view_is_a_dictionary(
+    taken: list[tuple[str, str, str, Any]], decoded: int, cached: int
+) -> None:
+    """Whatever is packed, cached and written between two looks, a piece is what was put last."""
+    expected: dict[tuple[str, str], Any] = {}
+    written = Written()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "DECODED_PIECES", decoded)
+        patch.setattr(module, "CACHED_PIECES", cached)
+        for action, space, key, piece in taken:
+            view = written.view
+            there = sorted(
+                k for (s, k), value in expected.items() if s == space and value is not None
+            )
+            if action == "put":
+                view.put(space, key, piece, jsonbytes.dumps)
+                expected[space, key] = piece
+            elif action == "get":
+                assert view.get(space, key, jsonbytes.loads) == expected.get((space, key))
+            elif action == "prefetch":
+                view.prefetch(space, [key, "zz"])
+            elif action == "keys":
+                assert view.keys(space, key) == [k for k in there if k.startswith(key)]
+            elif action == "find":
+                assert view.find(space, key) == [k for k in there if key in k]
+            elif action == "pack":
+                view.pack()
+            else:
+                written.write()
+                assert len(written.cache) <= cached
+        written.write()
+    kept = {(s, k): v for s in ("run", "timer") for k, v in written.store.scan(s)}
+    assert kept == {k: jsonbytes.dumps(v) for k, v in expected.items() if v is not None}
