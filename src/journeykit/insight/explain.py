@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from journeykit.journeys.advance import OUT, advance, expire
-from journeykit.journeys.checkpoint import CHECKPOINTS, Checkpoint, History
+from journeykit.journeys.checkpoint import CHECKPOINTS, Checkpoint, History, Instance
 from journeykit.journeys.identity import LINKS, MEMBERS
 from journeykit.journeys.meaning import EVERY, Meaning
 from journeykit.journeys.run import NOWHERE, OPTED_OUT, TRANSFERRED, Run
@@ -136,9 +136,9 @@ def _path(view: View, plan: Plan, members: Sequence[str], person: str, value: st
     meaning = Meaning(plan, asks=False)
     place = f"{plan.label}\x1f{person}\x1f{value}"
     known = view.get(CHECKPOINTS, place, Checkpoint.decode)
-    history = History.read(view, meaning, members, value, None)
+    history = History.read(view, meaning, members, Instance(value))
     if history.overflows:
-        history = History.read(view, meaning, members, value, known)
+        history = History.read(view, meaning, members, Instance(value, known))
     run = history.begin(len(plan.keys))
     steps: list[PathStep] = []
     for moment, stored in history.in_order():
