@@ -235,7 +235,7 @@ def test_a_long_pinned_path_is_told_from_its_checkpoint(
     make_entry: MakeEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where more events came than may be folded again, the path begins at the checkpoint."""
-    for module in (line_history, line_instance):
+    for module in (checkpoint, line_history, line_instance):
         monkeypatch.setattr(module, "MOST_MOMENTS", 20)
     monkeypatch.setattr(line_history.read, "__defaults__", (20,))
     for module in (checkpoint, line_instance):

@@ -38,6 +38,7 @@ def runs(draw: st.DrawFn) -> Run:
         "closed": draw(st.none() | st.lists(st.integers(0, 9), min_size=1, max_size=3)),
         "count": draw(st.integers(0, 99)),
         "look": draw(st.integers(0, 99)),
+        "begun": draw(st.none() | st.tuples(st.integers(0, 99), times)),
     }
     if known["newest"] is not None and draw(st.booleans()):
         # As it is right behind an event: what follows from the newest one is left out.
@@ -53,4 +54,6 @@ def runs(draw: st.DrawFn) -> Run:
 @given(runs())
 def test_encoding_keeps_a_run_whole(run: Run) -> None:
     """A run that was encoded and decoded is the same, in what is left out as well."""
-    assert Run.decode(run.encode()) == run
+    again = Run.decode(run.encode())
+    assert again == run
+    assert again.begun == run.begun

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from journeykit import hookimpl
 from journeykit.journeys import checkpoint
 from journeykit.journeys.figures import Figures
-from journeykit.model import Entry, Event, Goal, Instance, Journey, Kind, Rule, Stage
+from journeykit.model import Entry, Event, Exit, Goal, Instance, Journey, Kind, Rule, Stage
 
 NewWorld = Callable[..., Any]
 MakeWorld = Callable[..., Any]
@@ -538,3 +538,65 @@ def test_empty_figures_have_every_stage(make_world: MakeWorld) -> None:
 
     assert world.kept() == Figures(0, 0, 0.0, (0,) * 5, (0,) * 5, (0,) * 5)
     assert [stage.entered for stage in world.figures.stages] == [0] * 5
+
+
+# Work
+
+
+def count_reads(world: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Have the number of events counted that folding reads again."""
+    read, history = [0], world.store.history
+
+    def counting(customers: Sequence[str], since: Any = None) -> Any:
+        for stored in history(customers, since):
+            read[0] += 1
+            yield stored
+
+    monkeypatch.setattr(world.store, "history", counting)
+    return read
+
+
+def test_carts_side_by_side_share_what_is_read_again(
+    make_world: MakeWorld, make_entry: MakeEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many carts a customer fills at once, an event is read again a few times only."""
+    monkeypatch.setattr(checkpoint, "EVERY_MOMENTS", 10)
+    cart = attrs.evolve(CHECKOUT, late=timedelta(seconds=5))
+    world = make_world(cart)
+    read = count_reads(world, monkeypatch)
+    for start in range(0, 2000, 100):
+        world.add(
+            *(
+                make_entry("Product Added", {"cart_id": f"c{number % 40}"}, at=number)
+                for number in range(start, start + 100)
+            )
+        )
+    assert {run.visits[0] for run in world.runs().values()} == {1}
+    assert 0 < read[0] < 4 * 2000
+    assert len(list(world.store.scan(checkpoint.CHECKPOINTS))) == 40
+
+
+def test_late_event_reads_from_where_its_cart_begins(
+    make_world: MakeWorld, make_entry: MakeEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a customer did before a cart is not read again when something comes late to it."""
+    world = make_world(CHECKOUT)
+    for number in range(300):
+        world.add(make_entry("Product Added", {"cart_id": f"c{number}"}, at=number))
+    world.add(make_entry("Payment Info Entered", {"cart_id": "new"}, at=400))
+    read = count_reads(world, monkeypatch)
+    world.add(make_entry("Product Added", {"cart_id": "new"}, at=399))
+    assert world.run(value="new").observed == (True, False, True, False)
+    assert read[0] <= 2
+
+
+def test_what_ends_every_cart_reaches_one_that_is_heard_of_later(
+    make_world: MakeWorld, make_entry: MakeEntry
+) -> None:
+    """A cart whose first event comes late is folded with what was said before of all carts."""
+    left = Exit("Account Closed", outcome="left", match_instance=False)
+    world = make_world(attrs.evolve(CHECKOUT, exits=(left,)))
+    world.add(make_entry("Account Closed", at=9))
+    world.add(make_entry("Product Added", {"cart_id": "c1"}, at=5))
+    world.add(make_entry("Payment Info Entered", {"cart_id": "c1"}, at=4))
+    assert world.run(value="c1").outcome == "left"

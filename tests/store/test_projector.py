@@ -10,6 +10,7 @@ import pytest
 from journeykit import hookimpl
 from journeykit.exceptions import StoreBusy, Superseded
 from journeykit.journeys import declare, folds, plans
+from journeykit.journeys.run import Run
 from journeykit.model import Entry, Event, Journey, Kind, Rule, Stage
 from journeykit.plugins import Plugins
 from journeykit.store import projector as module
@@ -55,10 +56,11 @@ def derived(store: Store) -> list[Entry]:
     return [item.entry for item in log if item.entry.kind is Kind.DERIVED]
 
 
-def whole_state(store: Store) -> dict[str, list[tuple[str, bytes]]]:
-    """Return all State that folds have made."""
-    spaces = ("instance", "figures", "link", "members", "customer", "total")
-    return {space: list(store.scan(space)) for space in spaces}
+def whole_state(store: Store) -> dict[str, list[tuple[str, Any]]]:
+    """Return all State that folds have made; runs without their positions, which stores choose."""
+    spaces = ("figures", "link", "members", "customer", "total")
+    runs = [(key, Run.decode(data)) for key, data in store.scan("instance")]
+    return {"instance": runs, **{space: list(store.scan(space)) for space in spaces}}
 
 
 def history(make_entry: MakeEntry) -> list[Entry]:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import attrs
 
 from journeykit.journeys.advance import OUT, advance, expire
-from journeykit.journeys.checkpoint import CHECKPOINTS, MOST_MOMENTS, Checkpoint, History
+from journeykit.journeys.checkpoint import (
+    CHECKPOINTS,
+    MOST_MOMENTS,
+    Checkpoint,
+    History,
+    Instance,
+)
 from journeykit.journeys.course import Course, by_instant, in_order, lines
 from journeykit.journeys.identity import LINKS, MEMBERS
 from journeykit.journeys.line_history import read
@@ -151,9 +157,9 @@ def _path(view: View, plan: Plan, members: Sequence[str], person: str, value: st
     meaning = Meaning(plan, asks=False)
     place = f"{plan.label}\x1f{person}\x1f{value}"
     known = view.get(CHECKPOINTS, place, Checkpoint.decode)
-    history = History.read(view, meaning, members, value, None)
+    history = History.read(view, meaning, members, Instance(value))
     if history.overflows:
-        history = History.read(view, meaning, members, value, known)
+        history = History.read(view, meaning, members, Instance(value, known))
     run = history.begin(len(plan.keys))
     steps: list[PathStep] = []
     for moment, stored in history.in_order():
@@ -241,13 +247,13 @@ def _line_paths(
     keys = {
         version: f"{line.plans[version].label}\x1f{person}\x1f{value}" for version in line.meanings
     }
-    course, reading = Course(line), read(view, line, members, value, None)
+    course, reading = Course(line), read(view, line, members, Instance(value))
     if reading.overflows:
         for version, key in sorted(keys.items(), reverse=True):
             known = view.get(CHECKPOINTS, key, Checkpoint.decode)
             if known is not None:
                 course = Course(line, version, {version: Run.decode(known.run)})
-                reading = read(view, line, members, value, known, most=2 * MOST_MOMENTS)
+                reading = read(view, line, members, Instance(value, known), most=2 * MOST_MOMENTS)
                 break
     told = _Told(course)
     order = sorted(reading.items, key=lambda item: item.at)

@@ -7,7 +7,7 @@ arrive belongs before it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 
@@ -35,6 +35,10 @@ EVERY_MOMENTS: Final = 500
 #: The most moments to fold again: the design's figure.
 MOST_MOMENTS: Final = 2000
 
+#: The most checkpoints of a customer that move in one reading of their history, which bounds what
+#: is in memory meanwhile.
+TOGETHER: Final = 20
+
 
 class Checkpoint(NamedTuple):
     """
@@ -58,6 +62,27 @@ class Checkpoint(NamedTuple):
         return jsonbytes.dumps([self.floor, self.highest, jsonbytes.loads(self.run)])
 
 
+#: What an event means to an instance, and the event.
+Pair = tuple[Moment, "Stored"]
+
+
+class Instance(NamedTuple):
+    """
+    Which instance to read: its value, its checkpoint, where its events begin.
+
+    Both are None where they are not known: then its events are looked for from the beginning.
+    """
+
+    value: str
+    checkpoint: Checkpoint | None = None
+    begin: Any = None
+
+    @property
+    def floor(self) -> Any:
+        """Where in the Log to begin reading."""
+        return self.begin if self.checkpoint is None else self.checkpoint.floor
+
+
 @attrs.frozen
 class History:
     """
@@ -70,58 +95,95 @@ class History:
     """
 
     checkpoint: Checkpoint | None
-    moments: Sequence[tuple[Moment, Stored]]
+    moments: Sequence[Pair]
     overflows: bool = False
-    late: Sequence[tuple[Moment, Stored]] = ()
+    late: Sequence[Pair] = ()
 
     @classmethod
     def read(
-        cls,
-        view: View,
-        meaning: Meaning,
-        customers: Sequence[str],
-        value: str,
-        checkpoint: Checkpoint | None,
-    ) -> Self:
-        """Return the history of the instance *value* of these customers."""
-        found: list[tuple[Moment, Stored]] = []
-        too_late: list[tuple[Moment, Stored]] = []
-        floor = checkpoint.floor if checkpoint is not None else None
-        known = Run.decode(checkpoint.run).newest if checkpoint is not None else None
-        highest = checkpoint.highest if checkpoint is not None else 0
-        late = meaning.plan.late
-        for stored in view.history(customers, floor):
+        cls, view: View, meaning: Meaning, customers: Sequence[str], instance: Instance
+    ) -> History:
+        """Return the history of one instance of these customers."""
+        return cls.read_all(view, meaning, customers, [instance])[instance.value]
+
+    @staticmethod
+    def read_all(
+        view: View, meaning: Meaning, customers: Sequence[str], instances: Sequence[Instance]
+    ) -> dict[str, History]:
+        """Return the histories of instances of these customers by their values, in one reading."""
+        gathered = {each.value: _Gathered(each, meaning.plan.late) for each in instances}
+        everyone = tuple(gathered.values())
+        floors = [each.floor for each in instances]
+        for stored in view.history(customers, None if None in floors else min(floors)):
             if stored.entry.kind is Kind.DERIVED:
                 continue
-            belongs = meaning.instance_value(view, stored)
-            if belongs is None or (belongs != value and belongs is not EVERY):
-                continue
-            moment = meaning.moment(view, stored)
+            value = meaning.instance_value(view, stored)
+            if value is EVERY:
+                concerned: Sequence[_Gathered] = everyone
+            else:
+                one = gathered.get(value) if value is not None else None
+                concerned = () if one is None else (one,)
+            moment = meaning.moment(view, stored) if concerned else None
             if moment is None:
                 continue
-            if moment.at < highest - late and not stored.entry.flags & HISTORICAL:
-                too_late.append((moment, stored))
-                continue
-            highest = max(highest, moment.at)
-            if known is not None and moment.place < known:
-                continue
-            found.append((moment, stored))
-            if len(found) > MOST_MOMENTS:
-                return cls(checkpoint, found, overflows=True, late=too_late)
-        return cls(checkpoint, found, late=too_late)
+            for each in concerned:
+                each.add(moment, stored)
+            if all(each.overflows for each in everyone):
+                break
+        return {value: each.history() for value, each in gathered.items()}
 
     def begin(self, stages: int) -> Run:
         """Return the run to fold them into."""
         return Run.empty(stages) if self.checkpoint is None else Run.decode(self.checkpoint.run)
 
-    def in_order(self) -> list[tuple[Moment, Stored]]:
+    def in_order(self) -> list[Pair]:
         """Return them in fold order."""
         return sorted(self.moments, key=lambda pair: pair[0].place)
 
 
-def is_due(run: Run) -> bool:
+class _Gathered:
+    """What was read of one instance."""
+
+    def __init__(self, instance: Instance, late: int) -> None:
+        self._checkpoint = checkpoint = instance.checkpoint
+        self._floor, self._late = instance.floor, late
+        self._known = Run.decode(checkpoint.run).newest if checkpoint is not None else None
+        self._highest = checkpoint.highest if checkpoint is not None else 0
+        self._found: list[Pair] = []
+        self._too_late: list[Pair] = []
+
+    @property
+    def overflows(self) -> bool:
+        return len(self._found) > MOST_MOMENTS
+
+    def add(self, moment: Moment, stored: Stored) -> None:
+        """Add the next moment in Log order, if it is behind the checkpoint."""
+        if self.overflows or (self._floor is not None and stored.position < self._floor):
+            return
+        if moment.at < self._highest - self._late and not stored.entry.flags & HISTORICAL:
+            self._too_late.append((moment, stored))
+            return
+        self._highest = max(self._highest, moment.at)
+        if self._known is None or moment.place >= self._known:
+            self._found.append((moment, stored))
+
+    def history(self) -> History:
+        return History(self._checkpoint, self._found, self.overflows, self._too_late)
+
+
+def is_due(late: int, run: Run) -> bool:
     """Return whether it is time to move the checkpoint of *run*."""
-    return run.count >= EVERY_MOMENTS and run.count >= run.look
+    if run.count < EVERY_MOMENTS or run.count < run.look:
+        return False
+    if run.begun is not None and run.count <= MOST_MOMENTS and run.look == 0:
+        # Nothing is as old as the late window yet, but for what has come late itself.
+        return run.begun[1] < run.highest - late
+    return True
+
+
+def is_near(run: Run) -> bool:
+    """Return whether the checkpoint of *run* can be moved with another's, which reads the same."""
+    return run.count >= EVERY_MOMENTS // 2 and run.count + EVERY_MOMENTS // 2 >= run.look
 
 
 def move_checkpoint(

@@ -56,6 +56,14 @@ class Line:
         self.meanings = dict(meanings)
         #: The longest late window.
         self.late = max(plan.late for plan in plans)
+        #: The events that mean anything to any version.
+        self.names = frozenset(
+            name for meaning in self.meanings.values() for name in meaning.plan.routes
+        )
+        self._labels = [
+            (place, f"{self.plans[place].label}\x1f") for place in sorted(meanings, reverse=True)
+        ]
+        self._later = {place: self.later(place) for place in meanings}
         self._newest_first = [self.meanings[place] for place in sorted(meanings, reverse=True)]
 
     def value(self, view: View, stored: Stored) -> str | None:
@@ -74,6 +82,19 @@ class Line:
             if _publication(self.plans[place]).position <= position:
                 return place
         return 0
+
+    def keys(self, customer: str, value: str) -> list[tuple[int, str]]:
+        """Return under which keys an instance has its runs, by version, the newest first."""
+        rest = f"{customer}\x1f{value}"
+        return [(place, label + rest) for place, label in self._labels]
+
+    def has_passed(self, place: int, run: Run) -> bool:
+        """Return whether no publication does anything to a run of a version any more."""
+        later = self._later[place]
+        if not later:
+            return True
+        made = _publication(later[-1][1])
+        return run.newest is not None and run.newest >= (made.at, LAST, "")
 
     def later(self, place: int) -> list[tuple[int, Plan]]:
         """Return the versions behind *place* that do something to runs under way."""
@@ -249,6 +270,7 @@ class Course:
                 return False
         begun = Run.empty(len(plan.keys))
         begun.number, begun.highest = number, highest
+        begun.begun = None if run is None else run.begun
         self.place, self.runs[rank] = rank, begun
         return True
 
@@ -343,6 +365,7 @@ def migrated(run: Run, onwards: Mapping[int, int], stages: int, at: int) -> Run:
     after.started_at, after.started_by = run.started_at, run.started_by
     after.number, after.marks = run.number, list(run.marks)
     after.newest, after.highest = (at, LAST, ""), run.highest
+    after.begun = run.begun
     after.current = after.furthest = onwards[run.current]
     for old, new in onwards.items():
         entered = run.entered_at[old]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
-from journeykit.journeys.checkpoint import EVERY_MOMENTS, MOST_MOMENTS, Checkpoint
+from journeykit.journeys.checkpoint import EVERY_MOMENTS, MOST_MOMENTS
 from journeykit.journeys.course import Course, Item, by_instant, in_order
 from journeykit.journeys.meaning import EVERY
 from journeykit.journeys.run import Run
@@ -22,6 +22,7 @@ from journeykit.model.event import HISTORICAL, Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from journeykit.journeys.checkpoint import Checkpoint, Instance
     from journeykit.journeys.course import Line
     from journeykit.model.event import Stored
     from journeykit.store.view import View
@@ -47,33 +48,71 @@ def read(
     view: View,
     line: Line,
     customers: Sequence[str],
-    value: str,
-    checkpoint: Checkpoint | None,
+    instance: Instance,
     most: int = MOST_MOMENTS,
 ) -> Reading:
-    """Return what there is of the instance *value* of these customers."""
-    found: list[Item] = []
-    too_late: list[Item] = []
-    floor, highest, begin = None, 0, None
-    if checkpoint is not None:
-        floor, highest = checkpoint.floor, checkpoint.highest
-        begin = Run.decode(checkpoint.run).newest
-    for stored in view.history(customers, floor):
-        if stored.entry.kind is Kind.DERIVED or not line.owns(view, stored, value):
+    """Return what there is of one instance of these customers."""
+    return read_all(view, line, customers, [instance], most)[instance.value]
+
+
+def read_all(
+    view: View,
+    line: Line,
+    customers: Sequence[str],
+    instances: Sequence[Instance],
+    most: int = MOST_MOMENTS,
+) -> dict[str, Reading]:
+    """Return what there is of instances of these customers by their values, in one reading."""
+    gathered = {each.value: _Gathered(each, most) for each in instances}
+    everyone = tuple(gathered.values())
+    floors = [each.floor for each in instances]
+    for stored in view.history(customers, None if None in floors else min(floors)):
+        if stored.entry.kind is Kind.DERIVED:
             continue
-        item = Item(view, line, stored)
-        if not item.matters:
+        value = line.value(view, stored)
+        if value is EVERY:
+            concerned: Sequence[_Gathered] = everyone
+        else:
+            one = gathered.get(value) if value is not None else None
+            concerned = () if one is None else (one,)
+        item = Item(view, line, stored) if concerned else None
+        if item is None or not item.matters:
             continue
-        if item.at < highest - item.late and not stored.entry.flags & HISTORICAL:
-            too_late.append(item)
-            continue
-        highest = max(highest, item.at)
-        if begin is not None and item.at < begin[0]:
-            continue
-        found.append(item)
-        if len(found) > most:
-            return Reading(found, too_late, overflows=True)
-    return Reading(found, too_late)
+        for each in concerned:
+            each.add(item)
+        if all(each.overflows for each in everyone):
+            break
+    return {value: each.reading() for value, each in gathered.items()}
+
+
+class _Gathered:
+    """What was read of one instance."""
+
+    def __init__(self, instance: Instance, most: int) -> None:
+        checkpoint = instance.checkpoint
+        self._floor, self._most = instance.floor, most
+        self._begin = Run.decode(checkpoint.run).newest if checkpoint is not None else None
+        self._highest = checkpoint.highest if checkpoint is not None else 0
+        self._found: list[Item] = []
+        self._late: list[Item] = []
+
+    @property
+    def overflows(self) -> bool:
+        return len(self._found) > self._most
+
+    def add(self, item: Item) -> None:
+        """Add the next event in Log order, if it is behind the checkpoint."""
+        if self.overflows or (self._floor is not None and item.stored.position < self._floor):
+            return
+        if item.at < self._highest - item.late and not item.stored.entry.flags & HISTORICAL:
+            self._late.append(item)
+            return
+        self._highest = max(self._highest, item.at)
+        if self._begin is None or item.at >= self._begin[0]:
+            self._found.append(item)
+
+    def reading(self) -> Reading:
+        return Reading(self._found, self._late, self.overflows)
 
 
 class _Light(NamedTuple):

@@ -8,13 +8,16 @@ from journeykit.journeys.checkpoint import (
     CHECKPOINTS,
     EVERY_MOMENTS,
     MOST_MOMENTS,
+    TOGETHER,
     Checkpoint,
+    Instance,
     is_due,
+    is_near,
 )
 from journeykit.journeys.course import Course, Item, fold
 from journeykit.journeys.derived import Cause
 from journeykit.journeys.identity import members
-from journeykit.journeys.line_history import Reading, WholeLine, read
+from journeykit.journeys.line_history import Reading, WholeLine, read, read_all
 from journeykit.journeys.run import MIGRATED, NOWHERE, Run
 from journeykit.journeys.stages import (
     INSTANCES,
@@ -28,7 +31,7 @@ from journeykit.journeys.stages import (
 from journeykit.model.event import ASKED, DENIED, HISTORICAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from journeykit.journeys.course import Line
     from journeykit.journeys.plan import Plan
@@ -55,11 +58,11 @@ class LineInstance:
         self._view = view
         self._step = step
         self._line = line
-        self._value = value
+        self.value = value
         self._owner = owner or step.customer
 
     def _at(self, version: int) -> Place:
-        return Place(self._line.plans[version].label, self._owner, self._value)
+        return Place(self._line.plans[version].label, self._owner, self.value)
 
     def _known(self, version: int) -> Run | None:
         run: Run | None = self._view.get(INSTANCES, self._at(version).key, Run.decode)
@@ -92,14 +95,16 @@ class LineInstance:
         course.put(item, item.rank, self._voter(item))
         if course.run is None:
             return
+        if not known:
+            course.run.begun = (stored.position, item.at)
         course.run.count += 1
-        if is_due(course.run):
-            self._move_checkpoint(course.run)
+        if is_due(line.late, course.run):
+            self.move_checkpoints(course.run)
         self._keep(course, {version: before})
         cause = Cause.of(stored)
         for index, signal in course.signals:
-            yield from derived(line.plans[index], self._value, cause, [signal])
-        yield from about_publications(course, self._owner, self._value, cause)
+            yield from derived(line.plans[index], self.value, cause, [signal])
+        yield from about_publications(course, self._owner, self.value, cause)
 
     def _concerns_new(self) -> bool:
         """Return whether what concerns every instance came before this one was heard of."""
@@ -126,12 +131,13 @@ class LineInstance:
         if course.run is not None:
             course.run.count = len(reading.items)
             course.run.look = known[course.place].look if course.place in known else 0
+            course.run.begun = known[max(known)].begun if known else None
         self._keep(course, before)
         if whole:
             # It may belong before the checkpoint, which knows nothing of it.
             self._set_checkpoint(-1, None)
         cause, plan = Cause.of(stored), self._line.plans[0]
-        about = Refolded(plan, self._value, cause, stored.entry.occurred_at)
+        about = Refolded(plan, self.value, cause, stored.entry.occurred_at)
         for at, run in sorted(course.runs.items()):
             yield from self._corrected(about, at, before.get(at), run, "refold")
             told = at in before and before[at].completed_at is not None
@@ -153,10 +159,10 @@ class LineInstance:
             # It is about the person, whom the fact does not name.
             user_id, subject = self._owner[2:], "parted"
             cause = cause._replace(user_id=user_id, anonymous_id=None, session_id=None)
-        about = Refolded(self._line.plans[0], self._value, cause, stored.entry.occurred_at)
+        about = Refolded(self._line.plans[0], self.value, cause, stored.entry.occurred_at)
         folded = None
-        if whole.has(self._value):
-            folded = whole.fold(self._value, self._voter)
+        if whole.has(self.value):
+            folded = whole.fold(self.value, self._voter)
         course = Course(self._line) if folded is None else folded.course
         course.settle(stored.recorded_at, passed=True)
         for at in known:
@@ -173,7 +179,7 @@ class LineInstance:
             if run is not None and run.completed_at is not None:
                 # By the event that met the goal, so that another merge does not tell it again.
                 plan, cause = self._line.plans[at], Cause.of(event)
-                about = Refolded(plan, self._value, cause, run.completed_at)
+                about = Refolded(plan, self.value, cause, run.completed_at)
                 yield from completion(about, run)
 
     def _corrected(
@@ -203,14 +209,51 @@ class LineInstance:
             if made is not None or self._view.get(CHECKPOINTS, key, Checkpoint.decode) is not None:
                 self._view.put(CHECKPOINTS, key, made, Checkpoint.encode)
 
-    def _read(self, checkpoint: Checkpoint | None, most: int = MOST_MOMENTS) -> Reading:
-        customers = members(self._view, self._owner)
-        return read(self._view, self._line, customers, self._value, checkpoint, most)
+    def _read(self, checkpoint: Checkpoint | None) -> Reading:
+        owners = members(self._view, self._owner)
+        return read(self._view, self._line, owners, self._instance(checkpoint))
 
-    def _move_checkpoint(self, run: Run) -> None:
+    def _instance(self, checkpoint: Checkpoint | None) -> Instance:
+        known = self.known()
+        begun = known[max(known)].begun if known else None
+        return Instance(self.value, checkpoint, begun[0] if begun is not None else None)
+
+    def to_read(self) -> Instance:
+        """Return what has to be read to move the checkpoint."""
+        return self._instance(self._checkpoint()[1])
+
+    def move_checkpoints(self, run: Run) -> None:
+        """Move the checkpoint of *run*, and with it those that the same history is read for."""
+        moving = {self: run, **self._near()}
+        read = [each.to_read() for each in moving]
+        owners, most = members(self._view, self._step.customer), 2 * MOST_MOMENTS
+        readings = read_all(self._view, self._line, owners, read, most)
+        for each, its in moving.items():
+            each.move_checkpoint(its, readings[each.value].items)
+            if each is not self:
+                each.put(its)
+
+    def _near(self) -> dict[LineInstance, Run]:
+        if self._line.plans[max(self._line.meanings)].journey.instance_by is None:
+            return {}
+        near: dict[LineInstance, Run] = {}
+        for value in self._fold.values(self._view, self._line, self._owner):
+            if value == self.value or len(near) >= TOGETHER - 1:
+                continue
+            other = LineInstance(self._fold, self._view, self._step, self._line, value, self._owner)
+            known = other.known()
+            run = known[max(known)]
+            if is_near(run):
+                near[other] = run
+        return near
+
+    def put(self, run: Run) -> None:
+        """Keep the newest run, of which only its checkpoint has moved."""
+        self._view.put(INSTANCES, self._at(max(self.known())).key, run, Run.encode)
+
+    def move_checkpoint(self, run: Run, items: Sequence[Item]) -> None:
         """Fold into a checkpoint what nothing can come before any more."""
         version, known = self._checkpoint()
-        items = self._read(known, most=2 * MOST_MOMENTS).items
         cut = run.highest - self._line.late
         if len(items) > MOST_MOMENTS:
             # More than may be folded again: the older half of them is settled.
@@ -244,7 +287,7 @@ class LineInstance:
             self._fold.keep(self._view, plan, place, before.get(version), run, waits)
 
     def _voter(self, item: Item) -> Callable[[Plan], Any]:
-        return lambda plan: self._fold.vote(plan, item.stored, self._value)
+        return lambda plan: self._fold.vote(plan, item.stored, self.value)
 
 
 def _was_moved_here(course: Course, version: int) -> bool:

@@ -118,6 +118,9 @@ class Run:
 
         count: How many moments came since the checkpoint; at `look` the checkpoint moves.
 
+        begun: The position of the first of its events in the Log, and when that occurred; None if
+            any of the customer's may be the first.
+
         number: Counts the runs of the instance; `closed` is what earlier ones add to the figures.
     """
 
@@ -141,6 +144,8 @@ class Run:
     closed: list[float] | None = None
     count: int = 0
     look: int = 0
+    #: Depends on the order in which events arrived; what they add up to does not.
+    begun: tuple[Any, int] | None = attrs.field(default=None, eq=False)
 
     @classmethod
     def empty(cls, stages: int) -> Run:
@@ -152,7 +157,7 @@ class Run:
         """Return what `encode` has written."""
         row = jsonbytes.loads(data)
         newest, highest, since, since_by, current, furthest, visits, entered, *rest = row
-        started_at, started_by, count, *ends = rest
+        started_at, started_by, count, begun, *ends = rest
         if newest is not None:
             newest = tuple(newest)
             highest = newest[0] if highest is None else highest
@@ -162,6 +167,7 @@ class Run:
         times = [None if after is None else begin + after for after in entered]
         run = cls(newest, highest, started_at, started_by, current, furthest, visits, times)
         run.since, run.since_by, run.count = since, since_by, count
+        run.begun = tuple(begun) if begun is not None else None
         if ends:
             run.marks, run.completed_at, run.value, run.stalled, run.ended_at, *ends = ends
             run.outcome, run.number, run.closed, run.look = ends
@@ -187,6 +193,7 @@ class Run:
             self.started_at,
             self.started_by,
             self.count,
+            self.begun,
         )
         ends = (
             self.marks,

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from journeykit.journeys.advance import Signal, advance, expire, stays
 from journeykit.journeys.checkpoint import (
     CHECKPOINTS,
-    EVERY_MOMENTS,
+    TOGETHER,
     Checkpoint,
     History,
+    Instance,
     is_due,
+    is_near,
     move_checkpoint,
 )
 from journeykit.journeys.derived import About, Cause, derive
@@ -26,11 +28,11 @@ from journeykit.journeys.meaning import EVERY, OPTED_OUT_FACT, Meaning
 from journeykit.journeys.run import NOWHERE, Run
 from journeykit.journeys.timers import Timer, due, set_timer
 from journeykit.journeys.whole import Whole
+from journeykit.model import journey as declared
 from journeykit.model import jsonbytes
 from journeykit.model.consent import encoded_stamp
 from journeykit.model.customer import Customer
 from journeykit.model.event import HISTORICAL, Kind
-from journeykit.model.journey import Instance
 from journeykit.model.times import to_datetime
 from journeykit.store.view import TIMERS
 
@@ -179,9 +181,11 @@ class StageFold:
         # A plugin may see it otherwise, and a deadline may have passed.
         if run is None or self._detector is not None or meaning.plan.has_deadlines:
             return False
-        if run.count + 1 >= EVERY_MOMENTS or not stays(run, meaning.only(step.stored)):
+        if not stays(run, meaning.only(step.stored)):
             return False
         run.count += 1
+        if is_due(meaning.plan.late, run):
+            self._move_checkpoints(view, step, meaning, Place.of(key), run)
         view.put(INSTANCES, key, run, Run.encode)
         return True
 
@@ -194,6 +198,7 @@ class StageFold:
             if self._concerns_new(view, step, meaning, place):
                 return self._refold(view, step, meaning, place)
             run = Run.empty(len(plan.keys))
+            run.begun = (step.stored.position, moment.at)
         elif run.newest is not None and moment[:3] < run.newest:
             if moment.at < run.highest - plan.late and not step.stored.entry.flags & HISTORICAL:
                 view.counts["late"] += 1
@@ -209,19 +214,37 @@ class StageFold:
         vote = self._vote(plan, stored, place.value) if self._detector is not None else None
         signals = advance(plan, run, moment, vote)
         run.count += 1
-        if is_due(run):
-            self._move_checkpoint(view, step, meaning, place, run)
+        if is_due(plan.late, run):
+            self._move_checkpoints(view, step, meaning, place, run)
         self._keep(view, plan, place, before, run)
         if plan.has_deadlines and run.deadline(plan) != waited:
             self._wait(view, plan, place, run, stored)
         return derived(plan, place.value, Cause.of(stored), signals) if signals else ()
 
-    def _move_checkpoint(
+    def _move_checkpoints(
         self, view: View, step: Step, meaning: Meaning, place: Place, run: Run
     ) -> None:
-        history = self._history(view, step, meaning, place)
-        voter = self._voter(meaning.plan, place.value)
-        move_checkpoint(view, meaning.plan, place.key, run, history, voter)
+        """Move the checkpoint of *run*, and with it those that the same history is read for."""
+        runs = {place: run, **self._near(view, meaning, place)}
+        read = [_instance(view, each, its) for each, its in runs.items()]
+        owners = members(view, step.customer)
+        histories = History.read_all(view, meaning, owners, read)
+        for each, its in runs.items():
+            voter = self._voter(meaning.plan, each.value)
+            move_checkpoint(view, meaning.plan, each.key, its, histories[each.value], voter)
+            if each != place:
+                view.put(INSTANCES, each.key, its, Run.encode)
+
+    @staticmethod
+    def _near(view: View, meaning: Meaning, place: Place) -> dict[Place, Run]:
+        if meaning.plan.journey.instance_by is None:
+            return {}
+        near: dict[Place, Run] = {}
+        for key in view.keys(INSTANCES, place._replace(value="").key):
+            run = view.get(INSTANCES, key, Run.decode)
+            if key != place.key and len(near) < TOGETHER - 1 and is_near(run):
+                near[Place.of(key)] = run
+        return near
 
     def _concerns_new(self, view: View, step: Step, meaning: Meaning, place: Place) -> bool:
         """Return whether what concerns every instance came before this one was heard of."""
@@ -315,6 +338,7 @@ class StageFold:
             advance(plan, after, moment, vote(each) if vote is not None else None)
         expire(plan, after, stored.recorded_at)
         after.count, after.look = len(history.moments), before.look if before is not None else 0
+        after.begun = before.begun if before is not None else None
         was = before.standing() if before is not None else None
         self._keep(view, plan, place, was, after)
         if whole and view.get(CHECKPOINTS, place.key, Checkpoint.decode) is not None:
@@ -331,8 +355,11 @@ class StageFold:
     def _history(
         view: View, step: Step, meaning: Meaning, place: Place, *, whole: bool = False
     ) -> History:
-        known = None if whole else view.get(CHECKPOINTS, place.key, Checkpoint.decode)
-        return History.read(view, meaning, members(view, step.customer), place.value, known)
+        run = view.get(INSTANCES, place.key, Run.decode)
+        instance = _instance(view, place, run)
+        if whole:
+            instance = instance._replace(checkpoint=None)
+        return History.read(view, meaning, members(view, step.customer), instance)
 
     def _voter(self, plan: Plan, value: str) -> Callable[[Stored], Any] | None:
         if self._detector is None:
@@ -346,7 +373,7 @@ class StageFold:
             return None
 
         def vote(run: Run) -> int | None:
-            instance = Instance(
+            instance = declared.Instance(
                 journey=plan.journey.key,
                 version=plan.journey.version,
                 customer=Customer(entry.user_id, entry.anonymous_id, entry.session_id),
@@ -378,6 +405,12 @@ class StageFold:
             stamp = encoded_stamp(flags, body).decode()
             timer = Timer(place.key, deadline, since.recorded_at, flags, stamp)
         set_timer(view, timer)
+
+
+def _instance(view: View, place: Place, run: Run | None) -> Instance:
+    checkpoint = view.get(CHECKPOINTS, place.key, Checkpoint.decode)
+    begin = run.begun[0] if run is not None and run.begun is not None else None
+    return Instance(place.value, checkpoint, begin)
 
 
 def _by_name(meanings: Sequence[Meaning]) -> Mapping[str, Sequence[Meaning]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from journeykit.journeys.advance import stays
+from journeykit.journeys.checkpoint import is_due
 from journeykit.journeys.course import Course, lines
 from journeykit.journeys.derived import Cause
 from journeykit.journeys.figures import MOVED
@@ -26,7 +28,7 @@ from journeykit.model.event import ASKED, DENIED, PUBLISHED, Kind
 from journeykit.model.journey import Publish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from journeykit.journeys.course import Line
     from journeykit.journeys.plan import Plan
@@ -70,39 +72,82 @@ class VersionsFold(StageFold):
             for place in line.meanings
         }
         self.has_timers = any(plan.has_deadlines for plan in plans)
+        #: By position: what the events of the batch concern.
+        self._routed: dict[Any, Sequence[tuple[Line, str]]] = {}
         #: Labels of sweeps that are under way; None before anybody has looked.
         self._sweeps: list[str] | None = None
 
     def wants(self, view: View, steps: Sequence[Step]) -> Iterator[tuple[str, list[str]]]:
         """Yield what folding *steps* will read, as far as it can be told before."""
         yield from super().wants(view, steps)
+        self._routed = {}
         keys: list[str] = []
         for step in steps:
-            for line in self._lines:
-                value = line.value(view, step.stored)
-                if value is not None and value is not EVERY:
-                    labels = (line.plans[place].label for place in line.meanings)
-                    keys += [Place(label, step.routed_for, value).key for label in labels]
+            ways = self._routed[step.stored.position] = self._ways(view, step.stored)
+            for line, value in ways:
+                if value is not EVERY:
+                    keys += [key for _, key in line.keys(step.routed_for, value)]
         yield INSTANCES, keys
 
-    def __call__(self, view: View, step: Step) -> Iterator[Entry]:
-        """Fold one event; derives what has become of the runs that it concerns."""
-        yield from super().__call__(view, step)
+    def _ways(self, view: View, stored: Stored) -> Sequence[tuple[Line, str]]:
+        """Return which lines an event concerns, and which instance of each."""
+        any_name = self._detector is not None or stored.entry.kind is Kind.FACT
+        found = []
         for line in self._lines:
-            if step.joined or step.parted is not None:
-                yield from self._regroup_line(view, step, line)
-                continue
-            own = line.value(view, step.stored)
-            if own is EVERY:
-                for value in sorted(self._values(view, line, step.customer)):
-                    yield from LineInstance(self, view, step, line, value).take()
-            elif own is not None:
-                yield from LineInstance(self, view, step, line, own).take()
+            if any_name or stored.entry.name in line.names:
+                value = line.value(view, stored)
+                if value is not None:
+                    found.append((line, value))
+        return found
 
-    def _values(self, view: View, line: Line, customer: str) -> set[str]:
+    def __call__(self, view: View, step: Step) -> Iterable[Entry]:
+        """Fold one event; derives what has become of the runs that it concerns."""
+        found = list(super().__call__(view, step))
+        if step.joined or step.parted is not None:
+            for line in self._lines:
+                found += self._regroup_line(view, step, line)
+            return found
+        stored = step.stored
+        ways = self._routed.get(stored.position)
+        for line, value in self._ways(view, stored) if ways is None else ways:
+            if value is EVERY:
+                for each in self.values(view, line, step.customer):
+                    found += LineInstance(self, view, step, line, each).take()
+            elif not self._stays_on(view, step, line, value):
+                found += LineInstance(self, view, step, line, value).take()
+        return found
+
+    def _stays_on(self, view: View, step: Step, line: Line, value: str) -> bool:
+        """
+        Add an event to a run if it leads to where the run is; returns whether it does.
+
+        Most events do; for these, nothing else has to be known.
+        """
+        for version, key in line.keys(step.customer, value):
+            run = view.get(INSTANCES, key, Run.decode)
+            if run is None:
+                continue
+            # A plugin may see it otherwise, and a deadline may have passed.
+            if self._detector is not None or line.plans[version].has_deadlines:
+                return False
+            if not line.has_passed(version, run):
+                return False
+            if not stays(run, line.meanings[version].only(step.stored)):
+                return False
+            run.count += 1
+            if is_due(line.late, run):
+                LineInstance(self, view, step, line, value).move_checkpoints(run)
+            view.put(INSTANCES, key, run, Run.encode)
+            return True
+        return False
+
+    @staticmethod
+    def values(view: View, line: Line, customer: str) -> list[str]:
+        """Return what tells a customer's instances apart, in order."""
         labels = (line.plans[place].label for place in line.meanings)
         prefixes = (Place(label, customer, "").key for label in labels)
-        return {Place.of(key).value for prefix in prefixes for key in view.keys(INSTANCES, prefix)}
+        keys = (key for prefix in prefixes for key in view.keys(INSTANCES, prefix))
+        return sorted({Place.of(key).value for key in keys})
 
     def _regroup_line(self, view: View, step: Step, line: Line) -> Iterator[Entry]:
         """Fold all of those again who turned out to be one person, or not to be."""
