@@ -98,7 +98,7 @@ class LineInstance:
         if not known:
             course.run.begun = (stored.position, item.at)
         course.run.count += 1
-        if is_due(line.late, course.run):
+        if is_due(course.plan.late, course.run):
             self.move_checkpoints(course.run)
         self._keep(course, {version: before})
         cause = Cause.of(stored)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from journeykit.journeys.advance import stays
-from journeykit.journeys.checkpoint import is_due
 from journeykit.journeys.course import Course, lines
 from journeykit.journeys.derived import Cause
 from journeykit.journeys.figures import MOVED
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from journeykit.journeys.course import Line
+    from journeykit.journeys.meaning import Meaning
     from journeykit.journeys.plan import Plan
     from journeykit.journeys.run import Standing
     from journeykit.model.event import Entry, Stored
@@ -113,33 +112,40 @@ class VersionsFold(StageFold):
             if value is EVERY:
                 for each in self.values(view, line, step.customer):
                     found += LineInstance(self, view, step, line, each).take()
-            elif not self._stays_on(view, step, line, value):
-                found += LineInstance(self, view, step, line, value).take()
+                continue
+            news = self._goes_on(view, step, line, value)
+            found += LineInstance(self, view, step, line, value).take() if news is None else news
         return found
 
-    def _stays_on(self, view: View, step: Step, line: Line, value: str) -> bool:
+    def _goes_on(self, view: View, step: Step, line: Line, value: str) -> Iterable[Entry] | None:
         """
-        Add an event to a run if it leads to where the run is; returns whether it does.
+        Put an event behind the others of a run that is under way, as if there were no versions.
 
-        Most events do; for these, nothing else has to be known.
+        Most events are such; returns None for one that is not.
         """
         for version, key in line.keys(step.customer, value):
             run = view.get(INSTANCES, key, Run.decode)
             if run is None:
                 continue
-            # A plugin may see it otherwise, and a deadline may have passed.
-            if self._detector is not None or line.plans[version].has_deadlines:
-                return False
-            if not line.has_passed(version, run):
-                return False
-            if not stays(run, line.meanings[version].only(step.stored)):
-                return False
-            run.count += 1
-            if is_due(line.late, run):
-                LineInstance(self, view, step, line, value).move_checkpoints(run)
-            view.put(INSTANCES, key, run, Run.encode)
-            return True
-        return False
+            if not run.is_running or not line.has_passed(version, run):
+                return None
+            meaning = line.meanings[version]
+            if self._stays(view, step, meaning, key):
+                return ()
+            moment = meaning.moment(view, step.stored)
+            if moment is None or (run.newest is not None and moment[:3] < run.newest):
+                return None
+            return self._advance(view, step, meaning, Place.of(key), run, moment)
+        return None
+
+    def _move_checkpoints(
+        self, view: View, step: Step, meaning: Meaning, place: Place, run: Run
+    ) -> None:
+        if place.label not in self._line_of:
+            super()._move_checkpoints(view, step, meaning, place, run)
+            return
+        line, _ = self._line_of[place.label]
+        LineInstance(self, view, step, line, place.value, place.customer).move_checkpoints(run)
 
     @staticmethod
     def values(view: View, line: Line, customer: str) -> list[str]:
