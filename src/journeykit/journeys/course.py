@@ -63,7 +63,6 @@ class Line:
         self._labels = [
             (place, f"{self.plans[place].label}\x1f") for place in sorted(meanings, reverse=True)
         ]
-        self._later = {place: self.later(place) for place in meanings}
         self._newest_first = [self.meanings[place] for place in sorted(meanings, reverse=True)]
 
     def value(self, view: View, stored: Stored) -> str | None:
@@ -87,14 +86,6 @@ class Line:
         """Return under which keys an instance has its runs, by version, the newest first."""
         rest = f"{customer}\x1f{value}"
         return [(place, label + rest) for place, label in self._labels]
-
-    def has_passed(self, place: int, run: Run) -> bool:
-        """Return whether no publication does anything to a run of a version any more."""
-        later = self._later[place]
-        if not later:
-            return True
-        made = _publication(later[-1][1])
-        return run.newest is not None and run.newest >= (made.at, LAST, "")
 
     def later(self, place: int) -> list[tuple[int, Plan]]:
         """Return the versions behind *place* that do something to runs under way."""
