@@ -270,6 +270,26 @@ def test_an_import_is_folded_before_the_checkpoint(
     checked(shop)
 
 
+def test_a_checkpoint_has_the_run_of_its_version_only(
+    shop: Shop, make_entry: MakeEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came to pass on an earlier version is no part of the run that is folded again."""
+    for module in (checkpoint, line_instance):
+        monkeypatch.setattr(module, "EVERY_MOMENTS", 3)
+    late = {"late": seconds(20)}
+    shop.deploy(attrs.evolve(ONE, **late), at=0)
+    shop.add(make_entry("Look", at=1), at=1).add(make_entry("Buy", at=2), at=2)
+    shop.add(make_entry("Leave", at=3), at=3).deploy(attrs.evolve(TWO, **late), at=10)
+    for at in range(11, 60, 5):
+        shop.add(make_entry("Buy" if at % 2 else "Look", at=at), at=at)
+    assert [key[:6] for key, _ in shop.store.scan(CHECKPOINTS)] == ["shop@2"]
+    shop.add(make_entry("Look", at=52), at=61)
+
+    assert shop.runs["shop@2", "u:u1", ""].visits == [5, 5, 0]
+    assert shop.runs["shop@2", "u:u1", ""].number == 2
+    checked(shop)
+
+
 # Consent
 
 
