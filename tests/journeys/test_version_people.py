@@ -279,7 +279,7 @@ def test_a_checkpoint_has_the_run_of_its_version_only(
     late = {"late": seconds(20)}
     shop.deploy(attrs.evolve(ONE, **late), at=0)
     shop.add(make_entry("Look", at=1), at=1).add(make_entry("Buy", at=2), at=2)
-    shop.add(make_entry("Leave", at=3), at=3).deploy(attrs.evolve(TWO, **late), at=10)
+    shop.add(make_entry("Leave", at=3), at=3).deploy(attrs.evolve(TWO, exits=(), **late), at=10)
     for at in range(11, 60, 5):
         shop.add(make_entry("Buy" if at % 2 else "Look", at=at), at=at)
     assert [key[:6] for key, _ in shop.store.scan(CHECKPOINTS)] == ["shop@2"]
