@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -56,8 +57,8 @@ class Arrivals(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         """Begin with an empty store."""
-        self.opened = self.new_world(SHOP, CHECKOUT, kind=self.kind)
-        self.world = self.opened.__enter__()
+        self.opened = contextlib.ExitStack()
+        self.world = self.opened.enter_context(self.new_world(SHOP, CHECKOUT, kind=self.kind))
         self.touchpoints: list[Entry] = []
         self.facts: list[Entry] = []
         self.waiting: list[Entry] = []
@@ -137,8 +138,11 @@ class Arrivals(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """In the end all is as if everything had come in order."""
-        if not hasattr(self, "world"):
-            return
+        if hasattr(self, "world"):
+            with self.opened:
+                self._check()
+
+    def _check(self) -> None:
         self.is_folded()
         ordered = sorted(self.touchpoints, key=lambda entry: (entry.occurred_at, entry.id))
         with self.new_world(SHOP, CHECKOUT) as expected:
@@ -149,7 +153,6 @@ class Arrivals(RuleBasedStateMachine):
             assert outcome(self.world) == outcome(expected)
             if not self.facts:
                 check_told(self.world, expected)
-        self.opened.__exit__(None, None, None)
 
 
 def outcome(world: Any) -> list[object]:
