@@ -134,9 +134,9 @@ class Past:
         """Return the events in the order in which they occurred."""
         return sorted(self.events, key=_by_time)
 
-    def without(self, event_id: str) -> Past:
-        """Return this past as it was before an event."""
-        events = [each for each in self.events if each.id != event_id]
+    def before(self, newest: tuple[int, str], event_id: str | None) -> Past:
+        """Return this past as far as it was looked at before an event: up to *newest*."""
+        events = [each for each in self.events if each[:2] <= newest and each.id != event_id]
         return attrs.evolve(self, events=events)
 
 

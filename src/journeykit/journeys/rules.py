@@ -127,10 +127,10 @@ class RuleFold:
                 set_timer(view, timer._replace(set_at=latest))
                 return ()
         reckoning.timer = 0
-        clock = reckoning.clock
+        told = reckoning.clock, reckoning.newest
         signals = reckoning.expire(self._book, timer.deadline)
         if self._in_doubt(signals):
-            sure = self._look_again(view, customer, reckoning, clock, timer.deadline)
+            sure = self._look_again(view, customer, reckoning, told, timer.deadline)
             if sure is not None:
                 return sure
         derived = self._note(view, customer, reckoning, signals)
@@ -164,7 +164,7 @@ class RuleFold:
             return self._refold(view, step, reckoning)
         if not reckoning.concerns(happened.routes):
             return ()
-        clock = reckoning.clock
+        told = reckoning.clock, reckoning.newest
         signals = reckoning.step(self._book, happened)
         reckoning.count += 1
         reckoning.stamp = _stamp(happened.stored)
@@ -175,7 +175,7 @@ class RuleFold:
         derived: Iterable[Entry] = ()
         if signals:
             if self._in_doubt(signals):
-                sure = self._look_again(view, step, reckoning, clock, clock)
+                sure = self._look_again(view, step, reckoning, told, told[0])
                 if sure is not None:
                     return sure
             derived = self._note(view, customer, reckoning, signals)
@@ -235,14 +235,20 @@ class RuleFold:
 
     def _refold(self, view: View, step: Step, before: Reckoning) -> Iterable[Entry]:
         """Fold the customer's events again, from the checkpoint or from the beginning."""
-        derived = self._look_again(view, step, before, before.clock, before.clock)
+        told = before.clock, before.newest
+        derived = self._look_again(view, step, before, told, before.clock)
         if derived is None:
             view.counts["late_overflow"] += 1
             return ()
         return derived
 
     def _look_again(
-        self, view: View, step: Step | str, before: Reckoning, since: int, until: int
+        self,
+        view: View,
+        step: Step | str,
+        before: Reckoning,
+        told: tuple[int, tuple[int, str]],
+        until: int,
     ) -> Iterable[Entry] | None:
         """
         Fold all that a customer did, and derive what differs from what was told before.
@@ -250,7 +256,9 @@ class RuleFold:
         Args:
             step: The event that it is done for; the customer where time alone has led to it.
 
-            since, until: How far memories had woken before, and how far they wake now.
+            told: How far memories had woken before, and the newest event that was looked at.
+
+            until: How far memories wake now.
 
         Returns:
             None where there is more than may be read again.
@@ -262,8 +270,8 @@ class RuleFold:
         past = Past.read(view, self._book, members(view, customer), known, most=MOST_EVENTS)
         if past.overflows or (stored is not None and not past.has(stored.id)):
             return None
-        earlier = past if stored is None else past.without(stored.id)
-        was = Replayed.of(self._book, earlier, since)
+        earlier = past.before(told[1], None if stored is None else stored.id)
+        was = Replayed.of(self._book, earlier, told[0])
         now = Replayed.of(self._book, past, until)
         if whole and view.get(CHECKPOINTS, customer, Checkpoint.decode) is not None:
             # The event may belong before the checkpoint, which knows nothing of it.
@@ -294,8 +302,10 @@ class RuleFold:
             piece = reckoning if now.is_any else None
             view.put(MEMORIES, customer, piece, Reckoning.encode)
             left.update(signal.identity for signal in now.signals)
+            # What was told and taken back may be told again, which is news then.
+            by = "" if stored is None else stored.id
             derived += [
-                self._tell(view, customer, signal, reckoning.stamp)
+                self._tell(view, customer, signal, reckoning.stamp, by)
                 for signal in now.signals
                 if signal.identity not in found
             ]
@@ -355,7 +365,9 @@ class RuleFold:
             signal
             for one, past in olds.items()
             if (known := before.get(one)) is not None
-            for signal in Replayed.of(self._book, past.without(step.stored.id), known.clock).signals
+            for signal in Replayed.of(
+                self._book, past.before(known.newest, step.stored.id), known.clock
+            ).signals
         ]
         clock = max(known.clock for known in before.values() if known is not None)
         for one in people:
@@ -432,7 +444,7 @@ class RuleFold:
             segments=dict(self._segments(view, customer)),
         )
 
-    def _tell(self, view: View, customer: str, signal: Signal, stamp: str) -> Entry:
+    def _tell(self, view: View, customer: str, signal: Signal, stamp: str, by: str = "") -> Entry:
         rule, found = self._book.rules[signal.rule], signal.found
         finding = view.get(
             FINDINGS, self._key(customer, (signal.rule, signal.target)), Finding.decode
@@ -452,7 +464,8 @@ class RuleFold:
         name = "pain_point.recovered" if signal.recovered else "pain_point.detected"
         about = About(place.encoded, place.stage, place.instance)
         cause = _cause(signal, customer, stamp)
-        return derive(cause, name, self._subject(signal), signal.at, properties, about)
+        subject = f"{self._subject(signal)}{_SEPARATOR}{by}"
+        return derive(cause, name, subject, signal.at, properties, about)
 
     def _withdraw(self, stored: Stored, signal: Signal) -> Entry:
         rule = self._book.rules[signal.rule]
