@@ -19,6 +19,7 @@ from journeykit.journeys import FOLD_VERSION, Declared, Plan, Rulebook, declare,
 from journeykit.journeys.catalogue import CATALOGUE
 from journeykit.journeys.rulebook import GuardedRule
 from journeykit.model.extension import SinkOptions
+from journeykit.model.vocabulary import STANDARD_NAMES
 from journeykit.pipeline import Parts
 from journeykit.plugins import Plugins, load_file
 from journeykit.store import open_store
@@ -47,6 +48,7 @@ class Assembly:
     tracker: Tracker
     plans: tuple[Plan, ...]
     book: Rulebook
+    unfed: list[PainPointRule]
     endpoints: list[Endpoint]
 
 
@@ -107,7 +109,8 @@ def assemble(
         patience=core.block_for.total_seconds() if core.when_full is WhenFull.BLOCK else 0.0,
         now=now,
     )
-    return Assembly(parts, tracker, compiled, book, plugins.register_endpoints(settings))
+    endpoints = plugins.register_endpoints(settings)
+    return Assembly(parts, tracker, compiled, book, unfed(settings, declared, book), endpoints)
 
 
 def load_plugins(app: Iterable[object], files: Iterable[Path], disabled: Iterable[str]) -> Plugins:
@@ -165,7 +168,32 @@ def rules_in_force(
 
 
 def _wants_rules(settings: Settings, plugins: Plugins, journeys: Sequence[Journey]) -> bool:
-    return bool(journeys or settings.pain_points or plugins.register_rules())
+    asked = plugins.register_rules() or plugins.implements("detect_pain_points")
+    return bool(journeys or settings.pain_points or asked)
+
+
+def unfed(settings: Settings, declared: Declared, book: Rulebook) -> list[PainPointRule]:
+    """
+    Return the rules that no declared event reaches, as far as that can be told.
+
+    Standard names need no declaration; but a shop that declares touchpoints is taken to have listed
+    what it records.
+    What a rule is told to read, in its own table, is declared by that.
+    """
+    names = {point.name for point in settings.touchpoints}
+    known = names | settings.names.keys() | (set() if names else STANDARD_NAMES)
+    for journey in declared.journeys:
+        ways = (*journey.entry, *journey.exits, *((journey.goal and (journey.goal,)) or ()))
+        stages = (rule for stage in journey.stages for rule in stage.enter)
+        known |= {way.event for way in (*ways, *stages)}
+    own = {name: each.rule for name, each in settings.pain_points.items()}
+    default = {rule.name: rule.on for rule in CATALOGUE}
+    return [
+        rule
+        for rule in book.rules
+        if (rule.name not in own or rule.on == default.get(rule.name))
+        and not any(each in known for name in rule.on for each in declared.vocabulary.same(name))
+    ]
 
 
 def _store(settings: Settings, store: Store | None) -> tuple[Store | None, list[str]]:

@@ -43,6 +43,7 @@ class Clock:
         self.at = NOON
 
     def __call__(self) -> int:
+        """Return the time."""
         return self.at
 
     def pass_by(self, seconds: float) -> None:

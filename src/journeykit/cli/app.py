@@ -113,11 +113,12 @@ def add_commands() -> None:
         identity,
         importing,
         looking,
+        pains,
         parked,
         running,
     )
 
-    for module in (looking, explaining, importing, identity, erasing, parked, running, demo):
+    for module in (looking, explaining, pains, importing, identity, erasing, parked, running, demo):
         for command in module.COMMANDS:
             group.add_command(command)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from journeykit.insight.explain import Explanation, Path, PathStep, explain
+from journeykit.insight.pains import PainPointCase, PainPointFigures, Said, cases, pain_points
 from journeykit.insight.report import (
     CustomerStage,
     JourneyFigures,
@@ -16,11 +17,16 @@ __all__ = [
     "CustomerStage",
     "Explanation",
     "JourneyFigures",
+    "PainPointCase",
+    "PainPointFigures",
     "Path",
     "PathStep",
     "Report",
+    "Said",
     "StageFigures",
+    "cases",
     "customers",
     "explain",
+    "pain_points",
     "report",
 ]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from journeykit.journeys.decisions import DECISIONS, note
 from journeykit.journeys.derived import About, Cause, derive
 from journeykit.journeys.findings import FINDINGS, Finding, FindingKey
 from journeykit.journeys.identity import members, person
@@ -34,7 +35,7 @@ from journeykit.journeys.timers import GRACE, Timer, set_timer
 from journeykit.journeys.where import Where, where
 from journeykit.model import jsonbytes
 from journeykit.model.consent import encoded_stamp
-from journeykit.model.event import ASKED, DENIED, HISTORICAL
+from journeykit.model.event import ASKED, DENIED, HISTORICAL, Kind
 from journeykit.store.projector import TIMERS
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ class RuleFold:
         if step.joined or step.parted is not None:
             return self._regroup(view, step)
         if step.stored.entry.name not in self._routes:
+            if step.stored.entry.name in DECISIONS and step.stored.entry.kind is Kind.FACT:
+                note(view, step.stored)
             if step.refolded or self._is_delayed(step.stored):
                 self._restage(view, step.customer, step.stored.entry.occurred_at)
             return ()

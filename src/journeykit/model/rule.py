@@ -118,8 +118,9 @@ class PainPointRule:
         also: Names of further events that it reads: those that end what the others have begun.
 
         ends: Those of `also` that can only end a memory, or say that it has recovered.
-            They are left out where nothing is remembered, which saves most of their cost; the
-            finding that one would have prevented is not told, in whatever order they arrive.
+            They are left out where nothing is remembered, which saves most of their cost; what one
+            would have prevented is not told, in whatever order they arrive.
+            Only for rules that find the same and more where one is missing.
 
         severity: How much it hurts, where a finding says nothing else.
 
