@@ -100,6 +100,9 @@ class Reckoning:
 
         found: Of which rules and targets there are findings.
 
+        taken_back: How many times something was told and taken back; what is told again after
+            that is news.
+
         count: How many events came since the checkpoint; at `look` it moves.
 
         stamp: What the customer had agreed to at the latest event.
@@ -108,6 +111,7 @@ class Reckoning:
     newest: tuple[int, str] = (-_NEVER, "")
     clock: int = -_NEVER
     timer: int = 0
+    taken_back: int = 0
     count: int = 0
     look: int = 0
     stamp: str = "{}"
@@ -129,6 +133,7 @@ class Reckoning:
                 event_id,
                 self.clock,
                 self.timer,
+                self.taken_back,
                 self.count,
                 self.look,
                 self.stamp,

@@ -228,7 +228,7 @@ class RuleFold:
             view.put(FINDINGS, self._key(customer, key), finding, Finding.encode)
 
         effective = gather(self._book, reckoning, signals, get, put)
-        return [self._tell(view, customer, signal, reckoning.stamp) for signal in effective]
+        return [self._tell(view, customer, signal, reckoning) for signal in effective]
 
     def _wait(self, view: View, customer: str, reckoning: Reckoning) -> None:
         """
@@ -302,30 +302,28 @@ class RuleFold:
     ) -> list[Entry]:
         """Keep what folding again has led to, and derive what differs from what *was* found."""
         found = {signal.identity for signal in was}
+        left = {signal.identity for _, now in persons.values() for signal in now.signals}
+        gone = [signal for signal in was if signal.identity not in left]
         derived = []
-        left: set[tuple[Any, ...]] = set()
         for customer, (before, now) in persons.items():
             reckoning = now.reckoning
-            reckoning.timer = before.timer if before is not None else 0
             if before is not None:
-                reckoning.stamp = before.stamp
+                reckoning.timer, reckoning.stamp = before.timer, before.stamp
+                reckoning.taken_back = max(reckoning.taken_back, before.taken_back)
             elif stored is not None:
                 reckoning.stamp = _stamp(stored)
+            reckoning.taken_back += len(gone)
             since = stored.entry.occurred_at if stored is not None else None
             self._keep(view, customer, before, now, since)
             self._wait(view, customer, reckoning)
             piece = reckoning if now.is_any else None
             view.put(MEMORIES, customer, piece, Reckoning.encode)
-            left.update(signal.identity for signal in now.signals)
-            # What was told and taken back may be told again, which is news then.
-            by = "" if stored is None else stored.id
             derived += [
-                self._tell(view, customer, signal, reckoning.stamp, by)
+                self._tell(view, customer, signal, reckoning)
                 for signal in now.signals
                 if signal.identity not in found
             ]
         if stored is not None:
-            gone = [signal for signal in was if signal.identity not in left]
             derived += [self._withdraw(stored, signal) for signal in gone]
         return derived
 
@@ -401,6 +399,9 @@ class RuleFold:
         persons = {
             one: (before[one], Replayed.of(self._book, past, clock)) for one, past in pasts.items()
         }
+        taken_back = max(known.taken_back for known in before.values() if known is not None)
+        for _, now in persons.values():
+            now.reckoning.taken_back = taken_back
         return self._replace(view, step.stored, persons, was)
 
     def _whole(self, view: View, customers: Sequence[str]) -> Past:
@@ -467,7 +468,7 @@ class RuleFold:
             segments=dict(self._segments(view, customer)),
         )
 
-    def _tell(self, view: View, customer: str, signal: Signal, stamp: str, by: str = "") -> Entry:
+    def _tell(self, view: View, customer: str, signal: Signal, reckoning: Reckoning) -> Entry:
         rule, found = self._book.rules[signal.rule], signal.found
         finding = view.get(
             FINDINGS, self._key(customer, (signal.rule, signal.target)), Finding.decode
@@ -486,8 +487,8 @@ class RuleFold:
             properties["value"] = value
         name = "pain_point.recovered" if signal.recovered else "pain_point.detected"
         about = About(place.encoded, place.stage, place.instance)
-        cause = _cause(signal, customer, stamp)
-        subject = f"{self._subject(signal)}{_SEPARATOR}{by}"
+        cause = _cause(signal, customer, reckoning.stamp)
+        subject = f"{self._subject(signal)}{_SEPARATOR}{reckoning.taken_back}"
         return derive(cause, name, subject, signal.at, properties, about)
 
     def _withdraw(self, stored: Stored, signal: Signal) -> Entry:
