@@ -53,10 +53,9 @@ def check(session: Session, config: str, as_json: bool) -> None:
         click.echo(f"consent  {kit.settings.consent.mode}")
         click.echo(f"sinks    {', '.join(_gate(sink.name, kit) for sink in kit.sinks) or 'none'}")
         if kit.rules:
-            click.echo(f"pains    {len(kit.rules)} rules")
-        for rule in kit.unfed_rules:
-            names = ", ".join(rule.on)
-            click.echo(f"         {rule.name} finds nothing: no declaration names {names}")
+            unfed = ", ".join(rule.name for rule in kit.unfed_rules)
+            said = f"; no declared event reaches {unfed}" if unfed else ""
+            click.echo(f"pains    {len(kit.rules)} rules{said}")
         for journey in journeys:
             _print_declared(journey)
 

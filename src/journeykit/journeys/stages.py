@@ -23,6 +23,7 @@ from journeykit.journeys.figures import recount
 from journeykit.journeys.identity import members, person
 from journeykit.journeys.meaning import EVERY, OPTED_OUT_FACT, Meaning
 from journeykit.journeys.run import NOWHERE, Run
+from journeykit.journeys.stalls import note_stall
 from journeykit.journeys.timers import Timer, set_timer
 from journeykit.journeys.whole import Whole
 from journeykit.model import jsonbytes
@@ -256,6 +257,9 @@ class StageFold:
         view.put(INSTANCES, key, None, Run.encode)
         view.put(CHECKPOINTS, key, None, Checkpoint.encode)
         recount(view, plan.label, run.standing(), None)
+        if plan.has_deadlines:
+            place = Place.of(key)
+            note_stall(view, plan, place.customer, place.value, None)
 
     def _refold(self, view: View, step: Step, meaning: Meaning, place: Place) -> Iterator[Entry]:
         """Fold an instance again from its checkpoint, or from its beginning."""
@@ -322,6 +326,8 @@ class StageFold:
     def _keep(view: View, plan: Plan, place: Place, before: Standing | None, run: Run) -> None:
         view.put(INSTANCES, place.key, run, Run.encode)
         recount(view, plan.label, before, run.standing())
+        if plan.has_deadlines:
+            note_stall(view, plan, place.customer, place.value, run)
 
     @staticmethod
     def _wait(view: View, plan: Plan, place: Place, run: Run, since: Stored | Timer) -> None:
