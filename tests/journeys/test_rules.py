@@ -14,6 +14,7 @@ from journeykit.journeys import replay
 from journeykit.journeys.catalogue import (
     CATALOGUE,
     CartAbandoned,
+    FormAbandoned,
     PaymentDeclined,
     SearchLooped,
 )
@@ -521,3 +522,32 @@ def test_any_order_with_merges_gives_the_same_findings(
         later = [index for index, each in enumerate(mixed) if each in facts]
         mixed.insert(max([place, *(index + 1 for index in later)]), fact)
     assert findings(mixed, again=True) == straight
+
+
+def test_what_left_no_memory_counts_after_a_merge(
+    make_world: MakeWorld, make_entry: MakeEntry
+) -> None:
+    """An order of somebody who had nothing open ends the cart of the person that they are."""
+    clock = Clock()
+    clock.pass_by(DAY)
+    world = make_world(rules=[CartAbandoned()], now=clock)
+    cookie = {"user_id": None, "anonymous_id": "k"}
+    world.add(
+        abandon(make_entry), make_entry("Order Completed", {"cart_id": "c1"}, at=60, **cookie)
+    )
+    assert len(world.findings) == 1
+    who = {"anonymous_id": "k", "kind": Kind.FACT}
+    world.add(make_entry("customer.identified", at=HOUR, **who))
+    assert world.findings == {}
+    assert names(world) == ["pain_point.detected", "pain_point.withdrawn"]
+
+
+def test_what_ends_everything_counts_before_it_begins(
+    make_world: MakeWorld, make_entry: MakeEntry
+) -> None:
+    """An event about every target, that came before those were heard of, still ends them."""
+    world = make_world(rules=[FormAbandoned()], now=Clock())
+    world.add(make_entry("Form Submitted", at=0, id="e2"))
+    world.add(make_entry("Form Field Filled", {"form": "a", "field": "zip"}, at=0, id="e1"))
+    world.add(make_entry("Form Left", {"form": "a"}, at=1))
+    assert world.findings == {}

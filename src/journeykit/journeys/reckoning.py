@@ -180,7 +180,7 @@ class Reckoning:
             except Exception as error:  # noqa: BLE001 - what an event holds is anybody's
                 _report(rule, error)
                 continue
-            if key is not None and (key != EVERY or number in present):
+            if key is not None:
                 offers.append(Offer(number, rule, name, ends, key, event))
         return offers
 

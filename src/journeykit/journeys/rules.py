@@ -368,10 +368,8 @@ class RuleFold:
         """Fold all of those again who turned out to be one person, or not to be."""
         people = [step.customer, *step.joined, *([step.parted] if step.parted else [])]
         before = {one: view.get(MEMORIES, one, Reckoning.decode) for one in people}
-        others = [one for one in people if one != step.customer and before[one] is not None]
         happened = look(view, self._book, step.stored)
-        if not others:
-            # Nothing of theirs means anything to a rule.
+        if not self._did_anything(view, [one for one in people if one != step.customer]):
             derived = self._fold(view, step, happened) if happened is not None else ()
             self._restage(view, step.customer)
             return derived
@@ -390,7 +388,8 @@ class RuleFold:
                 self._book, past.before(known.newest, step.stored.id), known.clock
             ).signals
         ]
-        clock = max(known.clock for known in before.values() if known is not None)
+        known_before = [known for known in before.values() if known is not None]
+        clock = max((known.clock for known in known_before), default=None)
         for one in people:
             self._forget_findings(view, one, before[one])
             view.put(CHECKPOINTS, one, None, Checkpoint.encode)
@@ -399,10 +398,15 @@ class RuleFold:
         persons = {
             one: (before[one], Replayed.of(self._book, past, clock)) for one, past in pasts.items()
         }
-        taken_back = max(known.taken_back for known in before.values() if known is not None)
+        taken_back = max((known.taken_back for known in known_before), default=0)
         for _, now in persons.values():
             now.reckoning.taken_back = taken_back
         return self._replace(view, step.stored, persons, was)
+
+    def _did_anything(self, view: View, customers: Sequence[str]) -> bool:
+        """Return whether rules read anything that these did; most leave no memory of it."""
+        groups = [one for customer in customers for one in members(view, customer)]
+        return any(stored.entry.name in self._routes for stored in view.history(groups))
 
     def _whole(self, view: View, customers: Sequence[str]) -> Past:
         return Past.read(view, self._book, customers, None, most=MOST_WHOLE, apart=True)
