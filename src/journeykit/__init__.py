@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Touchpoint,
     )
     from journeykit.model.extension import Endpoint, SinkType, SourceType
+    from journeykit.model.rule import EventView, Found, PainPointRule, Stepped
 
     __version__: str
 
@@ -59,7 +60,9 @@ _HOMES: Final = {
     "ErasureResult": "delivery.sink",
     "Event": "model",
     "EventRejected": "exceptions",
+    "EventView": "model.rule",
     "Exit": "model",
+    "Found": "model.rule",
     "Goal": "model",
     "ImportFailed": "exceptions",
     "Instance": "model",
@@ -68,6 +71,7 @@ _HOMES: Final = {
     "JourneykitError": "exceptions",
     "Kind": "model",
     "PainPoint": "model",
+    "PainPointRule": "model.rule",
     "PluginError": "exceptions",
     "ReEntry": "model",
     "Receipt": "model",
@@ -81,6 +85,7 @@ _HOMES: Final = {
     "SinkType": "model.extension",
     "SourceType": "model.extension",
     "Stage": "model",
+    "Stepped": "model.rule",
     "StoreError": "exceptions",
     "Touchpoint": "model",
     "bind_customer": "capture",
@@ -100,7 +105,9 @@ __all__ = [
     "ErasureResult",
     "Event",
     "EventRejected",
+    "EventView",
     "Exit",
+    "Found",
     "Goal",
     "ImportFailed",
     "Instance",
@@ -109,6 +116,7 @@ __all__ = [
     "JourneykitError",
     "Kind",
     "PainPoint",
+    "PainPointRule",
     "PluginError",
     "ReEntry",
     "Receipt",
@@ -122,6 +130,7 @@ __all__ = [
     "SinkType",
     "SourceType",
     "Stage",
+    "Stepped",
     "StoreError",
     "Touchpoint",
     "bind_customer",

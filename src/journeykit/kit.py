@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import attrs
 
 from journeykit import native
-from journeykit.assembly import assemble, load_plugins
+from journeykit.assembly import assemble, load_plugins, rules_by_name
 from journeykit.capture import Bound
 from journeykit.capture import bind_customer as _bind_customer
 from journeykit.capture.consent import CONSENTED, Choice
@@ -25,11 +25,24 @@ from journeykit.delivery.health import told
 from journeykit.erasing import check, fact
 from journeykit.erasing import report as erasure_report
 from journeykit.exceptions import EventRejected, StoreError
-from journeykit.insight import CustomerStage, Explanation, Report, customers, explain, report
+from journeykit.insight import (
+    CustomerStage,
+    Explanation,
+    PainPointCase,
+    PainPointFigures,
+    Report,
+    cases,
+    customers,
+    explain,
+    pain_points,
+    report,
+)
+from journeykit.journeys.decisions import MUTED, RESOLVED
+from journeykit.journeys.findings import findings
 from journeykit.journeys.identity import UNMERGED, linked_to
 from journeykit.journeys.meaning import OPTED_OUT_FACT, TRANSFERRED_FACT
 from journeykit.metrics import observe
-from journeykit.model.customer import Customer
+from journeykit.model.customer import NOBODY, Customer
 from journeykit.model.event import DELIVER, HISTORICAL, Kind
 from journeykit.model.receipt import Receipt
 from journeykit.pipeline import Pipeline
@@ -49,6 +62,7 @@ if TYPE_CHECKING:
     from journeykit.erasing import ErasureReport
     from journeykit.journeys import Plan
     from journeykit.model.journey import Journey
+    from journeykit.model.rule import PainPointRule
     from journeykit.pipeline import Parts
     from journeykit.plugins import Plugins
     from journeykit.store.protocol import Parked, Store
@@ -119,6 +133,8 @@ class JourneyKit:
         self.store = built.parts.store
         self._parts = built.parts
         self._journeys = built.journeys
+        self._book = built.book
+        self._unfed = built.unfed
         self._tail = built.parts.tail
         self._tracker = built.tracker
         self._pipeline: Pipeline | None = None
@@ -155,7 +171,10 @@ class JourneyKit:
         document = loader.parse(path)
         loaded = load_plugins(plugins, document.plugin_files, document.disabled)
         settings, problems = loader.structure(
-            document, loaded.register_sinks(), loaded.register_sources()
+            document,
+            loaded.register_sinks(),
+            loaded.register_sources(),
+            rules_by_name(loaded),
         )
         if strict is not None:
             settings = attrs.evolve(settings, core=attrs.evolve(settings.core, strict=strict))
@@ -572,6 +591,99 @@ class JourneyKit:
         """
         who = Customer.of(customer)
         return explain(self.store, self._plans(), who.user_id, who.anonymous_id)
+
+    def pain_points(self, *, everything: bool = False) -> list[PainPointFigures]:
+        """
+        Return what the rules have found, by code, the most customers first.
+
+        Args:
+            everything: Also what is muted, or resolved and not found since.
+        """
+        found = pain_points(self.store, self._causes)
+        return [each for each in found if everything or each.is_open]
+
+    def pain_point(
+        self, code: str, limit: int = 20
+    ) -> tuple[PainPointFigures | None, list[PainPointCase]]:
+        """
+        Return one pain point, and for whom and what it was found, the latest first.
+
+        Raises:
+            LookupError: No rule finds it, and none has.
+        """
+        found = pain_points(self.store, self._causes, code)
+        if not found:
+            self._check_code(code)
+            return None, []
+        return found[0], cases(self.store, code, limit)
+
+    def mute(self, code: str, *, reason: str, actor: str, undo: bool = False) -> Receipt:
+        """
+        Record that a pain point is to be left out of lists; it is found as before.
+
+        Args:
+            reason: Why, for those who read it later.
+
+            actor: Who says so.
+
+            undo: Take it back.
+
+        Raises:
+            LookupError: No rule finds it, and none has.
+        """
+        properties = {"code": code, **({"revoked": True} if undo else {})}
+        return self._decide(MUTED, code, properties, reason, actor)
+
+    def resolve(self, code: str, *, reason: str, actor: str, cause: str | None = None) -> Receipt:
+        """
+        Record that a pain point is resolved; where it is found again later, it is open again.
+
+        Args:
+            reason: What was done, for those who read it later.
+
+            actor: Who says so.
+
+            cause: What lay behind it.
+
+        Raises:
+            LookupError: No rule finds it, and none has.
+        """
+        properties = {"code": code, **({"cause": cause} if cause else {})}
+        return self._decide(RESOLVED, code, properties, reason, actor)
+
+    def _decide(
+        self, fact: str, code: str, properties: dict[str, Any], reason: str, actor: str
+    ) -> Receipt:
+        self._check_code(code)
+        return self._record(
+            fact, properties, NOBODY, kind=Kind.FACT, actor=actor, reason=reason, anyway=True
+        )
+
+    def _check_code(self, code: str) -> None:
+        codes = {rule.code for rule in self._book.rules}
+        if code not in codes and not any(True for _ in findings(self.store, code)):
+            known = ", ".join(sorted(codes)) or "none"
+            msg = f"there is no pain point {code!r}; there are: {known}"
+            raise LookupError(msg)
+
+    @property
+    def _causes(self) -> dict[str, tuple[str, ...]]:
+        declared = self.settings.pain_points
+        return {
+            rule.code: declared[rule.name].options.causes
+            for rule in self._book.rules
+            if rule.name in declared
+        }
+
+    @property
+    def unfed_rules(self) -> tuple[PainPointRule, ...]:
+        """The rules that no declared event reaches, as far as that can be told."""
+        return tuple(self._unfed)
+
+    @property
+    def rules(self) -> tuple[PainPointRule, ...]:
+        """The pain-point rules in force."""
+        return self._book.rules
 
     @property
     def journeys(self) -> tuple[Journey, ...]:

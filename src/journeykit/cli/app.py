@@ -113,13 +113,14 @@ def add_commands() -> None:
         identity,
         importing,
         looking,
+        pains,
         parked,
         running,
         versions,
     )
 
-    modules = (looking, versions, explaining, importing, identity, erasing, parked, running, demo)
-    for module in modules:
+    modules = (looking, versions, explaining, pains, importing, identity, erasing, parked)
+    for module in (*modules, running, demo):
         for command in module.COMMANDS:
             group.add_command(command)
 

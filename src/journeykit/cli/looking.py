@@ -43,6 +43,8 @@ def check(session: Session, config: str, as_json: bool) -> None:
                     ],
                     "sinks": [_gate_json(sink.name, kit) for sink in kit.sinks],
                     "plugins": [plugin.name for plugin in kit.plugins],
+                    "pain_points": [rule.name for rule in kit.rules],
+                    "without_events": [rule.name for rule in kit.unfed_rules],
                 }
             )
             return
@@ -50,6 +52,10 @@ def check(session: Session, config: str, as_json: bool) -> None:
         click.echo(f"store    {kit.store.name}")
         click.echo(f"consent  {kit.settings.consent.mode}")
         click.echo(f"sinks    {', '.join(_gate(sink.name, kit) for sink in kit.sinks) or 'none'}")
+        if kit.rules:
+            unfed = ", ".join(rule.name for rule in kit.unfed_rules)
+            said = f"; no declared event reaches {unfed}" if unfed else ""
+            click.echo(f"pains    {len(kit.rules)} rules{said}")
         for journey in journeys:
             _print_declared(journey)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from journeykit.insight.explain import Explanation, Path, PathStep, explain
+from journeykit.insight.pains import PainPointCase, PainPointFigures, Said, cases, pain_points
 from journeykit.insight.report import (
     CustomerStage,
     JourneyFigures,
@@ -18,11 +19,16 @@ __all__ = [
     "Explanation",
     "JourneyFigures",
     "JourneyTotal",
+    "PainPointCase",
+    "PainPointFigures",
     "Path",
     "PathStep",
     "Report",
+    "Said",
     "StageFigures",
+    "cases",
     "customers",
     "explain",
+    "pain_points",
     "report",
 ]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FOLD_VERSION: Final = 3
 
 #: The hooks that have a say in State.
-_HOOKS: Final = ("detect_stage", "detect_pain_points")
+_HOOKS: Final = ("detect_stage", "detect_pain_points", "register_rules")
 
 #: How many differing key paths a mistake names.
 _MOST_NAMED: Final = 5
@@ -52,6 +52,8 @@ class Publisher:
         fold: Makes the folds of plans.
 
         drafts: Whether a version may change in place; it is published anew then.
+
+        rules: What tells the pain-point rules apart from others; empty if there are none.
     """
 
     def __init__(
@@ -61,8 +63,10 @@ class Publisher:
         *,
         fold: Callable[[tuple[Plan, ...]], Sequence[Fold]],
         drafts: bool = False,
+        rules: str = "",
     ) -> None:
         self._fold = fold
+        self._rules = rules
         self._drafts = drafts
         self._hooks = [hook for hook in _HOOKS if plugins.implements(hook)]
         self._declared = Version.all_of(declared)
@@ -75,7 +79,7 @@ class Publisher:
     @property
     def has_folds(self) -> bool:
         """Whether anything is declared that folds."""
-        return bool(self._declared) or "detect_pain_points" in self._hooks
+        return bool(self._declared or self._rules) or "detect_pain_points" in self._hooks
 
     # Mistakes
 
@@ -175,6 +179,7 @@ class Publisher:
         return {
             "folds": FOLD_VERSION,
             "hooks": self._hooks,
+            "rules": self._rules,
             "journeys": {label: made.hash for label, made in known.items()},
         }
 
@@ -243,7 +248,7 @@ def _continues(
     """
     if not isinstance(known, dict):
         return False
-    if any(known.get(name) != declaration[name] for name in ("folds", "hooks")):
+    if any(known.get(name) != declaration[name] for name in ("folds", "hooks", "rules")):
         return False
     folded, declared = known["journeys"], declaration["journeys"]
     if any(label not in declared for label in folded):

@@ -26,7 +26,8 @@ from journeykit.journeys.figures import recount
 from journeykit.journeys.identity import members, person
 from journeykit.journeys.meaning import EVERY, OPTED_OUT_FACT, Meaning
 from journeykit.journeys.run import NOWHERE, Run
-from journeykit.journeys.timers import Timer, due, set_timer
+from journeykit.journeys.stalls import note_stall
+from journeykit.journeys.timers import Timer, set_timer
 from journeykit.journeys.whole import Whole
 from journeykit.model import journey as declared
 from journeykit.model import jsonbytes
@@ -92,7 +93,7 @@ class StageFold:
         self._detector = plugins if plugins.implements("detect_stage") else None
         self._meanings = [Meaning(plan, asks=self._detector is not None) for plan in self._plans]
         self._by_name = _by_name(self._meanings)
-        self.has_timers = any(plan.has_deadlines for plan in self._plans)
+        self.sets_timers = any(plan.has_deadlines for plan in self._plans)
 
     def wants(self, view: View, steps: Sequence[Step]) -> Iterator[tuple[str, list[str]]]:
         """Yield what folding *steps* will read, as far as it can be told before."""
@@ -138,24 +139,19 @@ class StageFold:
                 found += self._into(view, step, meaning, key)
         return found
 
-    def due(self, view: View, until: int) -> Iterator[Entry]:
-        """Let deadlines up to the instant *until* pass; derives what has become of their runs."""
-        for timer in due(view, until):
-            yield from self._go_off(view, timer)
-
-    def _go_off(self, view: View, timer: Timer) -> Iterator[Entry]:
-        """Let the deadline of one timer pass."""
+    def expire(self, view: View, timer: Timer) -> Iterable[Entry]:
+        """Let a deadline pass; derives what has become of the run that waited for it."""
         place = Place.of(timer.key)
         plan = self._labels.get(place.label)
         run = view.get(INSTANCES, timer.key, Run.decode) if plan is not None else None
         if plan is None or run is None or run.deadline(plan) != timer.deadline:
-            return
+            return ()
         before = run.standing()
         signals = expire(plan, run, timer.deadline)
         self._keep(view, plan, place, before, run)
         self._wait(view, plan, place, run, timer)
         cause = cause_of(place.customer, timer.flags, timer.stamp)
-        yield from derived(plan, place.value, cause, signals)
+        return derived(plan, place.value, cause, signals)
 
     def forget(self, view: View, customers: Sequence[str]) -> int:
         """Remove what is kept of *customers*; returns how many pieces that were."""
@@ -166,7 +162,7 @@ class StageFold:
                     pieces += 1 + (view.get(CHECKPOINTS, key, Checkpoint.decode) is not None)
                     self._forget(view, plan, key)
             part = f"{_SEPARATOR}{customer}{_SEPARATOR}"
-            for key in view.find(TIMERS, part) if self.has_timers else ():
+            for key in view.find(TIMERS, part) if self.sets_timers else ():
                 view.put(TIMERS, key, None, jsonbytes.dumps)
                 pieces += 1
         return pieces + _forget_opting_out(view, customers)
@@ -322,10 +318,14 @@ class StageFold:
         view.put(INSTANCES, key, None, Run.encode)
         view.put(CHECKPOINTS, key, None, Checkpoint.encode)
         recount(view, plan.label, run.standing(), None)
+        if plan.has_deadlines:
+            place = Place.of(key)
+            note_stall(view, plan, place.customer, place.value, None)
 
     def _refold(self, view: View, step: Step, meaning: Meaning, place: Place) -> Iterator[Entry]:
         """Fold an instance again from its checkpoint, or from its beginning."""
         plan, stored = meaning.plan, step.stored
+        step.refolded = True
         before = view.get(INSTANCES, place.key, Run.decode)
         whole = bool(stored.entry.flags & HISTORICAL)
         history = self._history(view, step, meaning, place, whole=whole)
@@ -391,6 +391,8 @@ class StageFold:
     def _keep(view: View, plan: Plan, place: Place, before: Standing | None, run: Run) -> None:
         view.put(INSTANCES, place.key, run, Run.encode)
         recount(view, plan.label, before, run.standing())
+        if plan.has_deadlines:
+            note_stall(view, plan, place.customer, place.value, run)
 
     @staticmethod
     def _wait(view: View, plan: Plan, place: Place, run: Run, since: Stored | Timer) -> None:

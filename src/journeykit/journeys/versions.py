@@ -70,7 +70,7 @@ class VersionsFold(StageFold):
             for line in self._lines
             for place in line.meanings
         }
-        self.has_timers = any(plan.has_deadlines for plan in plans)
+        self.sets_timers = any(plan.has_deadlines for plan in plans)
         #: By position: what the events of the batch concern.
         self._routed: dict[Any, Sequence[tuple[Line, str]]] = {}
         #: Labels of sweeps that are under way; None before anybody has looked.
@@ -220,15 +220,16 @@ class VersionsFold(StageFold):
 
     # Time, and publications
 
-    def _go_off(self, view: View, timer: Timer) -> Iterator[Entry]:
+    def expire(self, view: View, timer: Timer) -> Iterable[Entry]:
+        """Let a deadline pass; derives what has become of the run that waited for it."""
         place = Place.of(timer.key)
         if place.label not in self._line_of:
-            yield from super()._go_off(view, timer)
-            return
+            return super().expire(view, timer)
         line, version = self._line_of[place.label]
         run = view.get(INSTANCES, timer.key, Run.decode)
-        if run is not None and run.deadline(line.plans[version]) == timer.deadline:
-            yield from self._pass(view, place, timer)
+        if run is None or run.deadline(line.plans[version]) != timer.deadline:
+            return ()
+        return self._pass(view, place, timer)
 
     def _pass(self, view: View, place: Place, timer: Timer) -> Iterator[Entry]:
         """Let time and publications up to the timer's deadline do to a run what they do."""

@@ -49,6 +49,8 @@ class Step:
 
         routed: What a fold has found out about it before the batch, for itself; and for whom, in
             case that the customer turns out to be another.
+        refolded: Whether a run was folded again because of it, so that the customer was elsewhere
+            at some instant than was thought.
     """
 
     stored: Stored
@@ -57,6 +59,7 @@ class Step:
     parted: str | None = None
     routed: Any = ()
     routed_for: str = ""
+    refolded: bool = False
 
     @classmethod
     def of(cls, stored: Stored) -> Step:
