@@ -31,6 +31,9 @@ _LENGTHS: Final = (2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181)
 #: The most alarms of one step; who has more has another problem than a list can tell.
 _MOST_A_STEP: Final = 4
 
+#: How many days around what was found are set aside with it.
+_EDGE: Final = 2
+
 #: How many spans of a segment are counted by customer, best first.
 _MOST_TRIED: Final = 8
 
@@ -39,7 +42,8 @@ class Trial(NamedTuple):
     """
     One customer at one step on one day.
 
-    `segments` has a value, or None, for each property; `mark` is what proves the trial.
+    `segments` has a value, or None, for each property; `mark` is what proves the trial; `converted`
+    says whether the goal was reached then.
     """
 
     customer: int
@@ -48,6 +52,7 @@ class Trial(NamedTuple):
     segments: tuple[str | None, ...]
     at: int
     mark: Any = None
+    converted: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -69,6 +74,9 @@ class Limits:
         odds_of_all: The same for everybody together (4: nobody is left to compare with, and
             campaigns, seasons and releases move everybody's rate without anything being broken).
 
+        rate_of_all: From which rate on it is an alarm where everybody fails (half; below that it is
+            told as a shift, for the same reason).
+
         days: The newest days that are looked at (400: a year, and the season a year ago).
     """
 
@@ -77,6 +85,7 @@ class Limits:
     failed: int = 5
     odds: float = 1.5
     odds_of_all: float = 4.0
+    rate_of_all: float = 0.5
     days: int = 400
 
 
@@ -138,12 +147,15 @@ class Scan:
     Args:
         anomalies: Alarms, the most surprising first.
 
+        shifts: What everybody's rate did, where that is no alarm.
+
         tests: How many combinations of step, segment and span were looked at.
 
         held_back: Steps, and segments of steps, that have too few customers to tell anything.
     """
 
     anomalies: tuple[Anomaly, ...]
+    shifts: tuple[Anomaly, ...]
     tests: int
     held_back: int
 
@@ -189,7 +201,7 @@ def scan(
     limits = limits or Limits()
     days = [trial.day for trials in steps.values() for trial in trials]
     if not days:
-        return Scan(anomalies=(), tests=0, held_back=len(steps))
+        return Scan(anomalies=(), shifts=(), tests=0, held_back=len(steps))
     newest = max(days)
     oldest = max(min(days), newest - limits.days + 1)
     spans = list(_spans(newest - oldest + 1))
@@ -200,11 +212,13 @@ def scan(
     tests = len(spans) * sum(len(each.groups) for each in series.values())
     held_back = sum(each.held_back for each in series.values())
     if not tests:
-        return Scan(anomalies=(), tests=0, held_back=held_back)
+        return Scan(anomalies=(), shifts=(), tests=0, held_back=held_back)
     least = surprise_of(limits.alpha / tests)
     found = [anomaly for each in series.values() for anomaly in each.alarms(spans, least)]
     found.sort(key=lambda anomaly: (-anomaly.surprise, str(anomaly.step), str(anomaly.segment)))
-    return Scan(anomalies=tuple(found), tests=tests, held_back=held_back)
+    alarms = tuple(each for each in found if each.segment or each.rate >= limits.rate_of_all)
+    shifts = tuple(each for each in found if each not in alarms)
+    return Scan(anomalies=alarms, shifts=shifts, tests=tests, held_back=held_back)
 
 
 def _spans(size: int) -> Iterator[tuple[int, int]]:
@@ -273,7 +287,8 @@ class _Series:
             left = [trial for trial in left if not self._is_in(trial, found)]
 
     def _is_in(self, trial: Trial, found: Anomaly) -> bool:
-        within = found.first_day <= trial.day <= found.last_day
+        # The edges are known to a day or two, and what is left there must not be found again.
+        within = found.first_day - _EDGE <= trial.day <= found.last_day + _EDGE
         return within and self._belongs(trial, found.segment)
 
     def _belongs(self, trial: Trial, group: Segment) -> bool:
@@ -290,12 +305,21 @@ class _Series:
             found = self._candidates(sums[group], sums[None] if group else None, spans, least)
             best = sorted(found, reverse=True)[:_MOST_TRIED]
             candidates += [(surprise, -index, span) for surprise, span in best]
+        confirmed: dict[bool, tuple[float, Segment, tuple[int, int]]] = {}
         for _, index, span in sorted(candidates, reverse=True):
             group = self.groups[-index]
+            is_all = group is None
+            if is_all in confirmed:
+                continue
             surprise = self._confirmed(trials, group, span, least)
             if surprise is not None:
-                return self._anomaly(trials, group, self._dated(sums[group], span), surprise)
-        return None
+                confirmed[is_all] = surprise, group, span
+            if len(confirmed) == 2:
+                break
+        if not confirmed:
+            return None
+        surprise, group, span = _chosen(confirmed)
+        return self._anomaly(trials, group, self._dated(sums[group], span), surprise)
 
     def _sums(self, trials: Sequence[Trial]) -> dict[Segment, tuple[list[int], list[int]]]:
         """Return for each group how many trials, and failures, there were before each day."""
@@ -444,6 +468,20 @@ class _Series:
 
 #: e^3 to 1: what is taken for likely where it is not searched for.
 _LIKELY: Final = 3.0
+
+
+def _chosen(
+    confirmed: Mapping[bool, tuple[float, Segment, tuple[int, int]]],
+) -> tuple[float, Segment, tuple[int, int]]:
+    """Return a segment, unless that it is everybody explains much more."""
+    for_all, for_some = confirmed.get(True), confirmed.get(False)
+    if for_all is not None and (for_some is None or for_some[0] < _AS_GOOD * for_all[0]):
+        return for_all
+    return for_some or next(iter(confirmed.values()))
+
+
+#: Where only a segment fails, everybody together is hardly more surprising than the segment.
+_AS_GOOD: Final = 0.75
 
 
 def surprise_of(chance: float) -> float:

@@ -7,8 +7,9 @@ twice, is merged, taken apart or erased is as it is in the Log at that moment.
 
 from __future__ import annotations
 
+import functools
 from array import array
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
@@ -21,7 +22,7 @@ from journeykit.model.customer import customer_key
 from journeykit.model.event import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from journeykit.insight.steps import Steps
     from journeykit.store.protocol import Store
@@ -37,6 +38,9 @@ OTHER: Final = "(other)"
 #: How much of a value is kept; what is longer names no segment.
 _VALUE_LENGTH: Final = 80
 
+#: How many events prove something: enough to look at.
+MOST_MARKS: Final = 5
+
 #: How many events are read at once.
 _PAGE: Final = 2000
 
@@ -49,10 +53,18 @@ class _Code(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """Where the event of a trial is, and the stage of a failure as far as it is known."""
+    """Where the event of a trial is, and the furthest step of its customer on that day."""
 
     position: Any
-    stage: Step | None
+    furthest: Step | None
+
+
+class Beside(NamedTuple):
+    """What happened to a share of some customers besides; where its newest events are."""
+
+    name: str
+    share: float
+    marks: list[Any]
 
 
 @attrs.frozen
@@ -156,7 +168,7 @@ class Population:
 
     def trials(self) -> Trials:
         """Return the trials of what was taken, without those whose day is not over."""
-        maker = _Maker(self._steps, self._newest)
+        maker = _Maker(self._steps, {code.name for code in self._codes}, self._newest)
         codes, values = list(self._codes), list(self._values)
         for number, slots in self._by_customer():
             maker.add(
@@ -184,33 +196,35 @@ class Population:
             found[customer].append((code, day, place))
         yield from enumerate(found)
 
-    def beside(self, trials: Sequence[Trial], others: Sequence[Trial]) -> list[tuple[str, float]]:
+    def beside(self, trials: Sequence[Trial], others: Sequence[Trial]) -> list[Beside]:
         """
         Return what else happened to the customers of *trials* on that day, the commonest first.
 
         Names only that are no steps, that a fifth of them met, and at most a third as many of
-        *others*; each with its share.
+        *others*.
         """
         names = {
             code: each.name
             for each, code in self._codes.items()
             if not self._steps.knows(each.name)
         }
-        met = [Counter(self._met(each, names)) for each in (trials, others)]
-        shares = [
-            (name, count / len(trials), met[1][name] / max(1, len(others)))
-            for name, count in met[0].items()
-        ]
-        found = [(name, share) for name, share, usual in shares if share >= max(0.2, 3 * usual)]
-        return sorted(found, key=lambda item: (-item[1], item[0]))[:3]
+        met, usual = self._met(trials, names), self._met(others, names)
+        found = []
+        for name, places in met.items():
+            share = len(places) / len(trials)
+            if share >= max(0.2, 3 * len(usual.get(name, ())) / max(1, len(others))):
+                newest = sorted(places, key=self._first.__getitem__)[-MOST_MARKS:]
+                found.append(Beside(name, share, [self._marks[place] for place in newest]))
+        return sorted(found, key=lambda each: (-each.share, each.name))[:3]
 
-    def _met(self, trials: Sequence[Trial], names: Mapping[int, str]) -> Iterator[str]:
+    def _met(self, trials: Sequence[Trial], names: Mapping[int, str]) -> dict[str, list[int]]:
+        met: dict[str, list[int]] = defaultdict(list)
         for trial in trials:
-            yield from {
-                name
-                for code, name in names.items()
-                if (trial.customer, code, trial.day) in self._slots
-            }
+            for code, name in names.items():
+                place = self._slots.get((trial.customer, code, trial.day))
+                if place is not None:
+                    met[name].append(place)
+        return met
 
 
 class _Visit(NamedTuple):
@@ -224,13 +238,29 @@ class _Visit(NamedTuple):
     mark: Any
 
 
+class _Day(NamedTuple):
+    """The visits of a customer on one day, with the steps that they are."""
+
+    visits: list[tuple[_Visit, tuple[Step, ...]]]
+    tomorrow: list[tuple[_Visit, tuple[Step, ...]]]
+
+    def has(self, until: int, wanted: Callable[[Step], bool]) -> bool:
+        """Return whether a step that is *wanted* was reached on the day, or before *until*."""
+        # In any order within the day: clocks of browsers and servers differ.
+        return any(any(map(wanted, steps)) for _, steps in self.visits) or any(
+            visit.first <= until and any(map(wanted, steps)) for visit, steps in self.tomorrow
+        )
+
+
 class _Maker:
     """Makes trials of the visits of each customer."""
 
-    def __init__(self, steps: Steps, newest: int) -> None:
+    def __init__(self, steps: Steps, names: Iterable[str], newest: int) -> None:
         self._steps = steps
         self._newest = newest
-        self._failing = set(steps.failures.values())
+        found = {name: steps.failing(name) for name in names}
+        self._failures = {name: failing for name, failing in found.items() if failing is not None}
+        self._failing = sorted(set(self._failures.values()))
         self._evaluated = frozenset(steps.evaluated)
         self.trials: dict[Step | Failing, list[Trial]] = {step: [] for step in steps.evaluated}
         self.trials |= {failing: [] for failing in self._failing}
@@ -242,11 +272,11 @@ class _Maker:
         done = self._done(visits)
         for visit in visits:
             days[visit.day].append((visit, _meant(visit, done)))
-        for day, here in days.items():
-            tomorrow = days.get(day + 1, [])
-            self._drop_offs(customer, here, tomorrow)
-            if self._failing:
-                self._failures(customer, here)
+        for number, here in days.items():
+            day = _Day(here, days.get(number + 1, []))
+            self._drop_offs(customer, day)
+            if self._failing and here[0][0].first + DAY <= self._newest:
+                self._note_failures(customer, day)
 
     def _done(self, visits: Sequence[_Visit]) -> dict[str, int]:
         """Return since when the `after` conditions hold."""
@@ -257,51 +287,36 @@ class _Maker:
                 done.setdefault(mark, visit.first)
         return done
 
-    def _drop_offs(
-        self,
-        customer: int,
-        here: Sequence[tuple[_Visit, tuple[Step, ...]]],
-        tomorrow: Sequence[tuple[_Visit, tuple[Step, ...]]],
-    ) -> None:
+    def _drop_offs(self, customer: int, day: _Day) -> None:
         came: set[Step] = set()
-        for visit, steps in here:
-            for step in steps:
-                if step in came or step not in self._evaluated:
-                    continue
-                came.add(step)
-                until = visit.first + DAY
-                if until > self._newest:
-                    continue
-                # In any order within the day: clocks of browsers and servers differ.
-                got_on = any(_is_later(them, step) for _, them in here) or any(
-                    other.first <= until and _is_later(them, step) for other, them in tomorrow
-                )
-                mark = Mark(visit.mark, step)
-                self.trials[step].append(
-                    Trial(customer, visit.day, not got_on, visit.values, visit.first, mark)
-                )
+        for visit, steps in day.visits:
+            until = visit.first + DAY
+            for step in steps if until <= self._newest else ():
+                if step not in came and step in self._evaluated:
+                    came.add(step)
+                    failed = not day.has(until, functools.partial(_is_later, step))
+                    self.trials[step].append(self._trial(customer, day, visit, step, failed=failed))
 
-    def _failures(
-        self, customer: int, here: Sequence[tuple[_Visit, tuple[Step, ...]]]
-    ) -> None:
-        failed: dict[Failing, tuple[_Visit, Step | None]] = {}
-        step: Step | None = None
-        for visit, steps in here:
-            step = steps[0] if steps else step
-            failing = self._steps.failures.get(visit.code.name)
+    def _note_failures(self, customer: int, day: _Day) -> None:
+        failed: dict[Failing, _Visit] = {}
+        for visit, _ in day.visits:
+            failing = self._failures.get(visit.code.name)
             if failing is not None:
-                failed.setdefault(failing, (visit, step))
+                failed.setdefault(failing, visit)
+        steps = [step for _, steps in day.visits for step in steps if step.place is not None]
+        furthest = max(steps, key=lambda step: step.place or 0, default=None)
         for failing in self._failing:
-            visit, step = failed.get(failing, (here[0][0], None))
-            trial = Trial(
-                customer,
-                visit.day,
-                failing in failed,
-                visit.values,
-                visit.first,
-                Mark(visit.mark, step),
-            )
+            visit = failed.get(failing, day.visits[0][0])
+            trial = self._trial(customer, day, visit, furthest, failed=failing in failed)
             self.trials[failing].append(trial)
+
+    def _trial(
+        self, customer: int, day: _Day, visit: _Visit, step: Step | None, *, failed: bool
+    ) -> Trial:
+        goal = self._steps.goals.get(step.label) if step is not None else None
+        converted = goal is not None and day.has(visit.first + DAY, goal.__eq__)
+        mark = Mark(visit.mark, step)
+        return Trial(customer, visit.day, failed, visit.values, visit.first, mark, converted)
 
 
 def _meant(visit: _Visit, done: Mapping[str, int]) -> tuple[Step, ...]:
@@ -315,11 +330,11 @@ def _meant(visit: _Visit, done: Mapping[str, int]) -> tuple[Step, ...]:
     return tuple(found)
 
 
-def _is_later(steps: Sequence[Step], step: Step) -> bool:
-    return any(
-        other.label == step.label and other.place is not None and other.place > (step.place or 0)
-        for other in steps
-    )
+def _is_later(step: Step, other: Step) -> bool:
+    """Return whether *other* comes after *step* on the way to the goal."""
+    if other.place is None or step.place is None or other.label != step.label:
+        return False
+    return other.place > step.place
 
 
 def _carried(visits: Sequence[_Visit]) -> list[_Visit]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journeykit.journeys.plan import matches
@@ -47,8 +48,8 @@ class _Rule(NamedTuple):
     where: Mapping[str, Any]
 
 
-#: No step at all.
-_NOTHING: Final[tuple[_Rule, ...]] = ()
+#: What names of events have in them that say that something failed.
+_SAYS_SO: Final = re.compile(r"error|fail|declin|denied|reject|exception|crash|bug(?![a-z])", re.I)
 
 
 class Steps:
@@ -56,15 +57,23 @@ class Steps:
     The steps of *plans*, of each journey its newest version.
 
     Args:
-        failures: Names of events that say that something failed.
+        failures: Names of events that say that something failed; None for those of no stage whose
+            name says so.
     """
 
     def __init__(
-        self, plans: Sequence[Plan], vocabulary: Vocabulary, failures: Iterable[str] = ()
+        self,
+        plans: Sequence[Plan],
+        vocabulary: Vocabulary,
+        failures: Iterable[str] | None = None,
     ) -> None:
-        self.failures = {
-            alias: Failing(name) for name in failures for alias in vocabulary.same(name)
-        }
+        self._failures = (
+            None
+            if failures is None
+            else {alias: Failing(name) for name in failures for alias in vocabulary.same(name)}
+        )
+        #: The step that meets the goal, by the journey's label.
+        self.goals: dict[str, Step] = {}
         self.evaluated: list[Step] = []
         self.guards: frozenset[str] = frozenset()
         self._rules: dict[str, list[list[_Rule]]] = {}
@@ -89,6 +98,8 @@ class Steps:
             ends = len(steps)
             steps.append(Step(journey.key, plan.label, ends, journey.stages[-1].key, goal))
             rules.append((len(journey.stages), _Rule(Reading(steps[-1], None), {})))
+        if ends is not None:
+            self.goals[plan.label] = steps[ends]
         last = len(steps) - 1 if ends is None else ends
         self.evaluated += steps[:last]
         self._route(
@@ -111,6 +122,13 @@ class Steps:
     def knows(self, name: str) -> bool:
         """Return whether events of this name are steps."""
         return name in self._rules
+
+    def failing(self, name: str) -> Failing | None:
+        """Return what events of this name say that failed; None if they say nothing such."""
+        if self._failures is not None:
+            return self._failures.get(name)
+        said = not self.knows(name) and _SAYS_SO.search(name) is not None
+        return Failing(name) if said else None
 
     def readings(self, name: str, properties: Mapping[str, Any]) -> tuple[tuple[Reading, ...], ...]:
         """Return for each journey what an event may be to it, the first that holds first."""
