@@ -8,16 +8,19 @@ from journeykit.journeys.declared import Declared, declare
 from journeykit.journeys.identity import IdentityFold
 from journeykit.journeys.pain_points import PainPointFold
 from journeykit.journeys.plan import Plan, compile_plan
+from journeykit.journeys.rulebook import Rulebook
+from journeykit.journeys.rules import LABEL, RuleFold
 from journeykit.journeys.stages import StageFold
+from journeykit.journeys.timers import Clock
 
 if TYPE_CHECKING:
     from journeykit.plugins import Plugins
     from journeykit.store.projector import Fold
 
 #: Counts up when the folds of a new journeykit make another State of the same Log.
-FOLD_VERSION: Final = 2
+FOLD_VERSION: Final = 3
 
-__all__ = ["FOLD_VERSION", "Declared", "Plan", "declare", "folds", "plans"]
+__all__ = ["FOLD_VERSION", "Declared", "Plan", "Rulebook", "declare", "folds", "plans"]
 
 
 def plans(declared: Declared) -> tuple[Plan, ...]:
@@ -25,11 +28,20 @@ def plans(declared: Declared) -> tuple[Plan, ...]:
     return tuple(compile_plan(journey, declared.vocabulary) for journey in declared.journeys)
 
 
-def folds(plans: tuple[Plan, ...], plugins: Plugins) -> list[Fold]:
+def folds(plans: tuple[Plan, ...], plugins: Plugins, book: Rulebook | None = None) -> list[Fold]:
     """Return the folds to run, in their order; none if nothing is declared."""
     chosen: list[Fold] = []
+    stages = StageFold(plans, plugins)
     if plans:
-        chosen.append(StageFold(plans, plugins))
+        chosen.append(stages)
+    rules = None
+    if book is not None and book.rules:
+        rules = RuleFold(book, plans)
+        chosen.append(rules)
     if plugins.implements("detect_pain_points"):
         chosen.append(PainPointFold(plugins))
+    if rules is not None:
+        chosen.append(Clock({LABEL: rules.expire}, stages.expire))
+    elif stages.sets_timers:
+        chosen.append(Clock({}, stages.expire))
     return [IdentityFold(), *chosen] if chosen else []

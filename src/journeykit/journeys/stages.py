@@ -23,7 +23,7 @@ from journeykit.journeys.figures import recount
 from journeykit.journeys.identity import members, person
 from journeykit.journeys.meaning import EVERY, OPTED_OUT_FACT, Meaning
 from journeykit.journeys.run import NOWHERE, Run
-from journeykit.journeys.timers import Timer, due, set_timer
+from journeykit.journeys.timers import Timer, set_timer
 from journeykit.journeys.whole import Whole
 from journeykit.model import jsonbytes
 from journeykit.model.consent import encoded_stamp
@@ -84,7 +84,7 @@ class StageFold:
         self._labels = {plan.label: plan for plan in self._plans}
         self._detector = plugins if plugins.implements("detect_stage") else None
         self._meanings = [Meaning(plan, asks=self._detector is not None) for plan in self._plans]
-        self.has_timers = any(plan.has_deadlines for plan in self._plans)
+        self.sets_timers = any(plan.has_deadlines for plan in self._plans)
 
     def wants(self, view: View, batch: Sequence[Stored]) -> Iterator[Iterable[StateKey]]:
         """Yield what folding *batch* will read, as far as it can be told before."""
@@ -108,20 +108,18 @@ class StageFold:
             else:
                 yield from self._fold(view, step, meaning)
 
-    def due(self, view: View, until: int) -> Iterator[Entry]:
-        """Let deadlines up to the instant *until* pass; derives what has become of their runs."""
-        for timer in due(view, until):
-            place = Place.of(timer.key)
-            plan = self._labels.get(place.label)
-            run = view.get(INSTANCES, timer.key, Run.decode) if plan is not None else None
-            if plan is None or run is None or run.deadline(plan) != timer.deadline:
-                continue
-            before = run.standing()
-            signals = expire(plan, run, timer.deadline)
-            self._keep(view, plan, place, before, run)
-            self._wait(view, plan, place, run, timer)
-            cause = _cause_of(place.customer, timer)
-            yield from _derived(plan, place.value, cause, signals)
+    def expire(self, view: View, timer: Timer) -> Iterable[Entry]:
+        """Let a deadline pass; derives what has become of the run that waited for it."""
+        place = Place.of(timer.key)
+        plan = self._labels.get(place.label)
+        run = view.get(INSTANCES, timer.key, Run.decode) if plan is not None else None
+        if plan is None or run is None or run.deadline(plan) != timer.deadline:
+            return ()
+        before = run.standing()
+        signals = expire(plan, run, timer.deadline)
+        self._keep(view, plan, place, before, run)
+        self._wait(view, plan, place, run, timer)
+        return _derived(plan, place.value, _cause_of(place.customer, timer), signals)
 
     def forget(self, view: View, customers: Sequence[str]) -> int:
         """Remove what is kept of *customers*; returns how many pieces that were."""
@@ -132,7 +130,7 @@ class StageFold:
                     pieces += 1 + (view.get(CHECKPOINTS, key, Checkpoint.decode) is not None)
                     self._forget(view, plan, key)
             part = f"{_SEPARATOR}{customer}{_SEPARATOR}"
-            for key in view.find(TIMERS, part) if self.has_timers else ():
+            for key in view.find(TIMERS, part) if self.sets_timers else ():
                 view.put(TIMERS, key, None, jsonbytes.dumps)
                 pieces += 1
         return pieces + _forget_opting_out(view, customers)
@@ -262,6 +260,7 @@ class StageFold:
     def _refold(self, view: View, step: Step, meaning: Meaning, place: Place) -> Iterator[Entry]:
         """Fold an instance again from its checkpoint, or from its beginning."""
         plan, stored = meaning.plan, step.stored
+        step.refolded = True
         before = view.get(INSTANCES, place.key, Run.decode)
         whole = bool(stored.entry.flags & HISTORICAL)
         history = self._history(view, step, meaning, place, whole=whole)

@@ -65,12 +65,16 @@ class Step:
         joined: Keys of customers who turned out, with this event, to be the same person.
 
         parted: Key of a person who turned out, with this event, to be somebody else.
+
+        refolded: Whether a run was folded again because of it, so that the customer was elsewhere
+            at some instant than was thought.
     """
 
     stored: Stored
     customer: str
     joined: tuple[str, ...] = ()
     parted: str | None = None
+    refolded: bool = False
 
 
 class Fold(Protocol):

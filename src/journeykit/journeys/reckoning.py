@@ -1,0 +1,292 @@
+"""
+What the rules remember of one customer, and how it goes on from event to event.
+
+A pure fold: the same events in the same order give the same memories and signals.
+All memories of a customer are one piece of State, because each piece costs more than the rules do.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+
+import attrs
+
+from journeykit.journeys.findings import TARGET_LENGTH
+from journeykit.model import jsonbytes
+from journeykit.model.event import ASKED, DENIED
+from journeykit.model.rule import EVERY, EventView, Found, Stepped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from journeykit.journeys.rulebook import Route, Rulebook
+    from journeykit.model.event import Stored
+
+_log = logging.getLogger("journeykit")
+
+#: The most targets of all rules together that are remembered of a customer: a shopper has a handful
+#: of open carts, forms and conversations; more is a program or a till.
+#: The one that was touched longest ago goes first.
+MOST_KEYS: Final = 64
+
+#: Later than anything.
+_NEVER: Final = 2**63
+
+# A slot of the piece: which rule, which target, what it remembers, when it wakes (0: never), when it
+# was touched last, and the flags and the time in the Log of the event that did.
+_RULE, _KEY, _MEMORY, _WAKE, _TOUCHED, _FLAGS, _SINCE = range(7)
+
+
+class Happened(NamedTuple):
+    """An event that some rule reads: when it occurred, its id, itself, its properties."""
+
+    at: int
+    id: str
+    stored: Stored
+    routes: tuple[Route, ...]
+    properties: dict[str, Any]
+
+
+class Signal(NamedTuple):
+    """
+    What a rule has found, or that it has come to a good end.
+
+    The first six fields tell it from every other of the customer.
+    `stored` is the event that it was found in, None where time alone has led to it; `flags` are
+    those of the derived event.
+    """
+
+    rule: int
+    target: str
+    at: int
+    cause: str
+    number: int
+    recovered: bool
+    found: Found
+    evidence: tuple[str, ...]
+    flags: int
+    stored: Stored | None
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What tells it from every other."""
+        return self[:6]
+
+
+@attrs.define
+class Reckoning:
+    """
+    The memories of one customer.
+
+    Args:
+        newest: When the newest event occurred, and its id.
+
+        clock: The latest instant that was reckoned with: that event, or a memory that woke.
+
+        timer: The deadline of the timer that is set; 0 for none.
+
+        found: Of which rules and targets there are findings.
+
+        count: How many events came since the checkpoint; at `look` it moves.
+
+        stamp: What the customer had agreed to at the latest event.
+    """
+
+    newest: tuple[int, str] = (-_NEVER, "")
+    clock: int = -_NEVER
+    timer: int = 0
+    count: int = 0
+    look: int = 0
+    stamp: str = "{}"
+    found: list[list[Any]] = attrs.field(factory=list)
+    slots: list[list[Any]] = attrs.field(factory=list)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Return what `encode` has written."""
+        at, event_id, *rest = jsonbytes.loads(data)
+        return cls((at, event_id), *rest)
+
+    def encode(self) -> bytes:
+        """Return this reckoning as bytes."""
+        at, event_id = self.newest
+        return jsonbytes.dumps(
+            (
+                at,
+                event_id,
+                self.clock,
+                self.timer,
+                self.count,
+                self.look,
+                self.stamp,
+                self.found,
+                self.slots,
+            )
+        )
+
+    def takes(self, at: int, event_id: str) -> bool:
+        """Return whether an event is the next in order."""
+        return at >= self.clock and (at, event_id) > self.newest
+
+    @property
+    def wakes_at(self) -> int:
+        """When the first memory wakes; 0 for never."""
+        return min((slot[_WAKE] for slot in self.slots if slot[_WAKE]), default=0)
+
+    def waiting(self) -> tuple[int, int]:
+        """Return when the Log had the event that the first wake follows from, and its flags."""
+        slot = min((slot for slot in self.slots if slot[_WAKE]), key=_by_wake)
+        return slot[_SINCE], slot[_FLAGS]
+
+    def step(self, book: Rulebook, happened: Happened) -> list[Signal]:
+        """Put an event behind the others; returns what was found."""
+        at, event_id, stored, routes, properties = happened
+        signals = self.expire(book, at) if self.slots else []
+        self.clock, self.newest = at, (at, event_id)
+        if self.slots:
+            self._forget_old(book, at)
+        event = EventView(stored.entry, "", at, properties)
+        for route in routes:
+            event.name = route.name
+            self._offer(route, event, stored, signals)
+        if len(self.slots) > MOST_KEYS:
+            self._forget_most()
+        return signals
+
+    def expire(self, book: Rulebook, until: int) -> list[Signal]:
+        """Wake every memory whose time has come by *until*; returns what was found."""
+        signals: list[Signal] = []
+        while True:
+            due = [slot for slot in self.slots if 0 != slot[_WAKE] <= until]
+            if not due:
+                return signals
+            slot = min(due, key=_by_wake)
+            at, rule = slot[_WAKE], book.rules[slot[_RULE]]
+            self.clock = max(self.clock, at)
+            stepped = guarded(rule.code, rule.wake, slot[_MEMORY], at)
+            self._settle(slot, stepped or Stepped(), at, None, signals)
+
+    def _offer(self, route: Route, event: EventView, stored: Stored, signals: list[Signal]) -> None:
+        number, rule, _ = route
+        key = guarded(rule.code, rule.key, event)
+        if key is None:
+            return
+        if key == EVERY:
+            concerned = [slot for slot in self.slots if slot[_RULE] == number]
+        else:
+            key = _printable(key)
+            concerned = [self._slot(number, key)]
+        for slot in concerned:
+            stepped = guarded(rule.code, rule.step, slot[_MEMORY], event)
+            if stepped is None:
+                continue
+            slot[_FLAGS], slot[_SINCE] = stored.entry.flags, stored.recorded_at
+            self._settle(slot, stepped, event.at, stored, signals)
+
+    def _slot(self, number: int, key: str) -> list[Any]:
+        for slot in self.slots:
+            if slot[_RULE] == number and slot[_KEY] == key:
+                return slot
+        return [number, key, None, 0, 0, 0, 0]
+
+    def _settle(
+        self,
+        slot: list[Any],
+        stepped: Stepped,
+        at: int,
+        stored: Stored | None,
+        signals: list[Signal],
+    ) -> None:
+        """Keep what a step has left, and gather what it has found."""
+        memory, findings, wake_at, recovered = stepped
+        is_new = slot[_MEMORY] is None
+        deadline = slot[_WAKE]
+        slot[_MEMORY], slot[_TOUCHED] = memory, at
+        # One that would wake at once would never end.
+        slot[_WAKE] = wake_at if wake_at is not None and wake_at > at else 0
+        if memory is None and not is_new:
+            self.slots = [other for other in self.slots if other is not slot]
+        elif memory is not None and is_new:
+            self.slots.append(slot)
+        if findings or recovered:
+            flags = slot[_FLAGS]
+            if stored is None and deadline > slot[_SINCE]:
+                # What time alone brings about from now on is news.
+                flags &= ASKED | DENIED
+            self._gather(slot, stepped, at, stored, flags, signals)
+
+    @staticmethod
+    def _gather(
+        slot: list[Any],
+        stepped: Stepped,
+        at: int,
+        stored: Stored | None,
+        flags: int,
+        signals: list[Signal],
+    ) -> None:
+        own = (stored.entry.id,) if stored is not None else ()
+        for number, found in enumerate(stepped.findings):
+            evidence = found.evidence or own
+            cause = own[0] if own else (evidence[-1] if evidence else "")
+            signals.append(
+                Signal(
+                    slot[_RULE],
+                    slot[_KEY],
+                    at,
+                    cause,
+                    number,
+                    False,
+                    found,
+                    evidence,
+                    flags,
+                    stored,
+                )
+            )
+        if stepped.recovered:
+            cause = own[0] if own else ""
+            signals.append(
+                Signal(slot[_RULE], slot[_KEY], at, cause, 0, True, Found(), own, flags, stored)
+            )
+
+    def _forget_old(self, book: Rulebook, at: int) -> None:
+        """Let go of memories that nothing has touched for as long as their rules say."""
+        limits = book.lasting
+        for slot in self.slots:
+            if not slot[_WAKE] and slot[_TOUCHED] + limits[slot[_RULE]] < at:
+                self.slots = [
+                    other
+                    for other in self.slots
+                    if other[_WAKE] or other[_TOUCHED] + limits[other[_RULE]] >= at
+                ]
+                return
+
+    def _forget_most(self) -> None:
+        kept = sorted(self.slots, key=_by_touch)[-MOST_KEYS:]
+        self.slots = [slot for slot in self.slots if any(slot is other for other in kept)]
+
+
+def _by_wake(slot: Sequence[Any]) -> tuple[int, int, str]:
+    return slot[_WAKE], slot[_RULE], slot[_KEY]
+
+
+def _by_touch(slot: Sequence[Any]) -> tuple[int, int, str]:
+    return slot[_TOUCHED], slot[_RULE], slot[_KEY]
+
+
+def _printable(key: str) -> str:
+    """Return *key* as something that a store can keep."""
+    if len(key) > TARGET_LENGTH:
+        key = key[:TARGET_LENGTH]
+    if key.isprintable():
+        return key
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in key)
+
+
+def guarded(code: str, function: Callable[..., Any], *given: Any) -> Any:
+    """Return what a rule of our own answers; None if it fails, which must not stop the others."""
+    try:
+        return function(*given)
+    except Exception as error:  # noqa: BLE001 - what an event holds is anybody's
+        _log.warning("journeykit.rule_failed", extra={"rule": code, "error": type(error).__name__})
+        return None
