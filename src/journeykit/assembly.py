@@ -15,6 +15,8 @@ from journeykit.config.settings import ConsentMode, Core, Settings, WhenFull
 from journeykit.delivery import builtin
 from journeykit.delivery.gate import Gate
 from journeykit.exceptions import ConfigError
+from journeykit.insight.pains import Watch
+from journeykit.insight.steps import Steps
 from journeykit.journeys import FOLD_VERSION, Declared, Plan, declare, folds, plans
 from journeykit.model.extension import SinkOptions
 from journeykit.pipeline import Parts
@@ -37,6 +39,7 @@ class Assembly:
     parts: Parts
     tracker: Tracker
     plans: tuple[Plan, ...]
+    watch: Watch
     endpoints: list[Endpoint]
 
 
@@ -62,13 +65,14 @@ def assemble(
     declared, mistakes = declare(journeys, settings.touchpoints, settings.names)
     built, unbuilt = _sinks(settings, sinks)
     store, unopened = _store(settings, store)
-    found = [*problems, *mistakes, *unbuilt, *unopened]
+    redactor = Redactor(settings.redaction)
+    unseen = _unseen(settings, redactor)
+    found = [*problems, *mistakes, *unseen, *unbuilt, *unopened]
     if found or store is None:
         raise ConfigError(found, source=settings.origin)
     core, compiled = settings.core, plans(declared)
     opt_in = settings.consent.mode is ConsentMode.OPT_IN
     options = {name: declared.options for name, declared in settings.sinks.items()}
-    redactor = Redactor(settings.redaction)
     parts = Parts(
         store=store,
         tail=_tail(store, core),
@@ -92,7 +96,23 @@ def assemble(
         patience=core.block_for.total_seconds() if core.when_full is WhenFull.BLOCK else 0.0,
         now=now,
     )
-    return Assembly(parts, tracker, compiled, plugins.register_endpoints(settings))
+    insight = settings.insight
+    watch = Watch(
+        steps=Steps(compiled, declared.vocabulary, insight.failures),
+        segments=insight.segments,
+        effort=insight.effort,
+    )
+    return Assembly(parts, tracker, compiled, watch, plugins.register_endpoints(settings))
+
+
+def _unseen(settings: Settings, redactor: Redactor) -> list[str]:
+    """Return what is wrong with segments that no event can ever show."""
+    return [
+        f"insight.segments: {name!r} is redacted, so that no event has it; name another property, "
+        f"or write [redaction] keep = [{name!r}]"
+        for name in settings.insight.segments
+        if redactor.is_secret(name)
+    ]
 
 
 def load_plugins(app: Iterable[object], files: Iterable[Path], disabled: Iterable[str]) -> Plugins:

@@ -119,6 +119,7 @@ class JourneyKit:
         self.store = built.parts.store
         self._parts = built.parts
         self._plans = built.plans
+        self._watch = built.watch
         self._tail = built.parts.tail
         self._tracker = built.tracker
         self._pipeline: Pipeline | None = None
@@ -558,8 +559,13 @@ class JourneyKit:
         return self.catch_up(timeout)
 
     def report(self) -> Report:
-        """Return the figures of all journeys, as far as events have been folded."""
-        return report(self.store, self._plans)
+        """
+        Return the figures of all journeys, and where customers hurt, the worst first.
+
+        Where `[insight] segments` are declared it reads the whole Log, at about 100,000 events a
+        second; without, a row a journey and one a finding.
+        """
+        return report(self.store, self._plans, self._watch)
 
     def explain(self, customer: Customer | str) -> Explanation | None:
         """

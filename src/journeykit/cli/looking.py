@@ -9,6 +9,7 @@ import click
 
 from journeykit.cli.app import Misconfigured, Session, common, pass_session
 from journeykit.cli.output import print_json, print_table
+from journeykit.cli.ranking import print_pain_points
 from journeykit.insight import CustomerStage, JourneyFigures
 from journeykit.kit import JourneyKit
 from journeykit.model.journey import Journey
@@ -42,6 +43,7 @@ def check(session: Session, config: str, as_json: bool) -> None:
                         for journey in journeys
                     ],
                     "sinks": [_gate_json(sink.name, kit) for sink in kit.sinks],
+                    "segments": list(kit.settings.insight.segments),
                     "plugins": [plugin.name for plugin in kit.plugins],
                 }
             )
@@ -50,6 +52,8 @@ def check(session: Session, config: str, as_json: bool) -> None:
         click.echo(f"store    {kit.store.name}")
         click.echo(f"consent  {kit.settings.consent.mode}")
         click.echo(f"sinks    {', '.join(_gate(sink.name, kit) for sink in kit.sinks) or 'none'}")
+        segments = kit.settings.insight.segments
+        click.echo(f"segments {', '.join(segments) or 'none, so no step is watched'}")
         for journey in journeys:
             _print_declared(journey)
 
@@ -96,7 +100,7 @@ def report(
     session: Session, config: str, as_json: bool, key: str | None, count: int | None
 ) -> None:
     """
-    Show how many customers are in which stage, and where they get no further.
+    Show how many customers are in which stage, where they get no further, and where it hurts.
 
     entered: have been there. now: are there at present. no further: got as far as that.
     """
@@ -110,8 +114,13 @@ def report(
         who = (
             {journey.key: kit.customers(journey.key, count) for journey in chosen} if count else {}
         )
+        points = [point for point in figures.pain_points if key in (None, point.journey)]
         if as_json:
-            value = {**figures.to_dict(), "journeys": [attrs.asdict(item) for item in chosen]}
+            value = {
+                **figures.to_dict(),
+                "journeys": [attrs.asdict(item) for item in chosen],
+                "pain_points": [point.to_dict() for point in points],
+            }
             for item in value["journeys"] if count else []:
                 item["customers"] = [_customer_json(one) for one in who[item["key"]]]
             print_json({**value, "current": current})
@@ -127,6 +136,7 @@ def report(
             print_journey(journey)
             if count:
                 _print_customers(journey, who[journey.key])
+        print_pain_points(figures, points, watched=bool(kit.settings.insight.segments))
 
 
 def print_journey(journey: JourneyFigures) -> None:

@@ -17,6 +17,7 @@ from journeykit.config.settings import (
     Core,
     DeclaredSink,
     DeclaredSource,
+    Insight,
     PluginSettings,
     Redaction,
     Settings,
@@ -38,7 +39,16 @@ CONSENT_HINT = (
     'or mode = "opt_in" (record only who has agreed)'
 )
 
-_TABLES = ("journeykit", "consent", "redaction", "plugins", "names", "sinks", "sources")
+_TABLES = (
+    "journeykit",
+    "consent",
+    "redaction",
+    "insight",
+    "plugins",
+    "names",
+    "sinks",
+    "sources",
+)
 _LISTS = ("journeys", "touchpoints")
 
 
@@ -114,6 +124,7 @@ def structure(
         sources=_declared(read, tables["sources"], "sources", source_types, DeclaredSource),
         plugins=read.one(tables["plugins"], PluginSettings, "plugins") or PluginSettings(),
         redaction=_redaction(read, tables["redaction"]),
+        insight=read.one(tables["insight"], Insight, "insight") or Insight(),
         base=document.path.parent,
         origin=str(document.path),
     )

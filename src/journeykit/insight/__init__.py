@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from journeykit.insight.explain import Explanation, Path, PathStep, explain
+from journeykit.insight.pains import Watch
+from journeykit.insight.ranking import RankedPain
 from journeykit.insight.report import (
     CustomerStage,
     JourneyFigures,
@@ -18,8 +20,10 @@ __all__ = [
     "JourneyFigures",
     "Path",
     "PathStep",
+    "RankedPain",
     "Report",
     "StageFigures",
+    "Watch",
     "customers",
     "explain",
     "report",

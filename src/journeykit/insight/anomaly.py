@@ -253,7 +253,9 @@ class _Series:
         )
         #: The segments with enough customers, everybody first.
         self.groups, self.held_back = self._groups()
-        self._least_excess = surprise_of(limits.alpha / (len(self.groups) or 1) / len(_LENGTHS))
+        # Where everybody's rate did move, each segment may be taken for the cause, in each round.
+        chances = (len(self.groups) or 1) * len(_LENGTHS) * _MOST_A_STEP
+        self._least_excess = surprise_of(limits.alpha / chances)
 
     def _groups(self) -> tuple[list[Segment], int]:
         customers: dict[Segment, set[int]] = defaultdict(set)

@@ -53,10 +53,10 @@ class _Code(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """Where the event of a trial is, and the furthest step of its customer on that day."""
+    """Where the event of a trial is; its step, or for a failure the furthest of that day."""
 
     position: Any
-    furthest: Step | None
+    step: Step | None
 
 
 class Beside(NamedTuple):
@@ -102,7 +102,7 @@ class Population:
 
     def __init__(self, steps: Steps, segments: Sequence[str]) -> None:
         self._steps = steps
-        self._segments = tuple(segments)
+        self.segments = tuple(segments)
         self._keys = [b'"%b"' % name.encode() for name in segments]
         self._customers: dict[str, int] = {}
         self._codes: dict[_Code, int] = {}
@@ -112,7 +112,8 @@ class Population:
         self._last = array("q")
         self._segment = array("l")
         self._marks: list[Any] = []
-        self._newest = 0
+        #: When the newest event occurred, in microseconds.
+        self.newest = 0
 
     def read(self, store: Store) -> Population:
         """Take every event of *store*, of the people that they are known to be now."""
@@ -138,7 +139,7 @@ class Population:
         index = self._customers.setdefault(customer, len(self._customers))
         slot = (index, self._codes.setdefault(code, len(self._codes)), at // DAY)
         self._put(slot, at, self._values.setdefault(values, len(self._values)), mark)
-        self._newest = max(self._newest, at)
+        self.newest = max(self.newest, at)
 
     def _put(self, slot: tuple[int, int, int], at: int, values: int, mark: Any) -> None:
         place = self._slots.setdefault(slot, len(self._first))
@@ -163,12 +164,12 @@ class Population:
                 if name in properties
                 else context.get(name, wire.get("channel") if name == "channel" else None)
             )
-            for name in self._segments
+            for name in self.segments
         )
 
     def trials(self) -> Trials:
         """Return the trials of what was taken, without those whose day is not over."""
-        maker = _Maker(self._steps, {code.name for code in self._codes}, self._newest)
+        maker = _Maker(self._steps, {code.name for code in self._codes}, self.newest)
         codes, values = list(self._codes), list(self._values)
         for number, slots in self._by_customer():
             maker.add(
@@ -185,10 +186,25 @@ class Population:
                     for code, day, place in slots
                 ],
             )
-        capped, steps = _cap(maker.trials, self._segments)
-        seen = [any(each[index] for each in values) for index in range(len(self._segments))]
-        unseen = [name for name, shown in zip(self._segments, seen, strict=True) if not shown]
-        return Trials(_distinct(steps), self._segments, capped, tuple(unseen))
+        capped, steps = _cap(maker.trials, self.segments)
+        seen = [any(each[index] for each in values) for index in range(len(self.segments))]
+        unseen = [name for name, shown in zip(self.segments, seen, strict=True) if not shown]
+        return Trials(_distinct(steps), self.segments, capped, tuple(unseen))
+
+    def values(self) -> dict[str, tuple[str | None, ...]]:
+        """Return for each customer the values that they showed last."""
+        shown: dict[int, list[str | None]] = {}
+        values = list(self._values)
+        order = sorted(self._slots.items(), key=lambda slot: self._first[slot[1]])
+        for (customer, _, _), place in order:
+            each = values[self._segment[place]]
+            known = shown.setdefault(customer, [None] * len(each))
+            known[:] = [new or old for new, old in zip(each, known, strict=True)]
+        return {
+            customer: tuple(shown[index])
+            for customer, index in self._customers.items()
+            if index in shown
+        }
 
     def _by_customer(self) -> Iterator[tuple[int, list[tuple[int, int, int]]]]:
         found: list[list[tuple[int, int, int]]] = [[] for _ in self._customers]

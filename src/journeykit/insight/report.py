@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from journeykit.insight.pains import PainPoints, pain_points
 from journeykit.journeys.figures import FIGURES, Figures
 from journeykit.journeys.identity import TOTALS
 from journeykit.journeys.run import NOWHERE, Run
@@ -14,9 +15,11 @@ from journeykit.model import jsonbytes
 from journeykit.model.times import to_datetime
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from journeykit.insight.pains import Watch
+    from journeykit.insight.ranking import RankedPain
     from journeykit.journeys.plan import Plan
     from journeykit.store.protocol import Store
 
@@ -72,15 +75,35 @@ class Report:
         events: Events in the Log that are not derived.
 
         customers: People, as far as they are known to be different ones.
+
+        pain_points: Where customers hurt, the worst first.
+
+        held_back: What rests on too few customers to be ranked.
+
+        shifts: Steps that everybody failed at more than usual, where that is no alarm.
+
+        notes: What to know of how the pain points were found, a sentence each.
     """
 
     events: int
     customers: int
     journeys: tuple[JourneyFigures, ...]
+    pain_points: tuple[RankedPain, ...] = ()
+    held_back: tuple[RankedPain, ...] = ()
+    shifts: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values."""
-        return attrs.asdict(self)
+        return {
+            "events": self.events,
+            "customers": self.customers,
+            "journeys": [attrs.asdict(each) for each in self.journeys],
+            "pain_points": [each.to_dict() for each in self.pain_points],
+            "held_back": [each.to_dict() for each in self.held_back],
+            "shifts": [dict(each) for each in self.shifts],
+            "notes": list(self.notes),
+        }
 
 
 @attrs.frozen(kw_only=True)
@@ -110,13 +133,18 @@ class CustomerStage:
     last_seen: datetime
 
 
-def report(store: Store, plans: Sequence[Plan]) -> Report:
-    """Return the figures of *plans*; it reads a row a journey, however many customers there are."""
+def report(store: Store, plans: Sequence[Plan], watch: Watch | None = None) -> Report:
+    """Return the figures of *plans*, and the pain points if *watch* says how to find them."""
+    hurts = pain_points(store, plans, watch) if watch is not None else PainPoints()
     customers = store.state((TOTALS, "customers"))
     return Report(
         events=store.counters()["events"],
         customers=jsonbytes.loads(customers) if customers else 0,
         journeys=tuple(_journey(store, plan) for plan in plans),
+        pain_points=hurts.ranking.points,
+        held_back=hurts.ranking.held_back,
+        shifts=hurts.shifts,
+        notes=hurts.notes,
     )
 
 
