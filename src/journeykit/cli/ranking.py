@@ -23,11 +23,10 @@ def print_pain_points(report: Report, points: Sequence[RankedPain], *, watched: 
     Args:
         watched: Whether segments are declared, so that steps are watched.
     """
+    if not watched and not points and not report.held_back:
+        return
     click.echo()
-    if points:
-        click.echo("Where it hurts, worst first")
-    elif watched or report.held_back:
-        click.echo("Where it hurts: nothing found")
+    click.echo("Where it hurts, worst first" if points else "Where it hurts: nothing found")
     for number, point in enumerate(points, 1):
         click.echo()
         _print_point(number, point)
@@ -36,7 +35,7 @@ def print_pain_points(report: Report, points: Sequence[RankedPain], *, watched: 
     for note in report.notes:
         click.echo(f"note: {note}")
     if not watched:
-        click.echo("no step is watched: [insight] segments says how to tell customers apart")
+        click.echo("note: no step is watched, for [insight] declares no segments")
 
 
 def _print_point(number: int, point: RankedPain) -> None:

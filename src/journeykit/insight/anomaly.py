@@ -12,12 +12,13 @@ wrong, one at most is told of anything.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
+
+from journeykit.insight.likelihood import Cell, Table, excess, log_ratio, log_ratio_of, worth
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -160,31 +161,6 @@ class Scan:
     held_back: int
 
 
-class _Cell(NamedTuple):
-    """Trials and failures, or as many as they are worth."""
-
-    n: float
-    f: float
-
-    @property
-    def rate(self) -> float:
-        return self.f / self.n if self.n else 0.0
-
-    @property
-    def odds(self) -> float:
-        """Smoothed by half a trial each way, so that none is not never."""
-        return (self.f + 0.5) / (self.n - self.f + 0.5)
-
-
-class _Table(NamedTuple):
-    """A segment and everybody else, inside a span and outside."""
-
-    inside: _Cell
-    outside: _Cell
-    rest_inside: _Cell
-    rest_outside: _Cell
-
-
 def scan(
     steps: Mapping[Any, Sequence[Trial]], properties: Sequence[str], limits: Limits | None = None
 ) -> Scan:
@@ -213,7 +189,7 @@ def scan(
     held_back = sum(each.held_back for each in series.values())
     if not tests:
         return Scan(anomalies=(), shifts=(), tests=0, held_back=held_back)
-    least = surprise_of(limits.alpha / tests)
+    least = log_ratio_of(limits.alpha / tests)
     found = [anomaly for each in series.values() for anomaly in each.alarms(spans, least)]
     found.sort(key=lambda anomaly: (-anomaly.surprise, str(anomaly.step), str(anomaly.segment)))
     alarms = tuple(each for each in found if each.segment or each.rate >= limits.rate_of_all)
@@ -255,7 +231,7 @@ class _Series:
         self.groups, self.held_back = self._groups()
         # Where everybody's rate did move, each segment may be taken for the cause, in each round.
         chances = (len(self.groups) or 1) * len(_LENGTHS) * _MOST_A_STEP
-        self._least_excess = surprise_of(limits.alpha / chances)
+        self._least_excess = log_ratio_of(limits.alpha / chances)
 
     def _groups(self) -> tuple[list[Segment], int]:
         customers: dict[Segment, set[int]] = defaultdict(set)
@@ -359,25 +335,25 @@ class _Series:
             inside_n = trials[end] - trials[start]
             if inside_n < fewest or inside_f * n <= f * inside_n:
                 continue
-            inside, outside = _Cell(inside_n, inside_f), _Cell(n - inside_n, f - inside_f)
-            surprise = _surprise(inside, outside)
+            inside, outside = Cell(inside_n, inside_f), Cell(n - inside_n, f - inside_f)
+            surprise = log_ratio(inside, outside)
             if surprise < least:
                 continue
             if everybody is not None:
                 all_n = everybody[0][end] - everybody[0][start]
                 all_f = everybody[1][end] - everybody[1][start]
-                rest_inside = _Cell(all_n - inside_n, all_f - inside_f)
-                rest_outside = _Cell(
+                rest_inside = Cell(all_n - inside_n, all_f - inside_f)
+                rest_outside = Cell(
                     everybody[0][-1] - all_n - outside.n, everybody[1][-1] - all_f - outside.f
                 )
-                table = _Table(inside, outside, rest_inside, rest_outside)
-                if _excess(table) < self._least_excess:
+                table = Table(inside, outside, rest_inside, rest_outside)
+                if excess(table) < self._least_excess:
                     continue
             yield surprise, span
 
     def _table(
         self, trials: Sequence[Trial], group: Segment, span: tuple[int, int]
-    ) -> tuple[_Table, int, int]:
+    ) -> tuple[Table, int, int]:
         """
         Return what the trials are worth; and how many customers are inside, and how many failed.
 
@@ -392,7 +368,7 @@ class _Series:
             seen[0] += 1
             seen[1] += trial.failed
         failed = sum(f > 0 for _, f in cells[0].values())
-        return _Table(*map(_worth, cells)), len(cells[0]), failed
+        return Table(*map(worth, cells)), len(cells[0]), failed
 
     def _confirmed(
         self, trials: Sequence[Trial], group: Segment, span: tuple[int, int], least: float
@@ -406,20 +382,20 @@ class _Series:
         rise = limits.odds if group is not None else limits.odds_of_all
         if inside.odds < rise * outside.odds:
             return None
-        surprise = _surprise(inside, outside)
-        if surprise < least or (group is not None and _excess(table) < self._least_excess):
+        surprise = log_ratio(inside, outside)
+        if surprise < least or (group is not None and excess(table) < self._least_excess):
             return None
         return surprise if self._began(trials, group, span, inside) else None
 
     def _began(
-        self, trials: Sequence[Trial], group: Segment, span: tuple[int, int], inside: _Cell
+        self, trials: Sequence[Trial], group: Segment, span: tuple[int, int], inside: Cell
     ) -> bool:
         """Return whether it was better before; else something got better since, not worse."""
         before = [trial for trial in trials if trial.day < span[0] + self._oldest]
         outside = self._table(before, group, (span[0], span[0]))[0].outside
         if outside.n < self._limits.customers:
             return True
-        return inside.rate > outside.rate and _surprise(inside, outside) > _LIKELY
+        return inside.rate > outside.rate and log_ratio(inside, outside) > _LIKELY
 
     def _dated(self, sums: tuple[list[int], list[int]], span: tuple[int, int]) -> tuple[int, int]:
         """Return the likeliest span around one that was found."""
@@ -433,10 +409,10 @@ class _Series:
                 # One that begins with nothing failed is less likely than one that begins later.
                 continue
             for end in range(max(start + 1, span[0] + 1), high + 1):
-                inside = _Cell(trials[end] - trials[start], failures[end] - failures[start])
+                inside = Cell(trials[end] - trials[start], failures[end] - failures[start])
                 if inside.f * n <= f * inside.n or failures[end] == failures[end - 1]:
                     continue
-                surprise = _surprise(inside, _Cell(n - inside.n, f - inside.f))
+                surprise = log_ratio(inside, Cell(n - inside.n, f - inside.f))
                 if surprise > best:
                     best, where = surprise, (start, end)
         return where
@@ -484,72 +460,3 @@ def _chosen(
 
 #: Where only a segment fails, everybody together is hardly more surprising than the segment.
 _AS_GOOD: Final = 0.75
-
-
-def surprise_of(chance: float) -> float:
-    """Return the log likelihood ratio that is exceeded by chance so rarely, one way."""
-    low, high = 0.0, 700.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        if math.erfc(math.sqrt(middle)) / 2 > chance:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def _worth(customers: Mapping[int, Sequence[int]]) -> _Cell:
-    """
-    Return how many independent trials those of *customers* are worth (Rao and Scott).
-
-    By how much the customers' failures vary beyond chance, by so much fewer trials they are.
-    """
-    n, f = sum(n for n, _ in customers.values()), sum(f for _, f in customers.values())
-    if not 0 < f < n or len(customers) < 2:
-        return _Cell(n, f)
-    rate = f / n
-    spread = math.fsum((each_f - each_n * rate) ** 2 for each_n, each_f in customers.values())
-    spread *= len(customers) / (len(customers) - 1)
-    effect = max(1.0, spread / (n * rate * (1 - rate)))
-    return _Cell(n / effect, f / effect)
-
-
-def _surprise(a: _Cell, b: _Cell) -> float:
-    """Return the log likelihood ratio of two rates against one."""
-    n, f = a.n + b.n, a.f + b.f
-    return max(0.0, _fit(a.n, a.f) + _fit(b.n, b.f) - _fit(n, f))
-
-
-def _fit(n: float, f: float) -> float:
-    """Return the log likelihood of f failures in n trials, at their own rate."""
-    s = n - f
-    total = 0.0
-    if f > 0:
-        total += f * math.log(f / n)
-    if s > 0:
-        total += s * math.log(s / n)
-    return total
-
-
-def _excess(table: _Table) -> float:
-    """
-    Return how surprising the rate inside is, if all that happened had happened to everybody.
-
-    What is expected is the segment's usual rate, moved as everybody else's moved: by as many
-    points, or by the same factor of the odds, whichever leaves less to wonder at.
-    It is only as sure as the three rates that it comes from.
-    """
-    inside, outside, rest_inside, rest_outside = table
-    if min(outside.n, rest_inside.n, rest_outside.n) < _FEWEST_BESIDE:
-        return 0.0
-    points = outside.rate + rest_inside.rate - rest_outside.rate
-    odds = outside.odds * rest_inside.odds / rest_outside.odds
-    expected = min(max(points, odds / (1 + odds), outside.rate), 1.0)
-    if inside.rate <= expected:
-        return 0.0
-    weight = 1 / (1 / outside.n + 1 / rest_inside.n + 1 / rest_outside.n)
-    return _surprise(inside, _Cell(weight, weight * expected))
-
-
-#: Fewer customers beside a segment say nothing about what everybody's rate did.
-_FEWEST_BESIDE: Final = 5

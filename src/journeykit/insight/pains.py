@@ -18,7 +18,7 @@ from journeykit.model.pain_point import Severity
 from journeykit.model.times import to_datetime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from journeykit.insight.anomaly import Anomaly, Scan, Trial
     from journeykit.insight.population import Trials
@@ -55,6 +55,9 @@ class Watch:
     effort: Mapping[str, float] = attrs.field(factory=dict)
 
 
+_NOTHING: Final = Ranking(points=(), held_back=())
+
+
 @attrs.frozen(kw_only=True)
 class PainPoints:
     """
@@ -68,7 +71,7 @@ class PainPoints:
         notes: What a reader should know of how it was found, a sentence each.
     """
 
-    ranking: Ranking = Ranking(points=(), held_back=())
+    ranking: Ranking = _NOTHING
     shifts: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -154,9 +157,7 @@ def _of_findings(
     )
 
 
-def _segment_of(
-    customers: Iterable[str], population: Population | None
-) -> dict[str, str] | None:
+def _segment_of(customers: Iterable[str], population: Population | None) -> dict[str, str] | None:
     """Return the one segment that *customers* belong to far more often than others; else None."""
     if population is None:
         return None
@@ -335,9 +336,7 @@ class _Watched:
     def notes(self) -> list[str]:
         """Return what a reader should know."""
         found, trials = self._scan, self._trials
-        notes = [
-            f"no event has {name!r}, which [insight] segments names" for name in trials.unseen
-        ]
+        notes = [f"no event has {name!r}, which [insight] segments names" for name in trials.unseen]
         notes += [
             f"{name!r} has {count:,} values; all but the 50 most common are one segment, {OTHER}"
             for name, count in trials.capped.items()

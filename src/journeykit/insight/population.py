@@ -18,7 +18,6 @@ from journeykit.insight.anomaly import Trial
 from journeykit.insight.steps import Failing, Reading, Step
 from journeykit.journeys.identity import LINKS
 from journeykit.model import jsonbytes
-from journeykit.model.customer import customer_key
 from journeykit.model.event import Kind
 
 if TYPE_CHECKING:

@@ -49,7 +49,9 @@ class _Rule(NamedTuple):
 
 
 #: What names of events have in them that say that something failed.
-_SAYS_SO: Final = re.compile(r"error|fail|declin|denied|reject|exception|crash|bug(?![a-z])", re.I)
+_SAYS_SO: Final = re.compile(
+    r"error|fail|declin|denied|reject|exception|crash|bug(?![a-z])", re.IGNORECASE
+)
 
 
 class Steps:
@@ -102,9 +104,7 @@ class Steps:
             self.goals[plan.label] = steps[ends]
         last = len(steps) - 1 if ends is None else ends
         self.evaluated += steps[:last]
-        self._route(
-            [_behind(rule, last) for _, rule in sorted(rules, key=_preference)], vocabulary
-        )
+        self._route([_behind(rule, last) for _, rule in sorted(rules, key=_preference)], vocabulary)
 
     def _route(self, rules: Sequence[_Rule], vocabulary: Vocabulary) -> None:
         written = {rule.reading.step.event for rule in rules}
