@@ -109,7 +109,7 @@ def population(seed: int, wrong: Trouble | None = None, **more: int) -> Populati
     found = Population(steps(), tuple(PROPERTIES))
     for number, each in enumerate(happenings(seed, wrong, **more)):
         body = json.dumps({"properties": each.properties}).encode()
-        found.take(each.customer, each.at, each.name, body, number)
+        found.take(each.customer, each.at, each.name, body, f"{number:08d}")
     return found
 
 

@@ -157,7 +157,9 @@ def test_two_segments_are_two_alarms() -> None:
     rng = random.Random(10)
     wrong = {"mobile": range(8, 20), "tablet": range(35, 50)}
     trials = [
-        trial(customer, day, rng.random() < (0.8 if day in wrong.get(segment, ()) else 0.1), segment)
+        trial(
+            customer, day, rng.random() < (0.8 if day in wrong.get(segment, ()) else 0.1), segment
+        )
         for customer in range(900)
         for segment in [("mobile", "tablet", "desktop")[customer % 3]]
         for day in rng.sample(range(DAYS), 4)
@@ -211,7 +213,7 @@ def test_log_ratio_by_hand() -> None:
 def test_trials_of_one_customer_are_worth_less() -> None:
     """Where each customer's trials are all alike, they are worth about one a customer."""
     alike = {number: (5, 5 * (number % 2)) for number in range(100)}
-    mixed = {number: (2, 1) for number in range(100)}
+    mixed = dict.fromkeys(range(100), (2, 1))
 
     assert worth(alike).n == pytest.approx(99)
     assert worth(alike).rate == pytest.approx(0.5)

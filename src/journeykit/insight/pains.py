@@ -89,12 +89,12 @@ def pain_points(store: Store, plans: Sequence[Plan], watch: Watch) -> PainPoints
     if watch.segments:
         population = Population(watch.steps, watch.segments).read(store)
         newest = population.newest // DAY
-        watched = _Watched(store, population, worth)
+        watched = _Watched(population, worth)
         pains += watched.pains()
         shifts, notes = watched.shifts(), watched.notes()
     reached = Reached(store, plans)
-    newest = max(newest, reached.newest // DAY, *_days(found.values()))
     pains += [_of_findings(key, each, reached, worth, population) for key, each in found.items()]
+    newest = max(newest, reached.newest // DAY, *_days(found.values()))
     ranking = rank(pains, newest, watch.effort)
     return PainPoints(ranking=ranking, shifts=tuple(shifts), notes=tuple(notes))
 
@@ -200,10 +200,7 @@ class _Told(NamedTuple):
 class _Watched:
     """What the anomaly rule has found in a population."""
 
-    def __init__(
-        self, store: Store, population: Population, worth: Mapping[str, float | None]
-    ) -> None:
-        self._store = store
+    def __init__(self, population: Population, worth: Mapping[str, float | None]) -> None:
         self._population = population
         self._worth = worth
         self._trials: Trials = population.trials()
@@ -326,12 +323,12 @@ class _Watched:
         name, value = anomaly.segment
         return trial.segments[self._trials.properties.index(name)] == value
 
-    def _evidence(self, told: _Told) -> tuple[str, ...]:
+    @staticmethod
+    def _evidence(told: _Told) -> tuple[str, ...]:
         """Return the newest failed trials' events, and those of what happened besides."""
-        marks = [trial.mark.position for trial in told.anomaly.failures[-MOST_MARKS:]]
-        marks += [mark for each in told.beside[:1] for mark in each.marks]
-        places = list(dict.fromkeys(marks))
-        return tuple(stored.id for stored in self._store.fetch(places))
+        events = [trial.mark.event for trial in told.anomaly.failures[-MOST_MARKS:]]
+        events += [event for each in told.beside[:1] for event in each.marks]
+        return tuple(dict.fromkeys(events))
 
     def notes(self) -> list[str]:
         """Return what a reader should know."""

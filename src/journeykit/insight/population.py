@@ -52,18 +52,18 @@ class _Code(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """Where the event of a trial is; its step, or for a failure the furthest of that day."""
+    """The id of a trial's event; its step, or for a failure the furthest of that day."""
 
-    position: Any
+    event: str
     step: Step | None
 
 
 class Beside(NamedTuple):
-    """What happened to a share of some customers besides; where its newest events are."""
+    """What happened to a share of some customers besides; the ids of its newest events."""
 
     name: str
     share: float
-    marks: list[Any]
+    marks: list[str]
 
 
 @attrs.frozen
@@ -110,7 +110,7 @@ class Population:
         self._first = array("q")
         self._last = array("q")
         self._segment = array("l")
-        self._marks: list[Any] = []
+        self._marks: list[str] = []
         #: When the newest event occurred, in microseconds.
         self.newest = 0
 
@@ -124,12 +124,12 @@ class Population:
                 if entry.kind is Kind.TOUCHPOINT:
                     key = entry.customer_key
                     at = min(entry.occurred_at, stored.recorded_at)
-                    self.take(links.get(key, key), at, entry.name, entry.body, stored.position)
+                    self.take(links.get(key, key), at, entry.name, entry.body, entry.id)
             after = page[-1].position
         return self
 
-    def take(self, customer: str, at: int, name: str, body: bytes, mark: Any) -> None:
-        """Take one event; *body* is its wire form, *mark* tells it from others."""
+    def take(self, customer: str, at: int, name: str, body: bytes, mark: str) -> None:
+        """Take one event; *body* is its wire form, *mark* its id."""
         needed = self._steps.knows(name) or any(key in body for key in self._keys)
         wire = jsonbytes.loads(body) if needed else {}
         properties = wire.get("properties") or {}
@@ -140,7 +140,7 @@ class Population:
         self._put(slot, at, self._values.setdefault(values, len(self._values)), mark)
         self.newest = max(self.newest, at)
 
-    def _put(self, slot: tuple[int, int, int], at: int, values: int, mark: Any) -> None:
+    def _put(self, slot: tuple[int, int, int], at: int, values: int, mark: str) -> None:
         place = self._slots.setdefault(slot, len(self._first))
         if place == len(self._first):
             self._first.append(at)
@@ -250,7 +250,7 @@ class _Visit(NamedTuple):
     first: int
     last: int
     values: tuple[str | None, ...]
-    mark: Any
+    mark: str
 
 
 class _Day(NamedTuple):
