@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import socket
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from journeykit.capture import MemoryTail, Spool, Tail, Tracker
 from journeykit.capture.redaction import Redactor
-from journeykit.config.settings import ConsentMode, Core, Settings, WhenFull
+from journeykit.config.settings import ConsentMode, Core, DeclaredPainPoint, Settings, WhenFull
 from journeykit.delivery import builtin
 from journeykit.delivery.gate import Gate
-from journeykit.exceptions import ConfigError
+from journeykit.exceptions import ConfigError, PluginError
 from journeykit.insight.pains import Watch
 from journeykit.insight.steps import Steps
-from journeykit.journeys import FOLD_VERSION, Declared, Plan, declare, folds, plans
+from journeykit.journeys import FOLD_VERSION, Declared, Plan, Rulebook, declare, folds, plans
+from journeykit.journeys.catalogue import CATALOGUE
+from journeykit.journeys.rulebook import GuardedRule
 from journeykit.model.extension import SinkOptions
 from journeykit.pipeline import Parts
 from journeykit.plugins import Plugins, load_file
@@ -29,7 +31,14 @@ if TYPE_CHECKING:
 
     from journeykit.delivery.sink import Sink
     from journeykit.model.extension import Endpoint
+    from journeykit.model.journey import Journey
+    from journeykit.model.rule import PainPointRule
+    from journeykit.model.vocabulary import Vocabulary
     from journeykit.store.protocol import Store
+
+
+#: The hooks whose plugins change what the Log adds up to.
+_FOLDING: Final = ("detect_stage", "detect_pain_points", "register_rules")
 
 
 @attrs.frozen
@@ -40,6 +49,7 @@ class Assembly:
     tracker: Tracker
     plans: tuple[Plan, ...]
     watch: Watch
+    book: Rulebook
     endpoints: list[Endpoint]
 
 
@@ -63,22 +73,27 @@ def assemble(
     plugins = _plugins(settings, plugins)
     journeys = (*settings.journeys, *plugins.register_journeys())
     declared, mistakes = declare(journeys, settings.touchpoints, settings.names)
+    rules, wrong = rules_in_force(settings, plugins, declared.vocabulary)
     built, unbuilt = _sinks(settings, sinks)
     store, unopened = _store(settings, store)
     redactor = Redactor(settings.redaction)
     unseen = _unseen(settings, redactor)
-    found = [*problems, *mistakes, *unseen, *unbuilt, *unopened]
+    found = [*problems, *mistakes, *wrong, *unseen, *unbuilt, *unopened]
     if found or store is None:
         raise ConfigError(found, source=settings.origin)
     core, compiled = settings.core, plans(declared)
+    # What is not declared does not run: neither journeys nor pain points, no projector.
+    book = Rulebook.of(
+        rules if _wants_rules(settings, plugins, journeys) else (), declared.vocabulary
+    )
     opt_in = settings.consent.mode is ConsentMode.OPT_IN
     options = {name: declared.options for name, declared in settings.sinks.items()}
     parts = Parts(
         store=store,
         tail=_tail(store, core),
         plugins=plugins,
-        folds=folds(compiled, plugins),
-        declaration=_fingerprint(declared, settings, plugins),
+        folds=folds(compiled, plugins, book),
+        declaration=_fingerprint(declared, settings, plugins, book),
         sinks=built,
         plugin_timeout=core.plugin_timeout.total_seconds(),
         now=now,
@@ -102,7 +117,7 @@ def assemble(
         segments=insight.segments,
         effort=insight.effort,
     )
-    return Assembly(parts, tracker, compiled, watch, plugins.register_endpoints(settings))
+    return Assembly(parts, tracker, compiled, watch, book, plugins.register_endpoints(settings))
 
 
 def _unseen(settings: Settings, redactor: Redactor) -> list[str]:
@@ -124,8 +139,53 @@ def _plugins(settings: Settings, plugins: Plugins | Iterable[object]) -> Plugins
     if not isinstance(plugins, Plugins):
         plugins = load_plugins(plugins, settings.plugins.files, settings.plugins.disabled)
     plugins.strict = settings.core.strict
-    plugins.register_rules()
     return plugins
+
+
+def rules_by_name(plugins: Plugins) -> dict[str, PainPointRule]:
+    """
+    Return every rule that there is, as it is without settings.
+
+    Raises:
+        PluginError: A plugin's rule has the code of a built-in one.
+    """
+    known = {rule.name: rule for rule in CATALOGUE}
+    for plugin, rule in plugins.register_rules():
+        if rule.name in known:
+            problem = f"{rule.code!r} is a rule of journeykit's own; choose another code"
+            raise PluginError(plugin.name, "register_rules", problem)
+        known[rule.name] = rule
+    return known
+
+
+def rules_in_force(
+    settings: Settings, plugins: Plugins, vocabulary: Vocabulary
+) -> tuple[list[PainPointRule], list[str]]:
+    """Return the rules to run, in their order, and one line for each mistake in them."""
+    owners = {rule.name: plugin for plugin, rule in plugins.register_rules()}
+    known, rules, problems = rules_by_name(plugins), [], []
+    for name in sorted(settings.pain_points.keys() - known.keys()):
+        listed = ", ".join(sorted(known))
+        problems.append(f"pain_points.{name}: there is no such rule; there are {listed}")
+    for name, default in known.items():
+        declared = settings.pain_points.get(name, DeclaredPainPoint())
+        rule = declared.rule or default
+        if declared.options.off:
+            continue
+        if rule.code != default.code:
+            problems.append(f"pain_points.{name}: its rule has the code {rule.code!r}")
+        problems += [
+            f"pain_points.{name}.on: {event!r} may mean {', '.join(meanings)}; write which"
+            for event in (*rule.on, *rule.also)
+            if (meanings := vocabulary.doubt(event))
+        ]
+        owner = owners.get(name)
+        rules.append(rule if owner is None else GuardedRule(rule, owner, plugins))
+    return rules, problems
+
+
+def _wants_rules(settings: Settings, plugins: Plugins, journeys: Sequence[Journey]) -> bool:
+    return bool(journeys or settings.pain_points or plugins.register_rules())
 
 
 def _store(settings: Settings, store: Store | None) -> tuple[Store | None, list[str]]:
@@ -171,11 +231,12 @@ def _gates(
     }
 
 
-def _fingerprint(declared: Declared, settings: Settings, plugins: Plugins) -> str:
+def _fingerprint(declared: Declared, settings: Settings, plugins: Plugins, book: Rulebook) -> str:
     """Return what changes when the same Log would fold to another State: a hash, and the hooks."""
-    parts = repr((FOLD_VERSION, declared.journeys, sorted(settings.names.items())))
+    names = sorted(settings.names.items())
+    parts = repr((FOLD_VERSION, declared.journeys, names, book.rules))
     digest = hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
-    hooks = [hook for hook in ("detect_stage", "detect_pain_points") if plugins.implements(hook)]
+    hooks = [hook for hook in _FOLDING if plugins.implements(hook)]
     return f"{digest}:{','.join(hooks)}"
 
 

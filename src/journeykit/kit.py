@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import attrs
 
 from journeykit import native
-from journeykit.assembly import assemble, hooks_of, load_plugins
+from journeykit.assembly import assemble, hooks_of, load_plugins, rules_by_name
 from journeykit.capture import Bound
 from journeykit.capture import bind_customer as _bind_customer
 from journeykit.capture.consent import CONSENTED, Choice
@@ -120,6 +120,7 @@ class JourneyKit:
         self._parts = built.parts
         self._plans = built.plans
         self._watch = built.watch
+        self._book = built.book
         self._tail = built.parts.tail
         self._tracker = built.tracker
         self._pipeline: Pipeline | None = None
@@ -156,7 +157,10 @@ class JourneyKit:
         document = loader.parse(path)
         loaded = load_plugins(plugins, document.plugin_files, document.disabled)
         settings, problems = loader.structure(
-            document, loaded.register_sinks(), loaded.register_sources()
+            document,
+            loaded.register_sinks(),
+            loaded.register_sources(),
+            rules_by_name(loaded),
         )
         if strict is not None:
             settings = attrs.evolve(settings, core=attrs.evolve(settings.core, strict=strict))

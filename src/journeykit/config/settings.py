@@ -12,6 +12,7 @@ import attrs
 
 from journeykit.model.extension import SinkOptions, SinkType, SourceType
 from journeykit.model.journey import Journey, Touchpoint, to_tuple
+from journeykit.model.rule import PainPointRule
 
 
 class ConsentMode(StrEnum):
@@ -242,6 +243,33 @@ class DeclaredSource:
 
 
 @attrs.frozen(kw_only=True)
+class PainPointOptions:
+    """
+    What every `[pain_points.NAME]` understands besides the parameters of its rule.
+
+    Args:
+        off: Do not run the rule.
+
+        causes: What may lie behind it, in the shop's words; for those who work on it.
+    """
+
+    off: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+    causes: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=to_tuple,
+        validator=attrs.validators.deep_iterable(attrs.validators.instance_of(str)),
+    )
+
+
+@attrs.frozen(kw_only=True)
+class DeclaredPainPoint:
+    """A rule of the configuration: the rule with its parameters, and what every one understands."""
+
+    rule: PainPointRule | None = None
+    options: PainPointOptions = attrs.field(factory=PainPointOptions)
+
+
+@attrs.frozen(kw_only=True)
 class Settings:
     """
     Everything that is declared.
@@ -261,6 +289,8 @@ class Settings:
 
         sources: Name → what `[sources.NAME]` declares.
 
+        pain_points: A rule's name, such as `cart_abandoned` → what `[pain_points.NAME]` declares.
+
         plugins: Which plugins to add and to leave out.
 
         redaction: What never reaches the Log.
@@ -279,6 +309,7 @@ class Settings:
     names: dict[str, str] = attrs.field(factory=dict)
     sinks: dict[str, DeclaredSink] = attrs.field(factory=dict)
     sources: dict[str, DeclaredSource] = attrs.field(factory=dict)
+    pain_points: dict[str, DeclaredPainPoint] = attrs.field(factory=dict)
     plugins: PluginSettings = attrs.field(factory=PluginSettings)
     redaction: Redaction = attrs.field(factory=Redaction)
     insight: Insight = attrs.field(factory=Insight)

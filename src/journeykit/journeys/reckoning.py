@@ -18,7 +18,7 @@ from journeykit.model.event import ASKED, DENIED
 from journeykit.model.rule import EVERY, EventView, Found, Stepped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from journeykit.journeys.rulebook import Route, Rulebook
     from journeykit.model.event import Stored
@@ -33,8 +33,8 @@ MOST_KEYS: Final = 64
 #: Later than anything.
 _NEVER: Final = 2**63
 
-# A slot of the piece: which rule, which target, what it remembers, when it wakes (0: never), when it
-# was touched last, and the flags and the time in the Log of the event that did.
+# A slot of the piece: which rule, which target, what it remembers, when it wakes (0: never), when
+# it was touched last, and the flags and the time in the Log of the event that did.
 _RULE, _KEY, _MEMORY, _WAKE, _TOUCHED, _FLAGS, _SINCE = range(7)
 
 
@@ -214,39 +214,40 @@ class Reckoning:
             if stored is None and deadline > slot[_SINCE]:
                 # What time alone brings about from now on is news.
                 flags &= ASKED | DENIED
-            self._gather(slot, stepped, at, stored, flags, signals)
+            signals.extend(self._gather(slot, stepped, at, stored, flags))
 
     @staticmethod
     def _gather(
-        slot: list[Any],
-        stepped: Stepped,
-        at: int,
-        stored: Stored | None,
-        flags: int,
-        signals: list[Signal],
-    ) -> None:
+        slot: list[Any], stepped: Stepped, at: int, stored: Stored | None, flags: int
+    ) -> Iterator[Signal]:
         own = (stored.entry.id,) if stored is not None else ()
         for number, found in enumerate(stepped.findings):
             evidence = found.evidence or own
             cause = own[0] if own else (evidence[-1] if evidence else "")
-            signals.append(
-                Signal(
-                    slot[_RULE],
-                    slot[_KEY],
-                    at,
-                    cause,
-                    number,
-                    False,
-                    found,
-                    evidence,
-                    flags,
-                    stored,
-                )
+            yield Signal(
+                rule=slot[_RULE],
+                target=slot[_KEY],
+                at=at,
+                cause=cause,
+                number=number,
+                recovered=False,
+                found=found,
+                evidence=evidence,
+                flags=flags,
+                stored=stored,
             )
         if stepped.recovered:
-            cause = own[0] if own else ""
-            signals.append(
-                Signal(slot[_RULE], slot[_KEY], at, cause, 0, True, Found(), own, flags, stored)
+            yield Signal(
+                rule=slot[_RULE],
+                target=slot[_KEY],
+                at=at,
+                cause=own[0] if own else "",
+                number=0,
+                recovered=True,
+                found=Found(),
+                evidence=own,
+                flags=flags,
+                stored=stored,
             )
 
     def _forget_old(self, book: Rulebook, at: int) -> None:

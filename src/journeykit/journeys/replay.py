@@ -136,7 +136,7 @@ class Past:
 
 @attrs.frozen
 class Replayed:
-    """What a past adds up to: the memories, the findings, and each time that something was found."""
+    """What a past adds up to: memories, findings, and each time that something was found."""
 
     reckoning: Reckoning
     findings: Findings

@@ -252,11 +252,11 @@ class RuleFold:
             known = view.get(FINDINGS, key, Finding.decode)
             if known is not None and known.first_at == finding.first_at:
                 same = {name: getattr(known, name) for name in _PLACED}
-                finding = attrs.evolve(finding, **same)
+                placed = attrs.evolve(finding, **same)
             else:
-                finding = self._placed(view, customer, finding)
-            if finding != known:
-                view.put(FINDINGS, key, finding, Finding.encode)
+                placed = self._placed(view, customer, finding)
+            if placed != known:
+                view.put(FINDINGS, key, placed, Finding.encode)
 
     def _restage(self, view: View, customer: str, since: int = 0) -> None:
         """Find out anew where a customer was when something was found after *since*."""

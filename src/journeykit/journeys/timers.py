@@ -78,7 +78,7 @@ class Clock:
         return ()
 
     def due(self, view: View, until: int) -> Iterator[Entry]:
-        """Let deadlines up to the instant *until* pass, the earliest first; derives what follows."""
+        """Let deadlines up to the instant *until* pass, in order; derives what follows."""
         while (found := view.next_timer(until)) is not None:
             timer = Timer(*found)
             begin = timer.key.partition("\x1f")[0]

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from journeykit.model.customer import Customer
-from journeykit.model.pain_point import Severity
+from journeykit.model.pain_point import Severity, is_code
 from journeykit.model.times import to_datetime
 
 if TYPE_CHECKING:
@@ -153,3 +153,21 @@ class PainPointRule:
     def wake(self, memory: Any, at: int) -> Stepped:
         """Return what has come of the target at the instant that a step has named as `wake_at`."""
         return Stepped(memory)
+
+
+def rule_problem(rule: PainPointRule) -> str | None:
+    """Return what keeps *rule* from being run, or None."""
+    where = f"its rule {type(rule).__name__}"
+    if not is_code(rule.code):
+        return f"{where} has the code {rule.code!r}; write it dotted and lower case, as in 'a.b'"
+    for field in ("on", "also"):
+        names = getattr(rule, field)
+        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            return f"{where} has {field} = {names!r}; expected a tuple of event names"
+    if not rule.on:
+        return f"{where} reads no event; name them in on"
+    if rule.severity not in tuple(Severity):
+        return f"{where} has the severity {rule.severity!r}; expected one of {', '.join(Severity)}"
+    if rule.lasts is not None and not (isinstance(rule.lasts, timedelta) and rule.lasts):
+        return f"{where} has lasts = {rule.lasts!r}; expected a duration longer than zero"
+    return None
