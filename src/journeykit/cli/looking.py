@@ -53,7 +53,8 @@ def check(session: Session, config: str, as_json: bool) -> None:
         click.echo(f"consent  {kit.settings.consent.mode}")
         click.echo(f"sinks    {', '.join(_gate(sink.name, kit) for sink in kit.sinks) or 'none'}")
         segments = kit.settings.insight.segments
-        click.echo(f"segments {', '.join(segments) or 'none, so no step is watched'}")
+        if segments:
+            click.echo(f"segments {', '.join(segments)}")
         for journey in journeys:
             _print_declared(journey)
 

@@ -78,9 +78,9 @@ class PainPoints:
 
 def pain_points(store: Store, plans: Sequence[Plan], watch: Watch) -> PainPoints:
     """Return what hurts, the worst first; without segments it reads no event."""
-    found = defaultdict[tuple[str, str | None, str | None], list[tuple[str, "Finding"]]](list)
+    found = defaultdict[tuple[str, str | None], list[tuple[str, "Finding"]]](list)
     for key, finding in findings(store):
-        found[key.code, finding.journey, finding.stage].append((key.customer, finding))
+        found[key.code, finding.journey].append((key.customer, finding))
     if not found and not watch.segments:
         return PainPoints()
     worth = _worth(store, plans)
@@ -119,13 +119,16 @@ def _worth(store: Store, plans: Sequence[Plan]) -> dict[str, float | None]:
 
 
 def _of_findings(
-    key: tuple[str, str | None, str | None],
+    key: tuple[str, str | None],
     found: Sequence[tuple[str, Finding]],
     reached: Reached,
     worth: Mapping[str, float | None],
     population: Population | None,
 ) -> Pain:
-    code, journey, stage = key
+    code, journey = key
+    stages = Counter(finding.stage for _, finding in found if finding.stage)
+    # Where most of them were, so that one problem is one line wherever it catches people.
+    stage = max(sorted(stages), key=stages.__getitem__, default=None)
     first = min(finding.first_at for _, finding in found)
     last = max(finding.last_at for _, finding in found)
     since: dict[str, int] = {}
@@ -153,7 +156,10 @@ def _of_findings(
         days=frozenset(day for _, finding in found for day in finding.days),
         evidence=tuple(dict.fromkeys(evidence)),
         loss=loss,
-        detail={"recovered": recovered} if recovered else {},
+        detail={
+            **({"recovered": recovered} if recovered else {}),
+            **({"stages": dict(sorted(stages.items()))} if len(stages) > 1 else {}),
+        },
     )
 
 

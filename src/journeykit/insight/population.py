@@ -91,7 +91,7 @@ class Population:
     """
     Gathers events, in whatever order, and makes trials of them.
 
-    Of each customer, each kind of event and each day it keeps the first and the last: about 300
+    Of each customer, each kind of event and each day it keeps the first and the last: about 600
     bytes, however often it happened.
 
     Args:
