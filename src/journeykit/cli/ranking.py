@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 _HELD_BACK = 10
 
 
-def print_pain_points(report: Report, points: Sequence[RankedPain], *, watched: bool) -> None:
+def print_pain_points(
+    report: Report, points: Sequence[RankedPain], *, watched: bool | None = None
+) -> None:
     """
     Print *points*, the worst first, and what else a reader should know.
 
     Args:
-        watched: Whether segments are declared, so that steps are watched.
+        watched: Whether segments are declared, so that steps are watched; None to leave it unsaid.
     """
     if not watched and not points and not report.held_back:
         return
@@ -34,7 +36,7 @@ def print_pain_points(report: Report, points: Sequence[RankedPain], *, watched: 
     _print_held_back(report.held_back)
     for note in report.notes:
         click.echo(f"note: {note}")
-    if not watched:
+    if watched is False:
         click.echo("note: no step is watched, for [insight] declares no segments")
 
 
