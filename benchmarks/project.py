@@ -45,7 +45,16 @@ _NAMES = (
 )
 
 
-def make_kit(directory: Path) -> JourneyKit:
+class Clock:
+    """The time of the shop: events are recorded as they occur, so deadlines pass as in life."""
+
+    micros = 0
+
+    def __call__(self) -> int:
+        return self.micros
+
+
+def make_kit(directory: Path, clock: Clock) -> JourneyKit:
     """Return a kit with both journeys."""
     from journeykit import Consent, Core, Goal, Journey, JourneyKit, Settings, Stage
 
@@ -65,7 +74,8 @@ def make_kit(directory: Path) -> JourneyKit:
             core=Core(store=f"sqlite:///{directory / 'shop.db'}", app="bench"),
             journeys=[Journey(key="shop", version=1, extends="ecommerce"), cart],
             base=directory,
-        )
+        ),
+        now=clock,
     )
 
 
@@ -75,7 +85,8 @@ def project(directory: Path, events: int) -> dict[str, float]:
     from journeykit.pipeline import Pipeline
     from journeykit.store.protocol import Commit
 
-    kit = make_kit(directory)
+    clock = Clock()
+    kit = make_kit(directory, clock)
     chance = random.Random(1)
     customers = min(CUSTOMERS, max(10, events // 10))
     projector = Pipeline(kit._parts).projector  # noqa: SLF001 - what a kit starts by itself
@@ -102,7 +113,9 @@ def project(directory: Path, events: int) -> dict[str, float]:
             _, record = kit._tracker.compose(chance.choice(_NAMES), given, f"u{who}", at)  # noqa: SLF001
             entries.append(unpack(record))
         for start in range(0, count, 500):
-            kit.store.commit(Commit(entries[start : start + 500]), time.time_ns() // 1000)
+            slice_ = entries[start : start + 500]
+            clock.micros = slice_[-1].occurred_at
+            kit.store.commit(Commit(slice_), clock.micros)
         unit = _decoding([entry.body for entry in entries])
         started = time.thread_time()
         while projector.step() == 0:

@@ -18,10 +18,11 @@ from journeykit.model.event import ASKED, DENIED
 from journeykit.model.rule import EVERY, EventView, Found, Stepped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from journeykit.journeys.rulebook import Route, Rulebook
     from journeykit.model.event import Stored
+    from journeykit.model.rule import PainPointRule
 
 _log = logging.getLogger("journeykit")
 
@@ -132,12 +133,27 @@ class Reckoning:
     @property
     def wakes_at(self) -> int:
         """When the first memory wakes; 0 for never."""
-        return min((slot[_WAKE] for slot in self.slots if slot[_WAKE]), default=0)
+        first = 0
+        for slot in self.slots:
+            wake = slot[_WAKE]
+            if wake and (not first or wake < first):
+                first = wake
+        return first
 
     def waiting(self) -> tuple[int, int]:
         """Return when the Log had the event that the first wake follows from, and its flags."""
         slot = min((slot for slot in self.slots if slot[_WAKE]), key=_by_wake)
         return slot[_SINCE], slot[_FLAGS]
+
+    def concerns(self, routes: Sequence[Route]) -> bool:
+        """Return whether an event may change anything: one that only ends needs what it ends."""
+        for number, _, _, ends in routes:
+            if not ends:
+                return True
+            for slot in self.slots:
+                if slot[_RULE] == number:
+                    return True
+        return False
 
     def step(self, book: Rulebook, happened: Happened) -> list[Signal]:
         """Put an event behind the others; returns what was found."""
@@ -146,10 +162,16 @@ class Reckoning:
         self.clock, self.newest = at, (at, event_id)
         if self.slots:
             self._forget_old(book, at)
+        present = {slot[_RULE] for slot in self.slots}
         event = EventView(stored.entry, "", at, properties)
-        for route in routes:
-            event.name = route.name
-            self._offer(route, event, stored, signals)
+        for number, rule, name, ends in routes:
+            if ends and number not in present:
+                continue
+            event.name = name
+            try:
+                self._offer(number, rule, event, stored, signals)
+            except Exception as error:  # noqa: BLE001 - what an event holds is anybody's
+                _report(rule, error)
         if len(self.slots) > MOST_KEYS:
             self._forget_most()
         return signals
@@ -164,23 +186,30 @@ class Reckoning:
             slot = min(due, key=_by_wake)
             at, rule = slot[_WAKE], book.rules[slot[_RULE]]
             self.clock = max(self.clock, at)
-            stepped = guarded(rule.code, rule.wake, slot[_MEMORY], at)
-            self._settle(slot, stepped or Stepped(), at, None, signals)
+            try:
+                stepped = rule.wake(slot[_MEMORY], at)
+            except Exception as error:  # noqa: BLE001 - what an event holds is anybody's
+                _report(rule, error)
+                stepped = Stepped()
+            self._settle(slot, stepped, at, None, signals)
 
-    def _offer(self, route: Route, event: EventView, stored: Stored, signals: list[Signal]) -> None:
-        number, rule, _ = route
-        key = guarded(rule.code, rule.key, event)
+    def _offer(
+        self,
+        number: int,
+        rule: PainPointRule,
+        event: EventView,
+        stored: Stored,
+        signals: list[Signal],
+    ) -> None:
+        key = rule.key(event)
         if key is None:
             return
         if key == EVERY:
             concerned = [slot for slot in self.slots if slot[_RULE] == number]
         else:
-            key = _printable(key)
-            concerned = [self._slot(number, key)]
+            concerned = [self._slot(number, _printable(key))]
         for slot in concerned:
-            stepped = guarded(rule.code, rule.step, slot[_MEMORY], event)
-            if stepped is None:
-                continue
+            stepped = rule.step(slot[_MEMORY], event)
             slot[_FLAGS], slot[_SINCE] = stored.entry.flags, stored.recorded_at
             self._settle(slot, stepped, event.at, stored, signals)
 
@@ -284,10 +313,7 @@ def _printable(key: str) -> str:
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in key)
 
 
-def guarded(code: str, function: Callable[..., Any], *given: Any) -> Any:
-    """Return what a rule of our own answers; None if it fails, which must not stop the others."""
-    try:
-        return function(*given)
-    except Exception as error:  # noqa: BLE001 - what an event holds is anybody's
-        _log.warning("journeykit.rule_failed", extra={"rule": code, "error": type(error).__name__})
-        return None
+def _report(rule: PainPointRule, error: Exception) -> None:
+    """Tell that a rule of our own has failed on an event, which must not stop the others."""
+    extra = {"rule": rule.code, "error": type(error).__name__}
+    _log.warning("journeykit.rule_failed", extra=extra)

@@ -26,6 +26,10 @@ LATE: Final = 7 * 86_400_000_000
 EVERY_EVENTS: Final = 500
 MOST_EVENTS: Final = 2000
 
+#: So many times as many more, of events that can only end what others have begun: they leave no
+#: trace where there is nothing to end, and so are not counted before.
+ENDING: Final = 5
+
 #: The most to read again where two customers turn out to be one: about 20 MB for a moment.
 MOST_WHOLE: Final = 10_000
 
@@ -103,6 +107,7 @@ class Past:
         found: list[Happened] = []
         floor = checkpoint.floor if checkpoint is not None else None
         begin = Reckoning.decode(checkpoint.reckoning).newest if checkpoint is not None else None
+        ending = 0
         highest: dict[str, int] = {"": checkpoint.highest} if checkpoint is not None else {}
         for stored in view.history(customers, floor):
             happened = look(view, book, stored)
@@ -116,7 +121,8 @@ class Past:
             if begin is not None and happened[:2] < begin:
                 continue
             found.append(happened)
-            if len(found) > most:
+            ending += all(route.ends for route in happened.routes)
+            if len(found) - ending > most or ending > most * ENDING:
                 return cls(checkpoint, found, overflows=True)
         return cls(checkpoint, found)
 
@@ -128,9 +134,9 @@ class Past:
         """Return the events in the order in which they occurred."""
         return sorted(self.events, key=_by_time)
 
-    def without(self, event_id: str) -> Past:
-        """Return this past as it was before an event."""
-        events = [each for each in self.events if each.id != event_id]
+    def before(self, newest: tuple[int, str], event_id: str | None) -> Past:
+        """Return this past as far as it was looked at before an event: up to *newest*."""
+        events = [each for each in self.events if each[:2] <= newest and each.id != event_id]
         return attrs.evolve(self, events=events)
 
 

@@ -26,11 +26,12 @@ _FOR_EVER: Final = 2**63
 
 
 class Route(NamedTuple):
-    """A rule that reads an event: its number, the rule, and what the rule calls the event."""
+    """A rule that reads an event: its number, the rule, its name for it, and if it only ends."""
 
     number: int
     rule: PainPointRule
     name: str
+    ends: bool
 
 
 @attrs.frozen
@@ -60,7 +61,9 @@ class Rulebook:
                 for other in vocabulary.same(name):
                     if other not in taken:
                         taken.add(other)
-                        routes.setdefault(other, []).append(Route(number, rule, name))
+                        routes.setdefault(other, []).append(
+                            Route(number, rule, name, ends=name in rule.ends)
+                        )
         lasting = [
             _FOR_EVER if rule.lasts is None else rule.lasts // timedelta(microseconds=1)
             for rule in rules
@@ -78,14 +81,16 @@ class GuardedRule(PainPointRule):
 
     def __init__(self, rule: PainPointRule, plugin: Plugin, plugins: Plugins) -> None:
         self.code, self.on, self.also = rule.code, tuple(rule.on), tuple(rule.also)
-        self.severity, self.lasts = Severity(rule.severity), rule.lasts
+        self.ends, self.lasts = tuple(rule.ends), rule.lasts
+        self.severity = Severity(rule.severity)
         self._rule = rule
         self._plugin = plugin
         self._plugins = plugins
 
     def __repr__(self) -> str:
         own = repr(self._rule) if attrs.has(type(self._rule)) else type(self._rule).__qualname__
-        return f"{own}({self.code}, {self.on}, {self.also}, {self.severity}, {self.lasts})"
+        told = self.code, self.on, self.also, self.ends, self.severity, self.lasts
+        return f"{own}{told}"
 
     def key(self, event: EventView) -> str | None:
         """Return what the event is about; None where the rule fails."""

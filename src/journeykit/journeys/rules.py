@@ -30,7 +30,7 @@ from journeykit.journeys.replay import (
     look,
     settle,
 )
-from journeykit.journeys.timers import Timer, set_timer
+from journeykit.journeys.timers import GRACE, Timer, set_timer
 from journeykit.journeys.where import Where, where
 from journeykit.model import jsonbytes
 from journeykit.model.consent import encoded_stamp
@@ -52,6 +52,11 @@ CHECKPOINTS: Final = "rules_checkpoint"
 
 #: What the timers of rules are kept under, where those of runs have a journey's label.
 LABEL: Final = "rules"
+
+#: When the Log had the latest imported event: as long as an import goes on, deadlines in the past
+#: wait for the customer's next event.
+IMPORTS: Final = "rules_import"
+_LATEST: Final = "latest"
 
 _SEPARATOR: Final = "\x1f"
 _NO_SEGMENTS: Final[Mapping[str, str]] = {}
@@ -115,8 +120,19 @@ class RuleFold:
         reckoning = view.get(MEMORIES, customer, Reckoning.decode)
         if reckoning is None or reckoning.timer != timer.deadline:
             return ()
+        if timer.flags & HISTORICAL:
+            latest = view.get(IMPORTS, _LATEST, jsonbytes.loads) or 0
+            if timer.goes_off < latest + GRACE:
+                # The import goes on: the customer's next event may come yet.
+                set_timer(view, timer._replace(set_at=latest))
+                return ()
         reckoning.timer = 0
+        told = reckoning.clock, reckoning.newest
         signals = reckoning.expire(self._book, timer.deadline)
+        if self._in_doubt(signals):
+            sure = self._look_again(view, customer, reckoning, told, timer.deadline)
+            if sure is not None:
+                return sure
         derived = self._note(view, customer, reckoning, signals)
         self._wait(view, customer, reckoning)
         view.put(MEMORIES, customer, reckoning, Reckoning.encode)
@@ -146,15 +162,35 @@ class RuleFold:
                 view.counts["late_for_rules"] += 1
                 return ()
             return self._refold(view, step, reckoning)
+        if not reckoning.concerns(happened.routes):
+            return ()
+        told = reckoning.clock, reckoning.newest
         signals = reckoning.step(self._book, happened)
         reckoning.count += 1
         reckoning.stamp = _stamp(happened.stored)
+        if flags & HISTORICAL:
+            view.put(IMPORTS, _LATEST, happened.stored.recorded_at, jsonbytes.dumps)
         if is_due(reckoning):
             self._settle(view, customer, reckoning)
-        derived = self._note(view, customer, reckoning, signals) if signals else ()
+        derived: Iterable[Entry] = ()
+        if signals:
+            if self._in_doubt(signals):
+                sure = self._look_again(view, step, reckoning, told, told[0])
+                if sure is not None:
+                    return sure
+            derived = self._note(view, customer, reckoning, signals)
         self._wait(view, customer, reckoning)
         view.put(MEMORIES, customer, reckoning, Reckoning.encode)
         return derived
+
+    def _in_doubt(self, signals: Sequence[Signal]) -> bool:
+        """
+        Return whether an event may have prevented what was found.
+
+        One that could only end something was left out where there was nothing to end; then what it
+        ends may have come behind it, though it occurred before.
+        """
+        return any(self._book.rules[signal.rule].ends for signal in signals)
 
     def _settle(self, view: View, customer: str, reckoning: Reckoning) -> None:
         known = view.get(CHECKPOINTS, customer, Checkpoint.decode)
@@ -199,25 +235,54 @@ class RuleFold:
 
     def _refold(self, view: View, step: Step, before: Reckoning) -> Iterable[Entry]:
         """Fold the customer's events again, from the checkpoint or from the beginning."""
-        customer, stored = step.customer, step.stored
-        whole = bool(stored.entry.flags & HISTORICAL)
-        known = None if whole else view.get(CHECKPOINTS, customer, Checkpoint.decode)
-        past = Past.read(view, self._book, members(view, customer), known, most=MOST_EVENTS)
-        if past.overflows or not past.has(stored.id):
+        told = before.clock, before.newest
+        derived = self._look_again(view, step, before, told, before.clock)
+        if derived is None:
             view.counts["late_overflow"] += 1
             return ()
-        was = Replayed.of(self._book, past.without(stored.id), before.clock)
-        now = Replayed.of(self._book, past, before.clock)
+        return derived
+
+    def _look_again(
+        self,
+        view: View,
+        step: Step | str,
+        before: Reckoning,
+        told: tuple[int, tuple[int, str]],
+        until: int,
+    ) -> Iterable[Entry] | None:
+        """
+        Fold all that a customer did, and derive what differs from what was told before.
+
+        Args:
+            step: The event that it is done for; the customer where time alone has led to it.
+
+            told: How far memories had woken before, and the newest event that was looked at.
+
+            until: How far memories wake now.
+
+        Returns:
+            None where there is more than may be read again.
+        """
+        customer = step if isinstance(step, str) else step.customer
+        stored = None if isinstance(step, str) else step.stored
+        whole = stored is not None and bool(stored.entry.flags & HISTORICAL)
+        known = None if whole else view.get(CHECKPOINTS, customer, Checkpoint.decode)
+        past = Past.read(view, self._book, members(view, customer), known, most=MOST_EVENTS)
+        if past.overflows or (stored is not None and not past.has(stored.id)):
+            return None
+        earlier = past.before(told[1], None if stored is None else stored.id)
+        was = Replayed.of(self._book, earlier, told[0])
+        now = Replayed.of(self._book, past, until)
         if whole and view.get(CHECKPOINTS, customer, Checkpoint.decode) is not None:
             # The event may belong before the checkpoint, which knows nothing of it.
             view.put(CHECKPOINTS, customer, None, Checkpoint.encode)
         now.reckoning.look = before.look
-        return self._replace(view, step, {customer: (before, now)}, was.signals)
+        return self._replace(view, stored, {customer: (before, now)}, was.signals)
 
     def _replace(
         self,
         view: View,
-        step: Step,
+        stored: Stored | None,
         persons: Mapping[str, tuple[Reckoning | None, Replayed]],
         was: Sequence[Signal],
     ) -> list[Entry]:
@@ -228,18 +293,25 @@ class RuleFold:
         for customer, (before, now) in persons.items():
             reckoning = now.reckoning
             reckoning.timer = before.timer if before is not None else 0
-            reckoning.stamp = before.stamp if before is not None else _stamp(step.stored)
+            if before is not None:
+                reckoning.stamp = before.stamp
+            elif stored is not None:
+                reckoning.stamp = _stamp(stored)
             self._keep(view, customer, before, now)
             self._wait(view, customer, reckoning)
             piece = reckoning if now.is_any else None
             view.put(MEMORIES, customer, piece, Reckoning.encode)
             left.update(signal.identity for signal in now.signals)
+            # What was told and taken back may be told again, which is news then.
+            by = "" if stored is None else stored.id
             derived += [
-                self._tell(view, customer, signal, reckoning.stamp)
+                self._tell(view, customer, signal, reckoning.stamp, by)
                 for signal in now.signals
                 if signal.identity not in found
             ]
-        derived += [self._withdraw(step, signal) for signal in was if signal.identity not in left]
+        if stored is not None:
+            gone = [signal for signal in was if signal.identity not in left]
+            derived += [self._withdraw(stored, signal) for signal in gone]
         return derived
 
     def _keep(self, view: View, customer: str, before: Reckoning | None, now: Replayed) -> None:
@@ -293,7 +365,9 @@ class RuleFold:
             signal
             for one, past in olds.items()
             if (known := before.get(one)) is not None
-            for signal in Replayed.of(self._book, past.without(step.stored.id), known.clock).signals
+            for signal in Replayed.of(
+                self._book, past.before(known.newest, step.stored.id), known.clock
+            ).signals
         ]
         clock = max(known.clock for known in before.values() if known is not None)
         for one in people:
@@ -304,7 +378,7 @@ class RuleFold:
         persons = {
             one: (before[one], Replayed.of(self._book, past, clock)) for one, past in pasts.items()
         }
-        return self._replace(view, step, persons, was)
+        return self._replace(view, step.stored, persons, was)
 
     def _whole(self, view: View, customers: Sequence[str]) -> Past:
         return Past.read(view, self._book, customers, None, most=MOST_WHOLE, apart=True)
@@ -370,7 +444,7 @@ class RuleFold:
             segments=dict(self._segments(view, customer)),
         )
 
-    def _tell(self, view: View, customer: str, signal: Signal, stamp: str) -> Entry:
+    def _tell(self, view: View, customer: str, signal: Signal, stamp: str, by: str = "") -> Entry:
         rule, found = self._book.rules[signal.rule], signal.found
         finding = view.get(
             FINDINGS, self._key(customer, (signal.rule, signal.target)), Finding.decode
@@ -390,9 +464,10 @@ class RuleFold:
         name = "pain_point.recovered" if signal.recovered else "pain_point.detected"
         about = About(place.encoded, place.stage, place.instance)
         cause = _cause(signal, customer, stamp)
-        return derive(cause, name, self._subject(signal), signal.at, properties, about)
+        subject = f"{self._subject(signal)}{_SEPARATOR}{by}"
+        return derive(cause, name, subject, signal.at, properties, about)
 
-    def _withdraw(self, step: Step, signal: Signal) -> Entry:
+    def _withdraw(self, stored: Stored, signal: Signal) -> Entry:
         rule = self._book.rules[signal.rule]
         properties: dict[str, Any] = {
             "code": rule.code,
@@ -402,7 +477,7 @@ class RuleFold:
         if signal.recovered:
             properties["recovery"] = True
         subject = f"{self._subject(signal)}{_SEPARATOR}{signal.cause}"
-        cause = Cause.of(step.stored)
+        cause = Cause.of(stored)
         return derive(cause, "pain_point.withdrawn", subject, signal.at, properties)
 
     def _subject(self, signal: Signal) -> str:

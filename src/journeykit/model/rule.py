@@ -117,6 +117,10 @@ class PainPointRule:
 
         also: Names of further events that it reads: those that end what the others have begun.
 
+        ends: Those of `also` that can only end a memory, or say that it has recovered.
+            They are left out where nothing is remembered, which saves most of their cost; the
+            finding that one would have prevented is not told, in whatever order they arrive.
+
         severity: How much it hurts, where a finding says nothing else.
 
         lasts: How long a memory is kept that nothing has touched and that waits for nothing; None
@@ -126,6 +130,7 @@ class PainPointRule:
     code: str = ""
     on: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
     severity: Severity = Severity.MEDIUM
     lasts: timedelta | None = None
 
@@ -158,16 +163,20 @@ class PainPointRule:
 def rule_problem(rule: PainPointRule) -> str | None:
     """Return what keeps *rule* from being run, or None."""
     where = f"its rule {type(rule).__name__}"
+    if rule.lasts is not None and not (isinstance(rule.lasts, timedelta) and rule.lasts):
+        return f"{where} has lasts = {rule.lasts!r}; expected a duration longer than zero"
+    if rule.severity not in tuple(Severity):
+        return f"{where} has the severity {rule.severity!r}; expected one of {', '.join(Severity)}"
     if not is_code(rule.code):
         return f"{where} has the code {rule.code!r}; write it dotted and lower case, as in 'a.b'"
-    for field in ("on", "also"):
+    return _names_problem(rule, where)
+
+
+def _names_problem(rule: PainPointRule, where: str) -> str | None:
+    for field in ("on", "also", "ends"):
         names = getattr(rule, field)
         if isinstance(names, str) or not all(isinstance(name, str) for name in names):
             return f"{where} has {field} = {names!r}; expected a tuple of event names"
-    if not rule.on:
-        return f"{where} reads no event; name them in on"
-    if rule.severity not in tuple(Severity):
-        return f"{where} has the severity {rule.severity!r}; expected one of {', '.join(Severity)}"
-    if rule.lasts is not None and not (isinstance(rule.lasts, timedelta) and rule.lasts):
-        return f"{where} has lasts = {rule.lasts!r}; expected a duration longer than zero"
-    return None
+    if not set(rule.ends) <= set(rule.also):
+        return f"{where} has ends = {rule.ends!r}, which also does not name"
+    return None if rule.on else f"{where} reads no event; name them in on"

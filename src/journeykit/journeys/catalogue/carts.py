@@ -67,6 +67,7 @@ class CartAbandoned(PainPointRule):
     also: tuple[str, ...] = derived(
         lambda self: (*self.removed, *self.touched, *self.checkout, *self.ended)
     )
+    ends: tuple[str, ...] = derived(lambda self: (*self.checkout, *self.ended))
     lasts: timedelta | None = derived(lambda self: self.recovery)
 
     def key(self, event: EventView) -> str | None:
@@ -136,6 +137,7 @@ class CheckoutAbandoned(PainPointRule):
     window: timedelta = duration(minutes=60)
     recovery: timedelta = duration(days=30)
     also: tuple[str, ...] = derived(lambda self: self.ended)
+    ends: tuple[str, ...] = derived(lambda self: self.ended)
     lasts: timedelta | None = derived(lambda self: self.recovery)
 
     def key(self, event: EventView) -> str | None:
@@ -184,6 +186,7 @@ class PaymentDeclined(PainPointRule):
     repeats: int = count(2)
     window: timedelta = duration(hours=24)
     also: tuple[str, ...] = derived(lambda self: self.ended)
+    ends: tuple[str, ...] = derived(lambda self: self.ended)
     lasts: timedelta | None = derived(lambda self: self.window)
 
     def key(self, event: EventView) -> str | None:

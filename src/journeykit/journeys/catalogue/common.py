@@ -114,7 +114,7 @@ def number(properties: Mapping[str, Any], *keys: str) -> float | None:
     """Return the first of the properties *keys* that is a number."""
     for key in keys:
         value = properties.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
+        if value is None or isinstance(value, bool) or not isinstance(value, int | float | str):
             continue
         try:
             found = float(value)

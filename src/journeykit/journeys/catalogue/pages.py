@@ -96,6 +96,7 @@ class SearchLooped(PainPointRule):
     searches: int = count(3, 2)
     window: timedelta = duration(minutes=5)
     also: tuple[str, ...] = derived(lambda self: self.ended)
+    ends: tuple[str, ...] = derived(lambda self: self.ended)
     lasts: timedelta | None = derived(lambda self: self.window)
 
     def step(self, memory: Any, event: EventView) -> Stepped:

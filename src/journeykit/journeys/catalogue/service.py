@@ -59,6 +59,7 @@ class ReplySlow(PainPointRule):
     form: timedelta = duration(hours=8)
     other: timedelta = duration(hours=24)
     also: tuple[str, ...] = derived(lambda self: self.answered)
+    ends: tuple[str, ...] = derived(lambda self: self.answered)
     lasts: timedelta | None = derived(lambda _: timedelta(days=30))
 
     def key(self, event: EventView) -> str | None:
