@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from journeykit.cli.looking import print_journey
-from journeykit.cli.ranking import print_pain_points
 from journeykit.cli.output import Progress, print_json, progress
+from journeykit.cli.ranking import print_pain_points
 from journeykit.config.settings import Consent, Core, Settings
 from journeykit.delivery.file import FileSettings, FileSink
 from journeykit.kit import JourneyKit
