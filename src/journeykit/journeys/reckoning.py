@@ -49,6 +49,17 @@ class Happened(NamedTuple):
     properties: dict[str, Any]
 
 
+class Offer(NamedTuple):
+    """What a rule makes of an event: which target it is about, seen by the rule's own name."""
+
+    number: int
+    rule: PainPointRule
+    name: str
+    ends: bool
+    key: str
+    event: EventView
+
+
 class Signal(NamedTuple):
     """
     What a rule has found, or that it has come to a good end.
@@ -145,33 +156,47 @@ class Reckoning:
         slot = min((slot for slot in self.slots if slot[_WAKE]), key=_by_wake)
         return slot[_SINCE], slot[_FLAGS]
 
-    def concerns(self, routes: Sequence[Route]) -> bool:
-        """Return whether an event may change anything: one that only ends needs what it ends."""
-        for number, _, _, ends in routes:
-            if not ends:
-                return True
-            for slot in self.slots:
-                if slot[_RULE] == number:
-                    return True
-        return False
+    def offers(self, happened: Happened) -> list[Offer]:
+        """
+        Return what rules make of an event; empty where it can change nothing.
 
-    def step(self, book: Rulebook, happened: Happened) -> list[Signal]:
-        """Put an event behind the others; returns what was found."""
-        at, event_id, stored, routes, properties = happened
-        signals = self.expire(book, at) if self.slots else []
-        self.clock, self.newest = at, (at, event_id)
-        if self.slots:
-            self._forget_old(book, at)
+        One that only ends needs something that it ends.
+        """
+        at, _, stored, routes, properties = happened
         present = {slot[_RULE] for slot in self.slots}
         event = EventView(stored.entry, "", at, properties)
+        offers = []
         for number, rule, name, ends in routes:
             if ends and number not in present:
                 continue
             event.name = name
             try:
-                self._offer(number, rule, event, stored, signals)
+                key = rule.key(event)
             except Exception as error:  # noqa: BLE001 - what an event holds is anybody's
                 _report(rule, error)
+                continue
+            if key is not None and (key != EVERY or number in present):
+                offers.append(Offer(number, rule, name, ends, key, event))
+        return offers
+
+    def step(
+        self, book: Rulebook, happened: Happened, offers: Sequence[Offer] | None = None
+    ) -> list[Signal]:
+        """Put an event behind the others; returns what was found."""
+        at, event_id, stored, _, _ = happened
+        if offers is None:
+            offers = self.offers(happened)
+        if not offers:
+            return []
+        signals = self.expire(book, at) if self.slots else []
+        self.clock, self.newest = at, (at, event_id)
+        if self.slots:
+            self._forget_old(book, at)
+        for offer in offers:
+            try:
+                self._take(offer, stored, signals)
+            except Exception as error:  # noqa: BLE001 - what an event holds is anybody's
+                _report(offer.rule, error)
         if len(self.slots) > MOST_KEYS:
             self._forget_most()
         return signals
@@ -193,22 +218,16 @@ class Reckoning:
                 stepped = Stepped()
             self._settle(slot, stepped, at, None, signals)
 
-    def _offer(
-        self,
-        number: int,
-        rule: PainPointRule,
-        event: EventView,
-        stored: Stored,
-        signals: list[Signal],
-    ) -> None:
-        key = rule.key(event)
-        if key is None:
-            return
+    def _take(self, offer: Offer, stored: Stored, signals: list[Signal]) -> None:
+        number, rule, name, ends, key, event = offer
+        event.name = name
         if key == EVERY:
             concerned = [slot for slot in self.slots if slot[_RULE] == number]
         else:
             concerned = [self._slot(number, _printable(key))]
         for slot in concerned:
+            if ends and slot[_MEMORY] is None:
+                continue
             stepped = rule.step(slot[_MEMORY], event)
             slot[_FLAGS], slot[_SINCE] = stored.entry.flags, stored.recorded_at
             self._settle(slot, stepped, event.at, stored, signals)

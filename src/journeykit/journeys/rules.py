@@ -58,6 +58,10 @@ LABEL: Final = "rules"
 IMPORTS: Final = "rules_import"
 _LATEST: Final = "latest"
 
+#: An event that is recorded so much later than it occurred may come behind something that was found
+#: since, and tell that the customer was elsewhere then; in microseconds.
+DELAY: Final = 1_000_000
+
 _SEPARATOR: Final = "\x1f"
 _NO_SEGMENTS: Final[Mapping[str, str]] = {}
 
@@ -88,6 +92,7 @@ class RuleFold:
         self._routes = book.routes
         self._meanings = [Meaning(plan, asks=False) for plan in plans]
         self._segments = segments
+        self._staging = {name for plan in plans for name in plan.routes}
 
     def wants(self, view: View, batch: Sequence[Stored]) -> Iterator[Iterable[StateKey]]:
         """Yield what folding *batch* will read, as far as it can be told before."""
@@ -95,15 +100,20 @@ class RuleFold:
         yield [
             (MEMORIES, person(view, stored.entry))
             for stored in batch
-            if stored.entry.name in routes
+            if stored.entry.name in routes or self._is_delayed(stored)
         ]
+
+    def _is_delayed(self, stored: Stored) -> bool:
+        """Return whether something may have been found since, that an event tells the stage of."""
+        entry = stored.entry
+        return stored.recorded_at - entry.occurred_at >= DELAY and entry.name in self._staging
 
     def __call__(self, view: View, step: Step) -> Iterable[Entry]:
         """Fold one event; derives what was found, and what was found and is not so."""
         if step.joined or step.parted is not None:
             return self._regroup(view, step)
         if step.stored.entry.name not in self._routes:
-            if step.refolded:
+            if step.refolded or self._is_delayed(step.stored):
                 self._restage(view, step.customer, step.stored.entry.occurred_at)
             return ()
         happened = look(view, self._book, step.stored)
@@ -162,10 +172,11 @@ class RuleFold:
                 view.counts["late_for_rules"] += 1
                 return ()
             return self._refold(view, step, reckoning)
-        if not reckoning.concerns(happened.routes):
+        offers = reckoning.offers(happened)
+        if not offers:
             return ()
         told = reckoning.clock, reckoning.newest
-        signals = reckoning.step(self._book, happened)
+        signals = reckoning.step(self._book, happened, offers)
         reckoning.count += 1
         reckoning.stamp = _stamp(happened.stored)
         if flags & HISTORICAL:
@@ -297,7 +308,8 @@ class RuleFold:
                 reckoning.stamp = before.stamp
             elif stored is not None:
                 reckoning.stamp = _stamp(stored)
-            self._keep(view, customer, before, now)
+            since = stored.entry.occurred_at if stored is not None else None
+            self._keep(view, customer, before, now, since)
             self._wait(view, customer, reckoning)
             piece = reckoning if now.is_any else None
             view.put(MEMORIES, customer, piece, Reckoning.encode)
@@ -314,15 +326,23 @@ class RuleFold:
             derived += [self._withdraw(stored, signal) for signal in gone]
         return derived
 
-    def _keep(self, view: View, customer: str, before: Reckoning | None, now: Replayed) -> None:
-        """Replace the findings of *customer*."""
+    def _keep(
+        self,
+        view: View,
+        customer: str,
+        before: Reckoning | None,
+        now: Replayed,
+        since: int | None,
+    ) -> None:
+        """Replace the findings of *customer*; where they were *since* then is found out anew."""
         stale = {(number, target) for number, target in before.found} if before else set()
         for place in stale - now.findings.keys():
             view.put(FINDINGS, self._key(customer, place), None, Finding.encode)
         for place, finding in now.findings.items():
             key = self._key(customer, place)
             known = view.get(FINDINGS, key, Finding.decode)
-            if known is not None and known.first_at == finding.first_at:
+            stays = since is None or finding.first_at < since
+            if known is not None and known.first_at == finding.first_at and stays:
                 same = {name: getattr(known, name) for name in _PLACED}
                 placed = attrs.evolve(finding, **same)
             else:
