@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from journeykit.capture import Bound, bind_customer
-    from journeykit.config import Consent, Core, Redaction, Secret, Settings
+    from journeykit.config import Consent, Core, Insight, Redaction, Secret, Settings
     from journeykit.delivery.sink import Batch, ErasureResult, Rejection, Sink
     from journeykit.erasing import ErasureReport
     from journeykit.exceptions import (
@@ -65,6 +65,7 @@ _HOMES: Final = {
     "Found": "model.rule",
     "Goal": "model",
     "ImportFailed": "exceptions",
+    "Insight": "config",
     "Instance": "model",
     "Journey": "model",
     "JourneyKit": "kit",
@@ -110,6 +111,7 @@ __all__ = [
     "Found",
     "Goal",
     "ImportFailed",
+    "Insight",
     "Instance",
     "Journey",
     "JourneyKit",

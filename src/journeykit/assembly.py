@@ -17,6 +17,8 @@ from journeykit.config.settings import ConsentMode, Core, DeclaredPainPoint, Set
 from journeykit.delivery import builtin
 from journeykit.delivery.gate import Gate
 from journeykit.exceptions import ConfigError, PluginError
+from journeykit.insight.steps import Steps
+from journeykit.insight.watch import Watch
 from journeykit.journeys import Declared, Publisher, Rulebook, declare, folds
 from journeykit.journeys.catalogue import CATALOGUE
 from journeykit.journeys.rulebook import GuardedRule
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from journeykit.delivery.sink import Sink
+    from journeykit.journeys.plan import Plan
     from journeykit.model.extension import Endpoint
     from journeykit.model.journey import Journey
     from journeykit.model.rule import PainPointRule
@@ -45,6 +48,7 @@ class Assembly:
     parts: Parts
     tracker: Tracker
     journeys: tuple[Journey, ...]
+    watch: Callable[[Sequence[Plan]], Watch]
     book: Rulebook
     unfed: list[PainPointRule]
     endpoints: list[Endpoint]
@@ -78,13 +82,14 @@ def assemble(
     book = Rulebook.of(wanted, declared.vocabulary)
     publisher = _publisher(declared, settings, plugins, book)
     changed = _changed(publisher, store) if declared.journeys else []
+    redactor = Redactor(settings.redaction)
+    wrong += _unseen(settings, redactor)
     found = [*problems, *mistakes, *wrong, *changed, *unbuilt, *unopened]
     if found or store is None:
         raise ConfigError(found, source=settings.origin)
     core = settings.core
     opt_in = settings.consent.mode is ConsentMode.OPT_IN
     options = {name: declared.options for name, declared in settings.sinks.items()}
-    redactor = Redactor(settings.redaction)
     parts = Parts(
         store=store,
         tail=_tail(store, core),
@@ -107,9 +112,10 @@ def assemble(
         patience=core.block_for.total_seconds() if core.when_full is WhenFull.BLOCK else 0.0,
         now=now,
     )
+    watch = functools.partial(_watch, settings, declared.vocabulary)
     endpoints = plugins.register_endpoints(settings)
     lacking = unfed(settings, declared, book)
-    return Assembly(parts, tracker, declared.journeys, book, lacking, endpoints)
+    return Assembly(parts, tracker, declared.journeys, watch, book, lacking, endpoints)
 
 
 def declared_in(path: str | Path) -> tuple[Settings, Declared]:
@@ -129,6 +135,27 @@ def declared_in(path: str | Path) -> tuple[Settings, Declared]:
     if problems or mistakes:
         raise ConfigError([*problems, *mistakes], source=settings.origin)
     return settings, declared
+
+
+def _watch(settings: Settings, vocabulary: Vocabulary, plans: Sequence[Plan]) -> Watch:
+    """Return what a report has to know; of the versions of a journey, the newest is watched."""
+    insight = settings.insight
+    newest = {plan.journey.key: plan for plan in plans}
+    return Watch(
+        steps=Steps(tuple(newest.values()), vocabulary, insight.failures),
+        segments=insight.segments,
+        effort=insight.effort,
+    )
+
+
+def _unseen(settings: Settings, redactor: Redactor) -> list[str]:
+    """Return what is wrong with segments that no event can ever show."""
+    return [
+        f"insight.segments: {name!r} is redacted, so that no event has it; name another property, "
+        f"or write [redaction] keep = [{name!r}]"
+        for name in settings.insight.segments
+        if redactor.is_secret(name)
+    ]
 
 
 def load_plugins(app: Iterable[object], files: Iterable[Path], disabled: Iterable[str]) -> Plugins:

@@ -483,3 +483,34 @@ def test_a_report_on_a_terminal_is_drawn(
 def test_a_report_of_another_width_is_the_same(process: Callable[..., Any]) -> None:
     """A narrow or unknown terminal changes nothing in a pipe."""
     assert process("report", COLUMNS="10", TERM="dumb") == process("report")
+
+
+WATCHED = """
+[insight]
+segments = ["platform", "plattform"]
+"""
+
+
+def test_the_report_says_that_nothing_hurts(cli: Cli, loaded: Path) -> None:
+    """With segments and a handful of events: nothing found, why not, and which property nobody has."""
+    with (loaded / "journeykit.toml").open("a") as file:
+        file.write(WATCHED)
+
+    result = cli("report")
+
+    assert "\nWhere it hurts: nothing found\n" in result.out
+    assert "too few customers for the anomaly rule" in result.out
+    assert "no event has 'plattform'" in result.out
+    assert cli("report", "--json").json["pain_points"] == []
+    assert "segments platform, plattform" in cli("check").out
+
+
+def test_a_segment_that_is_redacted_is_a_mistake(cli: Cli, shop: Path) -> None:
+    """No event can ever show it, so check says so."""
+    with (shop / "journeykit.toml").open("a") as file:
+        file.write(WATCHED.replace("plattform", "password"))
+
+    result = cli("check")
+
+    assert result.code == 2
+    assert "insight.segments: 'password' is redacted" in result.err

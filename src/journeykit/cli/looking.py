@@ -9,6 +9,7 @@ import click
 
 from journeykit.cli.app import Misconfigured, Session, common, pass_session
 from journeykit.cli.output import print_json, print_table
+from journeykit.cli.ranking import print_pain_points
 from journeykit.insight import CustomerStage, JourneyFigures, JourneyTotal
 from journeykit.kit import JourneyKit
 from journeykit.model.journey import Journey
@@ -42,6 +43,7 @@ def check(session: Session, config: str, as_json: bool) -> None:
                         for journey in journeys
                     ],
                     "sinks": [_gate_json(sink.name, kit) for sink in kit.sinks],
+                    "segments": list(kit.settings.insight.segments),
                     "plugins": [plugin.name for plugin in kit.plugins],
                     "pain_points": [rule.name for rule in kit.rules],
                     "without_events": [rule.name for rule in kit.unfed_rules],
@@ -56,6 +58,9 @@ def check(session: Session, config: str, as_json: bool) -> None:
             unfed = ", ".join(rule.name for rule in kit.unfed_rules)
             said = f"; no declared event reaches {unfed}" if unfed else ""
             click.echo(f"pains    {len(kit.rules)} rules{said}")
+        segments = kit.settings.insight.segments
+        if segments:
+            click.echo(f"segments {', '.join(segments)}")
         for journey in journeys:
             _print_declared(journey)
 
@@ -102,7 +107,7 @@ def report(
     session: Session, config: str, as_json: bool, key: str | None, count: int | None
 ) -> None:
     """
-    Show how many customers are in which stage, and where they get no further.
+    Show how many customers are in which stage, where they get no further, and where it hurts.
 
     entered: have been there. now: are there at present. no further: got as far as that.
     """
@@ -116,8 +121,13 @@ def report(
         who = (
             {journey.key: kit.customers(journey.key, count) for journey in chosen} if count else {}
         )
+        points = [point for point in figures.pain_points if key in (None, point.journey)]
         if as_json:
-            value = {**figures.to_dict(), "journeys": [attrs.asdict(item) for item in chosen]}
+            value = {
+                **figures.to_dict(),
+                "journeys": [attrs.asdict(item) for item in chosen],
+                "pain_points": [point.to_dict() for point in points],
+            }
             value["totals"] = [each for each in value["totals"] if key in (None, each["key"])]
             for journey, item in zip(chosen, value["journeys"], strict=True) if count else ():
                 item["customers"] = [_customer_json(one) for one in _of_version(journey, who)]
@@ -138,6 +148,7 @@ def report(
             print_journey(journey)
             if count:
                 _print_customers(journey, _of_version(journey, who))
+        print_pain_points(figures, points, watched=bool(kit.settings.insight.segments))
 
 
 def _of_version(

@@ -19,6 +19,7 @@ from journeykit.config.settings import (
     DeclaredPainPoint,
     DeclaredSink,
     DeclaredSource,
+    Insight,
     PainPointOptions,
     PluginSettings,
     Redaction,
@@ -46,6 +47,7 @@ _TABLES = (
     "journeykit",
     "consent",
     "redaction",
+    "insight",
     "plugins",
     "names",
     "sinks",
@@ -132,6 +134,7 @@ def structure(
         pain_points=_pain_points(read, tables["pain_points"], rules),
         plugins=read.one(tables["plugins"], PluginSettings, "plugins") or PluginSettings(),
         redaction=_redaction(read, tables["redaction"]),
+        insight=read.one(tables["insight"], Insight, "insight") or Insight(),
         base=document.path.parent,
         origin=str(document.path),
     )

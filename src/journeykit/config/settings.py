@@ -116,6 +116,58 @@ class Redaction:
     )
 
 
+#: Each property multiplies what is looked at, and with that what it takes to raise an alarm.
+_MOST_SEGMENTS = 12
+
+
+def _check_segments(_: object, __: object, names: tuple[str, ...]) -> None:
+    if "" in names:
+        msg = "a segment is the name of a property; got an empty text"
+        raise ValueError(msg)
+    if len(set(names)) < len(names):
+        msg = f"each property once; got {', '.join(names)}"
+        raise ValueError(msg)
+    if len(names) > _MOST_SEGMENTS:
+        msg = f"at most {_MOST_SEGMENTS} properties, got {len(names)}: each dulls the others"
+        raise ValueError(msg)
+
+
+def _check_effort(_: object, __: object, effort: dict[str, float]) -> None:
+    for code, days in effort.items():
+        if not 0 < days < float("inf"):
+            msg = f"the effort for {code!r} is a number of days above 0, got {days!r}"
+            raise ValueError(msg)
+
+
+@attrs.frozen(kw_only=True)
+class Insight:
+    """
+    The table `[insight]`: how reports tell customers apart, and what they rank by.
+
+    Args:
+        segments: Properties of events, or keys of their context, or `"channel"`; without any, no
+            step is watched for a rate that rises.
+
+        failures: Names of events that say that something failed; if not given, those that belong to
+            no stage and whose name says so (`"payment_error"`).
+
+        effort: Code of a pain point → how many days of work it takes to better it; 1 if not given.
+    """
+
+    segments: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=to_tuple,
+        validator=[
+            attrs.validators.deep_iterable(attrs.validators.instance_of(str)),
+            _check_segments,
+        ],
+    )
+    failures: tuple[str, ...] | None = attrs.field(
+        default=None, converter=attrs.converters.optional(to_tuple)
+    )
+    effort: dict[str, float] = attrs.field(factory=dict, validator=_check_effort)
+
+
 @attrs.frozen(kw_only=True)
 class Core:
     """
@@ -247,6 +299,8 @@ class Settings:
 
         redaction: What never reaches the Log.
 
+        insight: How reports tell customers apart, and what they rank by.
+
         base: The directory that relative paths start from.
 
         origin: What holds these settings, for messages.
@@ -262,5 +316,6 @@ class Settings:
     pain_points: dict[str, DeclaredPainPoint] = attrs.field(factory=dict)
     plugins: PluginSettings = attrs.field(factory=PluginSettings)
     redaction: Redaction = attrs.field(factory=Redaction)
+    insight: Insight = attrs.field(factory=Insight)
     base: Path = attrs.field(factory=Path.cwd)
     origin: str = "configuration"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from journeykit.insight.explain import Explanation, Path, PathStep, explain
 from journeykit.insight.pains import PainPointCase, PainPointFigures, Said, cases, pain_points
+from journeykit.insight.ranking import RankedPain
 from journeykit.insight.report import (
     CustomerStage,
     JourneyFigures,
@@ -13,6 +14,7 @@ from journeykit.insight.report import (
     customers,
     report,
 )
+from journeykit.insight.watch import Watch
 
 __all__ = [
     "CustomerStage",
@@ -23,9 +25,11 @@ __all__ = [
     "PainPointFigures",
     "Path",
     "PathStep",
+    "RankedPain",
     "Report",
     "Said",
     "StageFigures",
+    "Watch",
     "cases",
     "customers",
     "explain",

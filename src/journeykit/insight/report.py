@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from journeykit.insight.watch import PainPoints, ranked_pains
 from journeykit.journeys.figures import FIGURES, MOVED, Figures
 from journeykit.journeys.identity import TOTALS
 from journeykit.journeys.run import NOWHERE, Run
@@ -14,9 +15,11 @@ from journeykit.model import jsonbytes
 from journeykit.model.times import to_datetime
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from journeykit.insight.ranking import RankedPain
+    from journeykit.insight.watch import Watch
     from journeykit.journeys.plan import Plan
     from journeykit.store.protocol import Store
 
@@ -100,16 +103,36 @@ class Report:
         journeys: One item a version.
 
         totals: What the versions of a journey come to, where there are several.
+        pain_points: Where customers hurt, the worst first.
+
+        held_back: What rests on too few customers to be ranked.
+
+        shifts: Steps that everybody failed at more than usual, where that is no alarm.
+
+        notes: What to know of how the pain points were found, a sentence each.
     """
 
     events: int
     customers: int
     journeys: tuple[JourneyFigures, ...]
     totals: tuple[JourneyTotal, ...] = ()
+    pain_points: tuple[RankedPain, ...] = ()
+    held_back: tuple[RankedPain, ...] = ()
+    shifts: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values."""
-        return attrs.asdict(self)
+        return {
+            "events": self.events,
+            "customers": self.customers,
+            "journeys": [attrs.asdict(each) for each in self.journeys],
+            "totals": [attrs.asdict(each) for each in self.totals],
+            "pain_points": [each.to_dict() for each in self.pain_points],
+            "held_back": [each.to_dict() for each in self.held_back],
+            "shifts": [dict(each) for each in self.shifts],
+            "notes": list(self.notes),
+        }
 
 
 @attrs.frozen(kw_only=True)
@@ -142,12 +165,14 @@ class CustomerStage:
     version: int
 
 
-def report(store: Store, plans: Sequence[Plan]) -> Report:
+def report(store: Store, plans: Sequence[Plan], watch: Watch | None = None) -> Report:
     """
-    Return the figures of *plans*; it reads a row a version, however many customers there are.
+    Return the figures of *plans*, and the pain points if *watch* says how to find them.
 
+    The figures read a row a version, however many customers there are.
     Of the versions of a journey, an older one is left out that nobody has begun.
     """
+    hurts = ranked_pains(store, plans, watch) if watch is not None else PainPoints()
     customers = store.state((TOTALS, "customers"))
     newest = {plan.journey.key: plan.label for plan in plans}
     found = [(plan, figures_of(store, plan)) for plan in plans]
@@ -161,6 +186,10 @@ def report(store: Store, plans: Sequence[Plan]) -> Report:
         customers=jsonbytes.loads(customers) if customers else 0,
         journeys=journeys,
         totals=_totals(store, journeys),
+        pain_points=hurts.ranking.points,
+        held_back=hurts.ranking.held_back,
+        shifts=hurts.shifts,
+        notes=hurts.notes,
     )
 
 
