@@ -369,7 +369,8 @@ class RuleFold:
         people = [step.customer, *step.joined, *([step.parted] if step.parted else [])]
         before = {one: view.get(MEMORIES, one, Reckoning.decode) for one in people}
         happened = look(view, self._book, step.stored)
-        if not self._did_anything(view, [one for one in people if one != step.customer]):
+        # Who comes, or who leaves.
+        if not self._did_anything(view, step.joined or (step.customer,)):
             derived = self._fold(view, step, happened) if happened is not None else ()
             self._restage(view, step.customer)
             return derived
@@ -405,8 +406,7 @@ class RuleFold:
 
     def _did_anything(self, view: View, customers: Sequence[str]) -> bool:
         """Return whether rules read anything that these did; most leave no memory of it."""
-        groups = [one for customer in customers for one in members(view, customer)]
-        return any(stored.entry.name in self._routes for stored in view.history(groups))
+        return any(stored.entry.name in self._routes for stored in view.history(customers))
 
     def _whole(self, view: View, customers: Sequence[str]) -> Past:
         return Past.read(view, self._book, customers, None, most=MOST_WHOLE, apart=True)
