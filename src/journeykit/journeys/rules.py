@@ -91,6 +91,11 @@ class RuleFold:
     ) -> None:
         self._book = book
         self._routes = book.routes
+        self._ending = {
+            name: {route.number for route in routes}
+            for name, routes in book.routes.items()
+            if all(route.ends for route in routes)
+        }
         self._meanings = [Meaning(plan, asks=False) for plan in plans]
         self._segments = segments
         self._staging = {name for plan in plans for name in plan.routes}
@@ -119,13 +124,24 @@ class RuleFold:
             if step.refolded or self._is_delayed(step.stored):
                 self._restage(view, step.customer, step.stored.entry.occurred_at)
             return ()
-        happened = look(view, self._book, step.stored)
-        if happened is None:
-            return ()
-        derived = self._fold(view, step, happened)
+        derived: Iterable[Entry] = ()
+        if not self._is_idle(view, step):
+            happened = look(view, self._book, step.stored)
+            derived = self._fold(view, step, happened) if happened is not None else ()
         if step.refolded:
             self._restage(view, step.customer, step.stored.entry.occurred_at)
         return derived
+
+    def _is_idle(self, view: View, step: Step) -> bool:
+        """Return whether an event can only end what is not there, which needs no look inside it."""
+        numbers = self._ending.get(step.stored.entry.name)
+        if numbers is None:
+            return False
+        reckoning = view.get(MEMORIES, step.customer, Reckoning.decode)
+        if reckoning is None:
+            return True
+        at = min(step.stored.entry.occurred_at, step.stored.recorded_at)
+        return reckoning.takes(at, step.stored.id) and not reckoning.remembers(numbers)
 
     def expire(self, view: View, timer: Timer) -> Iterable[Entry]:
         """Wake what *timer* was set for; derives what was found."""
