@@ -542,6 +542,22 @@ def test_what_left_no_memory_counts_after_a_merge(
     assert names(world) == ["pain_point.detected", "pain_point.withdrawn"]
 
 
+def test_who_leaves_takes_their_findings_along(
+    make_world: MakeWorld, make_entry: MakeEntry
+) -> None:
+    """A person who did nothing themselves gives everything back to whom they were taken for."""
+    clock = Clock()
+    clock.pass_by(DAY)
+    world = make_world(rules=[CartAbandoned()], now=clock)
+    who = {"anonymous_id": "k", "kind": Kind.FACT}
+    world.add(abandon(make_entry, user_id=None, anonymous_id="k"))
+    world.add(make_entry("customer.identified", at=HOUR, **who))
+    assert [key[1] for key in world.findings] == ["u:u1"]
+    world.add(make_entry("customer.unmerged", at=HOUR, user_id=None, **who))
+    assert [key[1] for key in world.findings] == ["a:k"]
+    assert names(world) == ["pain_point.detected"]
+
+
 def test_what_ends_everything_counts_before_it_begins(
     make_world: MakeWorld, make_entry: MakeEntry
 ) -> None:

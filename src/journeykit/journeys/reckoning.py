@@ -18,7 +18,7 @@ from journeykit.model.event import ASKED, DENIED
 from journeykit.model.rule import EVERY, EventView, Found, Stepped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from journeykit.journeys.rulebook import Route, Rulebook
     from journeykit.model.event import Stored
@@ -160,6 +160,10 @@ class Reckoning:
         """Return when the Log had the event that the first wake follows from, and its flags."""
         slot = min((slot for slot in self.slots if slot[_WAKE]), key=_by_wake)
         return slot[_SINCE], slot[_FLAGS]
+
+    def remembers(self, numbers: Container[int]) -> bool:
+        """Return whether one of these rules remembers anything."""
+        return any(slot[_RULE] in numbers for slot in self.slots)
 
     def offers(self, happened: Happened) -> list[Offer]:
         """

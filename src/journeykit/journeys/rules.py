@@ -91,6 +91,11 @@ class RuleFold:
     ) -> None:
         self._book = book
         self._routes = book.routes
+        self._ending = {
+            name: {route.number for route in routes}
+            for name, routes in book.routes.items()
+            if all(route.ends for route in routes)
+        }
         # Of the versions of a journey, the newest that the customer has come to.
         self._meanings = [Meaning(plan, asks=False) for plan in newest_first(plans)]
         self._segments = segments
@@ -123,13 +128,24 @@ class RuleFold:
             if step.refolded or self._is_delayed(step.stored):
                 self._restage(view, step.customer, step.stored.entry.occurred_at)
             return ()
-        happened = look(view, self._book, step.stored)
-        if happened is None:
-            return ()
-        derived = self._fold(view, step, happened)
+        derived: Iterable[Entry] = ()
+        if not self._is_idle(view, step):
+            happened = look(view, self._book, step.stored)
+            derived = self._fold(view, step, happened) if happened is not None else ()
         if step.refolded:
             self._restage(view, step.customer, step.stored.entry.occurred_at)
         return derived
+
+    def _is_idle(self, view: View, step: Step) -> bool:
+        """Return whether an event can only end what is not there, which needs no look inside it."""
+        numbers = self._ending.get(step.stored.entry.name)
+        if numbers is None:
+            return False
+        reckoning = view.get(MEMORIES, step.customer, Reckoning.decode)
+        if reckoning is None:
+            return True
+        at = min(step.stored.entry.occurred_at, step.stored.recorded_at)
+        return reckoning.takes(at, step.stored.id) and not reckoning.remembers(numbers)
 
     def expire(self, view: View, timer: Timer) -> Iterable[Entry]:
         """Wake what *timer* was set for; derives what was found."""
@@ -373,7 +389,8 @@ class RuleFold:
         people = [step.customer, *step.joined, *([step.parted] if step.parted else [])]
         before = {one: view.get(MEMORIES, one, Reckoning.decode) for one in people}
         happened = look(view, self._book, step.stored)
-        if not self._did_anything(view, [one for one in people if one != step.customer]):
+        # Who comes, or who leaves.
+        if not self._did_anything(view, step.joined or (step.customer,)):
             derived = self._fold(view, step, happened) if happened is not None else ()
             self._restage(view, step.customer)
             return derived
@@ -409,8 +426,7 @@ class RuleFold:
 
     def _did_anything(self, view: View, customers: Sequence[str]) -> bool:
         """Return whether rules read anything that these did; most leave no memory of it."""
-        groups = [one for customer in customers for one in members(view, customer)]
-        return any(stored.entry.name in self._routes for stored in view.history(groups))
+        return any(stored.entry.name in self._routes for stored in view.history(customers))
 
     def _whole(self, view: View, customers: Sequence[str]) -> Past:
         return Past.read(view, self._book, customers, None, most=MOST_WHOLE, apart=True)

@@ -126,8 +126,8 @@ def number(properties: Mapping[str, Any], *keys: str) -> float | None:
 
 
 def newest(evidence: list[str], more: str) -> list[str]:
-    """Return the newest ids of *evidence* and *more*."""
-    return [*evidence, more][-MOST_EVIDENCE:]
+    """Return the newest ids of *evidence* and *more*: three, for the memory is written often."""
+    return [*evidence, more][-3:]
 
 
 def within(memory: Any, event: EventView, window: int, most: int) -> list[list[Any]]:
