@@ -1,6 +1,7 @@
 """
 The projector alone: the five-stage journey and one run a cart, over a Log that is there already.
 
+Once with every pain-point rule switched off, once with the whole catalogue.
 Beside it one decoding of the same events, which is the least that a reader pays.
 The Log grows while it is folded, so that the last figures are those of a full State.
 """
@@ -54,9 +55,13 @@ class Clock:
         return self.micros
 
 
-def make_kit(directory: Path, clock: Clock) -> JourneyKit:
-    """Return a kit with both journeys."""
+def make_kit(directory: Path, clock: Clock, *, rules: bool) -> JourneyKit:
+    """Return a kit with both journeys, and with *rules* or without any."""
     from journeykit import Consent, Core, Goal, Journey, JourneyKit, Settings, Stage
+    from journeykit.config.settings import DeclaredPainPoint, PainPointOptions
+    from journeykit.journeys.catalogue import CATALOGUE
+
+    off = DeclaredPainPoint(options=PainPointOptions(off=True))
 
     cart = Journey(
         key="checkout",
@@ -73,20 +78,21 @@ def make_kit(directory: Path, clock: Clock) -> JourneyKit:
             consent=Consent("opt_out"),
             core=Core(store=f"sqlite:///{directory / 'shop.db'}", app="bench"),
             journeys=[Journey(key="shop", version=1, extends="ecommerce"), cart],
+            pain_points={} if rules else {rule.name: off for rule in CATALOGUE},
             base=directory,
         ),
         now=clock,
     )
 
 
-def project(directory: Path, events: int) -> dict[str, float]:
+def project(directory: Path, events: int, *, rules: bool) -> dict[str, float]:
     """Fold *events*; returns CPU per event, of all and of the last, and the peak of memory."""
     from journeykit.capture.records import unpack
     from journeykit.pipeline import Pipeline
     from journeykit.store.protocol import Commit
 
     clock = Clock()
-    kit = make_kit(directory, clock)
+    kit = make_kit(directory, clock, rules=rules)
     chance = random.Random(1)
     customers = min(CUSTOMERS, max(10, events // 10))
     projector = Pipeline(kit._parts).projector  # noqa: SLF001 - what a kit starts by itself
@@ -140,4 +146,4 @@ def _decoding(bodies: list[bytes]) -> float:
 
 
 if __name__ == "__main__":
-    measure.answer(project(Path(sys.argv[1]), int(sys.argv[2])))
+    measure.answer(project(Path(sys.argv[1]), int(sys.argv[2]), rules=sys.argv[3] == "rules"))
