@@ -14,8 +14,10 @@ from journeykit.journeys import replay
 from journeykit.journeys.catalogue import (
     CATALOGUE,
     CartAbandoned,
+    CheckoutAbandoned,
     FormAbandoned,
     PaymentDeclined,
+    ReplySlow,
     SearchLooped,
 )
 from journeykit.journeys.findings import FINDINGS
@@ -556,6 +558,42 @@ def test_who_leaves_takes_their_findings_along(
     world.add(make_entry("customer.unmerged", at=HOUR, user_id=None, **who))
     assert [key[1] for key in world.findings] == ["a:k"]
     assert names(world) == ["pain_point.detected"]
+
+
+def test_an_order_before_its_checkout_was_heard_of_still_counts(
+    make_world: MakeWorld, make_entry: MakeEntry
+) -> None:
+    """What ends something counts though it was left out: nothing is told that it prevents."""
+    for restarts in (False, True):
+        clock = Clock()
+        clock.pass_by(60)
+        world = make_world(rules=[CheckoutAbandoned()], now=clock)
+        world.add(make_entry("Checkout Started", at=0, user_id="u2"))
+        world.add(make_entry("Order Completed", at=60, id="e2"))
+        assert [key for key, _ in world.store.scan(MEMORIES)] == ["u:u2"]
+        if restarts:
+            world.projector.forget()
+        world.add(make_entry("Checkout Started", at=30, id="e1"))
+        clock.pass_by(2 * HOUR)
+        world.fold()
+        assert [key[1] for key in world.findings] == ["u:u2"]
+        assert names(world) == ["pain_point.detected"]
+
+
+def test_an_earlier_deadline_is_not_slept_through(
+    make_world: MakeWorld, make_entry: MakeEntry
+) -> None:
+    """What is due first is found when it is due, though something else waited before."""
+    clock = Clock()
+    world = make_world(rules=[ReplySlow()], now=clock)
+    world.add(
+        make_entry("Support Requested", {"channel": "email", "ticket_id": "a"}),
+        make_entry("Support Requested", {"channel": "chat", "ticket_id": "b"}),
+    )
+    clock.pass_by(121)
+    assert [key[2] for key in world.fold().findings] == ["b"]
+    clock.pass_by(4 * HOUR)
+    assert [key[2] for key in world.fold().findings] == ["a", "b"]
 
 
 def test_what_ends_everything_counts_before_it_begins(
