@@ -103,8 +103,6 @@ class Reckoning:
         taken_back: How many times something was told and taken back; what is told again after
             that is news.
 
-        doubted: Whether something may have been left out that belongs behind what began here.
-
         count: How many events came since the checkpoint; at `look` it moves.
 
         stamp: What the customer had agreed to at the latest event.
@@ -114,7 +112,6 @@ class Reckoning:
     clock: int = -_NEVER
     timer: int = 0
     taken_back: int = 0
-    doubted: int = 0
     count: int = 0
     look: int = 0
     stamp: str = "{}"
@@ -137,7 +134,6 @@ class Reckoning:
                 self.clock,
                 self.timer,
                 self.taken_back,
-                self.doubted,
                 self.count,
                 self.look,
                 self.stamp,

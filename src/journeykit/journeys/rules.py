@@ -32,7 +32,6 @@ from journeykit.journeys.replay import (
     settle,
 )
 from journeykit.journeys.timers import GRACE, Timer, set_timer
-from journeykit.journeys.unnoted import Unnoted
 from journeykit.journeys.where import Where, where
 from journeykit.model import jsonbytes
 from journeykit.model.consent import encoded_stamp
@@ -99,7 +98,6 @@ class RuleFold:
         }
         self._meanings = [Meaning(plan, asks=False) for plan in plans]
         self._segments = segments
-        self._unnoted = Unnoted()
         self._staging = {name for plan in plans for name in plan.routes}
 
     def wants(self, view: View, batch: Sequence[Stored]) -> Iterator[Iterable[StateKey]]:
@@ -127,10 +125,7 @@ class RuleFold:
                 self._restage(view, step.customer, step.stored.entry.occurred_at)
             return ()
         derived: Iterable[Entry] = ()
-        self._unnoted.look(view, step.stored.recorded_at)
-        if self._is_idle(view, step):
-            self._leave_out(step.customer, step.stored)
-        else:
+        if not self._is_idle(view, step):
             happened = look(view, self._book, step.stored)
             derived = self._fold(view, step, happened) if happened is not None else ()
         if step.refolded:
@@ -163,7 +158,7 @@ class RuleFold:
         reckoning.timer = 0
         told = reckoning.clock, reckoning.newest
         signals = reckoning.expire(self._book, timer.deadline)
-        if self._is_doubtful(reckoning, signals):
+        if self._in_doubt(signals):
             sure = self._look_again(view, customer, reckoning, told, timer.deadline)
             if sure is not None:
                 return sure
@@ -198,10 +193,7 @@ class RuleFold:
             return self._refold(view, step, reckoning)
         offers = reckoning.offers(happened)
         if not offers:
-            self._leave_out(customer, happened.stored)
             return ()
-        if not reckoning.doubted and self._unnoted.doubts(customer, happened.at):
-            reckoning.doubted = 1
         told = reckoning.clock, reckoning.newest
         signals = reckoning.step(self._book, happened, offers)
         reckoning.count += 1
@@ -212,7 +204,7 @@ class RuleFold:
             self._settle(view, customer, reckoning)
         derived: Iterable[Entry] = ()
         if signals:
-            if self._is_doubtful(reckoning, signals):
+            if self._in_doubt(signals):
                 sure = self._look_again(view, step, reckoning, told, told[0])
                 if sure is not None:
                     return sure
@@ -221,19 +213,13 @@ class RuleFold:
         view.put(MEMORIES, customer, reckoning, Reckoning.encode)
         return derived
 
-    def _leave_out(self, customer: str, stored: Stored) -> None:
-        at = min(stored.entry.occurred_at, stored.recorded_at)
-        self._unnoted.note(customer, at, stored.recorded_at)
-
-    def _is_doubtful(self, reckoning: Reckoning, signals: Sequence[Signal]) -> bool:
+    def _in_doubt(self, signals: Sequence[Signal]) -> bool:
         """
         Return whether an event may have prevented what was found.
 
         One that could only end something was left out where there was nothing to end; then what it
         ends may have come behind it, though it occurred before.
         """
-        if not reckoning.doubted:
-            return False
         return any(self._book.rules[signal.rule].ends for signal in signals)
 
     def _settle(self, view: View, customer: str, reckoning: Reckoning) -> None:
@@ -396,7 +382,6 @@ class RuleFold:
 
     def _regroup(self, view: View, step: Step) -> Iterable[Entry]:
         """Fold all of those again who turned out to be one person, or not to be."""
-        self._unnoted.look(view, step.stored.recorded_at)
         people = [step.customer, *step.joined, *([step.parted] if step.parted else [])]
         before = {one: view.get(MEMORIES, one, Reckoning.decode) for one in people}
         happened = look(view, self._book, step.stored)
@@ -405,8 +390,6 @@ class RuleFold:
             derived = self._fold(view, step, happened) if happened is not None else ()
             self._restage(view, step.customer)
             return derived
-        for one in people:
-            self._unnoted.note(one, step.stored.recorded_at, step.stored.recorded_at)
         owners = [step.customer, *([step.parted] if step.parted else [])]
         groups = {one: members(view, one) for one in owners}
         earlier = _earlier(step, groups)

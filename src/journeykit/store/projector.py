@@ -123,11 +123,6 @@ class View:
         #: Customers who were erased → the position of the fact.
         self.forgotten: dict[str, Position] = {}
 
-    @property
-    def reading(self) -> object:
-        """What stays the same for as long as nobody but this process has changed State."""
-        return self._cache
-
     def prefetch(self, places: Iterable[StateKey]) -> None:
         """Read pieces that will be wanted in one go."""
         cache, pieces, absent = self._cache, self._pieces, self._absent
