@@ -596,6 +596,24 @@ def test_an_earlier_deadline_is_not_slept_through(
     assert [key[2] for key in world.fold().findings] == ["a", "b"]
 
 
+def test_a_late_event_tells_where_the_customer_was(
+    make_world: MakeWorld, make_entry: MakeEntry
+) -> None:
+    """A stage event that no rule reads, and that comes late, corrects the stage of a finding."""
+    clock = Clock()
+    world = make_world(SHOP, rules=[CartAbandoned()], now=clock)
+    world.add(abandon(make_entry))
+    clock.pass_by(HOUR)
+    [finding] = world.fold().findings.values()
+    assert finding.stage == "consideration"
+    world.add(make_entry("Page Viewed", at=HOUR / 2))
+    [finding] = world.findings.values()
+    assert finding.stage == "awareness"
+    world.add(make_entry("Products Searched", at=HOUR / 4))
+    [finding] = world.findings.values()
+    assert finding.stage == "awareness"
+
+
 def test_what_ends_everything_counts_before_it_begins(
     make_world: MakeWorld, make_entry: MakeEntry
 ) -> None:
