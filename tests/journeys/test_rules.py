@@ -239,6 +239,22 @@ def test_an_import_waits_for_the_customers_next_event(
     assert sorted(key[1] for key in world.findings) == [f"u:u{number + 5}" for number in range(5)]
 
 
+def test_after_an_outage_deadlines_wait_for_what_came_next(
+    make_world: MakeWorld, make_entry: MakeEntry
+) -> None:
+    """Events that come hours late, one after the other, lead to nothing that the next takes back."""
+    clock = Clock()
+    clock.pass_by(5 * HOUR)
+    world = make_world(rules=[CartAbandoned()], now=clock)
+    world.add(abandon(make_entry), abandon(make_entry, user_id="u2"))
+    clock.pass_by(30)
+    world.add(make_entry("Order Completed", {"cart_id": "c1"}, at=HOUR / 2))
+    assert world.derived == []
+    clock.pass_by(31)
+    world.fold()
+    assert [(entry.user_id, entry.flags) for entry in world.derived] == [("u2", 0)]
+
+
 def test_what_time_brings_about_after_an_import_is_news(
     make_world: MakeWorld, make_entry: MakeEntry
 ) -> None:
@@ -315,7 +331,8 @@ def test_merged_customers_are_folded_as_one(make_world: MakeWorld, make_entry: M
         make_entry("Products Searched", at=10, **cookie),
         make_entry("Products Searched", at=20),
     )
-    assert [key[1] for key in world.findings] == ["a:k"]
+    clock.pass_by(61)
+    assert [key[1] for key in world.fold().findings] == ["a:k"]
     both = {"user_id": "u1", "anonymous_id": "k", "kind": Kind.FACT}
     world.add(
         make_entry("Order Completed", {"cart_id": "c1"}, at=HOUR / 2),
@@ -537,7 +554,8 @@ def test_what_left_no_memory_counts_after_a_merge(
     world.add(
         abandon(make_entry), make_entry("Order Completed", {"cart_id": "c1"}, at=60, **cookie)
     )
-    assert len(world.findings) == 1
+    clock.pass_by(61)
+    assert len(world.fold().findings) == 1
     who = {"anonymous_id": "k", "kind": Kind.FACT}
     world.add(make_entry("customer.identified", at=HOUR, **who))
     assert world.findings == {}
@@ -553,7 +571,8 @@ def test_who_leaves_takes_their_findings_along(
     world = make_world(rules=[CartAbandoned()], now=clock)
     who = {"anonymous_id": "k", "kind": Kind.FACT}
     world.add(abandon(make_entry, user_id=None, anonymous_id="k"))
-    world.add(make_entry("customer.identified", at=HOUR, **who))
+    clock.pass_by(61)
+    world.fold().add(make_entry("customer.identified", at=HOUR, **who))
     assert [key[1] for key in world.findings] == ["u:u1"]
     world.add(make_entry("customer.unmerged", at=HOUR, user_id=None, **who))
     assert [key[1] for key in world.findings] == ["a:k"]
