@@ -14,8 +14,10 @@ from journeykit.journeys import replay
 from journeykit.journeys.catalogue import (
     CATALOGUE,
     CartAbandoned,
+    CheckoutAbandoned,
     FormAbandoned,
     PaymentDeclined,
+    ReplySlow,
     SearchLooped,
 )
 from journeykit.journeys.findings import FINDINGS
@@ -237,6 +239,22 @@ def test_an_import_waits_for_the_customers_next_event(
     assert sorted(key[1] for key in world.findings) == [f"u:u{number + 5}" for number in range(5)]
 
 
+def test_after_an_outage_deadlines_wait_for_what_came_next(
+    make_world: MakeWorld, make_entry: MakeEntry
+) -> None:
+    """Events that come hours late, one after the other, lead to nothing that the next takes back."""
+    clock = Clock()
+    clock.pass_by(5 * HOUR)
+    world = make_world(rules=[CartAbandoned()], now=clock)
+    world.add(abandon(make_entry), abandon(make_entry, user_id="u2"))
+    clock.pass_by(30)
+    world.add(make_entry("Order Completed", {"cart_id": "c1"}, at=HOUR / 2))
+    assert world.derived == []
+    clock.pass_by(31)
+    world.fold()
+    assert [(entry.user_id, entry.flags) for entry in world.derived] == [("u2", 0)]
+
+
 def test_what_time_brings_about_after_an_import_is_news(
     make_world: MakeWorld, make_entry: MakeEntry
 ) -> None:
@@ -313,7 +331,8 @@ def test_merged_customers_are_folded_as_one(make_world: MakeWorld, make_entry: M
         make_entry("Products Searched", at=10, **cookie),
         make_entry("Products Searched", at=20),
     )
-    assert [key[1] for key in world.findings] == ["a:k"]
+    clock.pass_by(61)
+    assert [key[1] for key in world.fold().findings] == ["a:k"]
     both = {"user_id": "u1", "anonymous_id": "k", "kind": Kind.FACT}
     world.add(
         make_entry("Order Completed", {"cart_id": "c1"}, at=HOUR / 2),
@@ -535,7 +554,8 @@ def test_what_left_no_memory_counts_after_a_merge(
     world.add(
         abandon(make_entry), make_entry("Order Completed", {"cart_id": "c1"}, at=60, **cookie)
     )
-    assert len(world.findings) == 1
+    clock.pass_by(61)
+    assert len(world.fold().findings) == 1
     who = {"anonymous_id": "k", "kind": Kind.FACT}
     world.add(make_entry("customer.identified", at=HOUR, **who))
     assert world.findings == {}
@@ -551,11 +571,66 @@ def test_who_leaves_takes_their_findings_along(
     world = make_world(rules=[CartAbandoned()], now=clock)
     who = {"anonymous_id": "k", "kind": Kind.FACT}
     world.add(abandon(make_entry, user_id=None, anonymous_id="k"))
-    world.add(make_entry("customer.identified", at=HOUR, **who))
+    clock.pass_by(61)
+    world.fold().add(make_entry("customer.identified", at=HOUR, **who))
     assert [key[1] for key in world.findings] == ["u:u1"]
     world.add(make_entry("customer.unmerged", at=HOUR, user_id=None, **who))
     assert [key[1] for key in world.findings] == ["a:k"]
     assert names(world) == ["pain_point.detected"]
+
+
+def test_an_order_before_its_checkout_was_heard_of_still_counts(
+    make_world: MakeWorld, make_entry: MakeEntry
+) -> None:
+    """What ends something counts though it was left out: nothing is told that it prevents."""
+    for restarts in (False, True):
+        clock = Clock()
+        clock.pass_by(60)
+        world = make_world(rules=[CheckoutAbandoned()], now=clock)
+        world.add(make_entry("Checkout Started", at=0, user_id="u2"))
+        world.add(make_entry("Order Completed", at=60, id="e2"))
+        assert [key for key, _ in world.store.scan(MEMORIES)] == ["u:u2"]
+        if restarts:
+            world.projector.forget()
+        world.add(make_entry("Checkout Started", at=30, id="e1"))
+        clock.pass_by(2 * HOUR)
+        world.fold()
+        assert [key[1] for key in world.findings] == ["u:u2"]
+        assert names(world) == ["pain_point.detected"]
+
+
+def test_an_earlier_deadline_is_not_slept_through(
+    make_world: MakeWorld, make_entry: MakeEntry
+) -> None:
+    """What is due first is found when it is due, though something else waited before."""
+    clock = Clock()
+    world = make_world(rules=[ReplySlow()], now=clock)
+    world.add(
+        make_entry("Support Requested", {"channel": "email", "ticket_id": "a"}),
+        make_entry("Support Requested", {"channel": "chat", "ticket_id": "b"}),
+    )
+    clock.pass_by(121)
+    assert [key[2] for key in world.fold().findings] == ["b"]
+    clock.pass_by(4 * HOUR)
+    assert [key[2] for key in world.fold().findings] == ["a", "b"]
+
+
+def test_a_late_event_tells_where_the_customer_was(
+    make_world: MakeWorld, make_entry: MakeEntry
+) -> None:
+    """A stage event that no rule reads, and that comes late, corrects the stage of a finding."""
+    clock = Clock()
+    world = make_world(SHOP, rules=[CartAbandoned()], now=clock)
+    world.add(abandon(make_entry))
+    clock.pass_by(HOUR)
+    [finding] = world.fold().findings.values()
+    assert finding.stage == "consideration"
+    world.add(make_entry("Page Viewed", at=HOUR / 2))
+    [finding] = world.findings.values()
+    assert finding.stage == "awareness"
+    world.add(make_entry("Products Searched", at=HOUR / 4))
+    [finding] = world.findings.values()
+    assert finding.stage == "awareness"
 
 
 def test_what_ends_everything_counts_before_it_begins(

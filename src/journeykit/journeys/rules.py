@@ -261,6 +261,9 @@ class RuleFold:
         if not first or 0 < reckoning.timer <= first:
             return
         since, flags = reckoning.waiting()
+        if first <= since and not flags & HISTORICAL:
+            # It came late, as after an outage: what the customer did next may be on its way too.
+            since += GRACE
         key = f"{LABEL}{_SEPARATOR}{customer}{_SEPARATOR}"
         set_timer(view, Timer(key, first, since, flags, reckoning.stamp))
         reckoning.timer = first
