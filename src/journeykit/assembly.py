@@ -89,6 +89,7 @@ def assemble(
         raise ConfigError(found, source=settings.origin)
     core = settings.core
     opt_in = settings.consent.mode is ConsentMode.OPT_IN
+    watch = functools.partial(_watch, settings, declared.vocabulary)
     options = {name: declared.options for name, declared in settings.sinks.items()}
     parts = Parts(
         store=store,
@@ -101,6 +102,7 @@ def assemble(
         options=options,
         gates=_gates(built, options, opt_in=opt_in),
         redactor=redactor,
+        watch=_watched(publisher, store, watch) if settings.insight.segments else None,
     )
     tracker = Tracker(
         parts.tail,
@@ -112,7 +114,6 @@ def assemble(
         patience=core.block_for.total_seconds() if core.when_full is WhenFull.BLOCK else 0.0,
         now=now,
     )
-    watch = functools.partial(_watch, settings, declared.vocabulary)
     endpoints = plugins.register_endpoints(settings)
     lacking = unfed(settings, declared, book)
     return Assembly(parts, tracker, declared.journeys, watch, book, lacking, endpoints)
@@ -146,6 +147,12 @@ def _watch(settings: Settings, vocabulary: Vocabulary, plans: Sequence[Plan]) ->
         segments=insight.segments,
         effort=insight.effort,
     )
+
+
+def _watched(
+    publisher: Publisher, store: Store, watch: Callable[[Sequence[Plan]], Watch]
+) -> Callable[[], Watch]:
+    return lambda: watch(publisher.plans(store.published()))
 
 
 def _unseen(settings: Settings, redactor: Redactor) -> list[str]:
@@ -244,7 +251,8 @@ def unfed(settings: Settings, declared: Declared, book: Rulebook) -> list[PainPo
 def _publisher(
     declared: Declared, settings: Settings, plugins: Plugins, book: Rulebook
 ) -> Publisher:
-    fold = functools.partial(folds, plugins=plugins, book=book)
+    segments = settings.insight.segments
+    fold = functools.partial(folds, plugins=plugins, book=book, segments=segments)
     drafts, rules = settings.core.drafts, _digest(settings, book)
     return Publisher(declared, plugins, fold=fold, drafts=drafts, rules=rules)
 
@@ -253,7 +261,7 @@ def _digest(settings: Settings, book: Rulebook) -> str:
     """Return what tells the rules apart from others; empty if there are none."""
     if not book.rules:
         return ""
-    parts = repr((book.rules, sorted(settings.names.items())))
+    parts = repr((book.rules, sorted(settings.names.items()), settings.insight.segments))
     return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
 
 

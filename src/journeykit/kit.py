@@ -536,7 +536,7 @@ class JourneyKit:
 
     # What it adds up to
 
-    def catch_up(self, timeout: float = 10.0) -> bool:
+    def catch_up(self, timeout: float = 10.0, *, watch: float = 0.0) -> bool:
         """
         Fold what is in the Log and not yet in State, if no other process is doing so.
 
@@ -545,6 +545,9 @@ class JourneyKit:
         app has.
         So does the State of a journey with a new version: who only looks publishes none.
 
+        Args:
+            watch: Also look for steps that began to fail, for so many seconds at most.
+
         Returns:
             Whether State is as far as the Log, and made by these declarations.
         """
@@ -552,14 +555,19 @@ class JourneyKit:
         if publisher is None:
             return True
         parts = attrs.evolve(self._parts, sinks=(), erases=False)
+        parts = parts if watch else attrs.evolve(parts, watch=None)
         pipeline = self._pipeline or Pipeline(parts)
         if not publisher.may_look(self.store.published(), pipeline.projector.made_by()):
             return False
         if pipeline is self._pipeline:
             folded = pipeline.flush(timeout, delivered=False)
+            if watch:
+                pipeline.watch(watch)
         else:
             pipeline.start()
             folded = pipeline.flush(timeout, delivered=False)
+            if watch:
+                pipeline.watch(watch)
             pipeline.stop(timeout)
         declaration = publisher.declaration(self.store.published())
         return folded and pipeline.projector.made_by() == declaration
@@ -588,12 +596,20 @@ class JourneyKit:
         """
         Return the figures of all journeys, and where customers hurt, the worst first.
 
-        Where `[insight] segments` are declared it reads the whole Log, which takes about half a
-        minute for a million events; without, a row a version, and one an instance where rules have
-        found something.
+        It reads a row a version, and one an instance where rules have found something.
+        Steps that began to fail are those of the last day that was over; `watch()` has it look now.
         """
         plans = self._plans()
         return report(self.store, plans, self._watch(plans))
+
+    def watch(self, timeout: float = 600.0) -> bool:
+        """
+        Look for steps that began to fail now, which is else done when a day is over.
+
+        Returns:
+            Whether it was done; else another process does so, or *timeout* seconds were not enough.
+        """
+        return self.start().watch(timeout)
 
     def explain(self, customer: Customer | str) -> Explanation | None:
         """

@@ -18,12 +18,13 @@ from journeykit import native
 from journeykit.capture.redaction import Redactor
 from journeykit.delivery.relay import Relay
 from journeykit.exceptions import Outdated, StoreError, VersionChanged
+from journeykit.insight.watcher import Watcher
 from journeykit.model.extension import SinkOptions
 from journeykit.runtime import Ticker, Worker
 from journeykit.store.committer import Committer
 from journeykit.store.eraser import ERASER, Eraser
 from journeykit.store.projector import Projector
-from journeykit.store.protocol import PROJECTOR
+from journeykit.store.protocol import PROJECTOR, WATCHER
 from journeykit.store.view import next_deadline
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from journeykit.capture.tail import Tail
     from journeykit.delivery.gate import Gate
     from journeykit.delivery.sink import Sink
+    from journeykit.insight import Watch
     from journeykit.journeys import Publisher
     from journeykit.plugins import Plugins
     from journeykit.store.protocol import Lease, Position, Store
@@ -67,6 +69,8 @@ class Parts:
     options: Mapping[str, SinkOptions] = attrs.field(factory=dict)
     gates: Mapping[str, Gate] = attrs.field(factory=dict)
     redactor: Redactor = attrs.field(factory=Redactor)
+    #: Returns what is watched; None where nothing is.
+    watch: Callable[[], Watch] | None = None
     #: Whether what is left of customers who were erased is deleted here; and whether a projector,
     #: wherever it runs, finds out who they are.
     erases: bool = True
@@ -107,7 +111,7 @@ class Led:
         self,
         store: Store,
         role: str,
-        stage: Projector | Relay | Eraser,
+        stage: Projector | Relay | Eraser | Watcher,
         began: Callable[[], None],
         hurry: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -196,6 +200,10 @@ class Pipeline:
         self.committer.right = self._commit.right_to_commit
         if parts.publisher:
             self._project = self._lead(PROJECTOR, self.projector, began=self.projector.forget)
+        self.watcher: Watcher | None = None
+        if parts.publisher and parts.watch:
+            self.watcher = Watcher(parts.store, parts.watch, now=parts.now, told=self._wake_relays)
+            self._lead(WATCHER, self.watcher, began=self.watcher.forget)
         self._relay_workers = [
             self._lead(relay.owner, relay, ended=functools.partial(_close, relay.sink))
             for relay in self.relays
@@ -272,6 +280,25 @@ class Pipeline:
             self.committer.hurry = False
         return True
 
+    def watch(self, timeout: float) -> bool:
+        """
+        Have what is watched come up to the Log, unless another process sees to that.
+
+        Returns whether it has.
+        """
+        if self.watcher is None:
+            return True
+        deadline = time.monotonic() + timeout
+        led = next(led for led, worker in self._led if worker.name == WATCHER)
+        self.watcher.asked = True
+        while self.watcher.asked and time.monotonic() < deadline:
+            if not led.leads and not led.free() and not led.leads:
+                break
+            self.look()
+            native.pause(self._moved, _LOOK)
+        done, self.watcher.asked = not self.watcher.asked, False
+        return done
+
     def stop(self, timeout: float) -> None:
         """End the threads after what they are doing; waits *timeout* seconds at most."""
         deadline = time.monotonic() + timeout
@@ -313,7 +340,7 @@ class Pipeline:
     def _lead(
         self,
         role: str,
-        stage: Projector | Relay | Eraser,
+        stage: Projector | Relay | Eraser | Watcher,
         *,
         began: Callable[[], None] = lambda: None,
         ended: Callable[[], None] = lambda: None,

@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journeykit import Consent, Core, Customer, JourneyKit, Settings
 from journeykit.insight.anomaly import Trial
 from journeykit.insight.population import DAY, MOST_VALUES, OTHER, Population, Trials
 from journeykit.insight.steps import Failing, Step, Steps
 from journeykit.journeys import declare, folds, plans
 from journeykit.model import Entry, Goal, Journey, Rule, Stage
 from journeykit.plugins import Plugins
-from journeykit.store.memory import MemoryStore
 from journeykit.store.projector import Projector
 from journeykit.store.protocol import Commit, Store
 
@@ -297,23 +294,6 @@ def stored(store: Store, *entries: Entry) -> None:
         pass
 
 
-def test_the_log_is_read_by_person(make_entry: MakeEntry) -> None:
-    """Who was anonymous when the step began, and known when it went on, is one customer."""
-    store = MemoryStore()
-    stored(
-        store,
-        make_entry("b", user_id=None, anonymous_id="c1"),
-        make_entry("d", anonymous_id="c1", user_id="u1", at=1),
-        make_entry("c", user_id="u1", at=2),
-        make_entry("x", user_id="u2", at=90 * 86_400),
-    )
-
-    found = Population(steps(), ["platform"]).read(store).trials()
-
-    (trial,) = found.steps[_step("b")]
-    assert not trial.failed
-
-
 @pytest.mark.parametrize("value", [None, ["a"], {"a": 1}, "", "x" * 500, "a\nb"])
 def test_values_that_name_no_segment_are_left_out(value: Any) -> None:
     """Lists, tables, nothing and whole essays are no segments."""
@@ -335,42 +315,3 @@ def test_context_and_channel_are_segments_too() -> None:
     (trial,) = population.trials().steps[_step("a")]
 
     assert trial.segments == ("phone", "web")
-
-
-def test_who_is_erased_or_parted_counts_no_more(make_kit_of: Callable[..., JourneyKit]) -> None:
-    """Trials fall with an erasure, and follow a merge that is taken back."""
-    with make_kit_of(WAY) as kit:
-        for number in range(3):
-            kit.track_history("b", {}, customer=f"u{number}", at=EARLY, id=f"b{number}")
-        device = Customer("u0", "device")
-        kit.track_history("c", {}, customer=Customer(None, "device"), at=EARLY, id="c")
-        kit.track_history("d", {}, customer=device, at=EARLY, id="d")
-        kit.track("x", customer="end")
-        assert kit.flush()
-
-        def failures() -> list[bool]:
-            population = Population(steps(), ["platform"]).read(kit.store)
-            return sorted(each.failed for each in population.trials().steps[_step("b")])
-
-        merged = failures()
-        kit.unmerge("device", reason="a shared tablet")
-        assert kit.flush()
-        parted = failures()
-        assert kit.erase("u1", reason="asked", actor="customer").done
-
-        assert (merged, parted) == ([False, True, True], [True, True, True])
-        assert failures() == [True, True]
-
-
-EARLY = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def make_kit_of() -> Callable[..., JourneyKit]:
-    """Return a factory of kits of journeys, in memory."""
-
-    def make(*journeys: Journey) -> JourneyKit:
-        core = Core(store="memory://", strict=True)
-        return JourneyKit(Settings(consent=Consent("opt_out"), core=core, journeys=journeys))
-
-    return make

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
 import pytest
 
 from journeykit.capture.ids import hashed_id
-from journeykit.insight.population import DAY
+from journeykit.insight.alarms import ANOMALY
 from journeykit.insight.report import Report, report
 from journeykit.insight.steps import Steps
-from journeykit.insight.watch import ANOMALY, Watch
+from journeykit.insight.trials import DAY
+from journeykit.insight.watch import Watch
+from journeykit.insight.watcher import Watcher
 from journeykit.journeys import declare, folds, plans
 from journeykit.journeys.findings import FINDINGS, Finding, FindingKey
 from journeykit.model import Entry, Goal, Journey, Kind, Stage
@@ -88,7 +90,18 @@ def folded(*entries: Entry, store: Store | None = None) -> Store:
     )
     while projector.step() is not None:
         pass
+    watched(store)
     return store
+
+
+def watched(
+    store: Store, now: int = NOW, segments: Sequence[str] = ("platform", "query", "plattform")
+) -> None:
+    """Let the watcher do what there is to do."""
+    watcher = Watcher(store, lambda: watch(*segments), now=lambda: now)
+    watcher.asked = True
+    while watcher.asked:
+        watcher.step()
 
 
 def put(store: Store, *found: tuple[str, Finding]) -> None:
@@ -237,7 +250,8 @@ def test_who_left_before_it_was_found_is_compared_with() -> None:
 def test_a_segment_is_named_where_it_stands_out() -> None:
     """If next to all affected are of one platform, and half of all are, the point says which."""
     store = folded(*visits())
-    put(store, *((f"u:u{each}", finding()) for each in range(0, 120, 2)))
+    mobile = finding(segments={"platform": "mobile"})
+    put(store, *((f"u:u{each}", mobile) for each in range(0, 120, 2)))
 
     points = report(store, PLANS, watch("platform")).pain_points
 

@@ -14,6 +14,9 @@ from journeykit.insight import CustomerStage, JourneyFigures, JourneyTotal
 from journeykit.kit import JourneyKit
 from journeykit.model.journey import Journey
 
+#: How long a report waits for what was never looked at, such as the first import, in seconds.
+_WATCH_SECONDS = 600.0
+
 
 @click.command()
 @common
@@ -112,7 +115,7 @@ def report(
     entered: have been there. now: are there at present. no further: got as far as that.
     """
     with session.kit(config) as kit:
-        current = kit.catch_up()
+        current = kit.catch_up(watch=_WATCH_SECONDS)
         figures = kit.report()
         chosen = [journey for journey in figures.journeys if key in (None, journey.key)]
         if key is not None and not chosen:

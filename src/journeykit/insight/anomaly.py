@@ -32,7 +32,7 @@ _AGES: Final = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
 LOOKS: Final = len(_AGES)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Scan:
     """
     What was found.
@@ -45,12 +45,15 @@ class Scan:
         tests: How many combinations of step, segment and span were looked at.
 
         held_back: Steps, and segments of steps, that have too few customers to tell anything.
+
+        looked_again: Which of those that were known were looked at again, by their places.
     """
 
     anomalies: tuple[Anomaly, ...]
     shifts: tuple[Anomaly, ...]
     tests: int
     held_back: int
+    looked_again: frozenset[int] = frozenset()
 
 
 def scan(
@@ -107,15 +110,16 @@ def examine(
     due = [
         (start - oldest, end - oldest) for start, end in every if _is_due(end - 1, since, newest)
     ]
-    found = [
-        anomaly
-        for source, each in zip(sources, series, strict=True)
-        for anomaly in each.alarms(due, least, (known or {}).get(source.step, ()))
-    ]
+    found: list[Anomaly] = []
+    again: set[int] = set()
+    for source, each in zip(sources, series, strict=True):
+        before = (known or {}).get(source.step, ())
+        found += each.alarms(due, least, before)
+        again |= {one.place for one in before if each.has_loaded}
     found.sort(key=lambda anomaly: (-anomaly.surprise, str(anomaly.step), str(anomaly.segment)))
     alarms = tuple(each for each in found if each.segment or each.rate >= limits.rate_of_all)
     shifts = tuple(each for each in found if each not in alarms)
-    return Scan(anomalies=alarms, shifts=shifts, tests=tests, held_back=held_back)
+    return Scan(alarms, shifts, tests, held_back, frozenset(again))
 
 
 def _spans(oldest: int, behind: int) -> Iterator[tuple[int, int]]:

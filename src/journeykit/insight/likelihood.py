@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ def log_ratio_of(chance: float) -> float:
     return high
 
 
-def worth(customers: Mapping[int, Sequence[int]]) -> Cell:
+def worth(customers: Mapping[Any, Sequence[int]]) -> Cell:
     """
     Return how many independent trials those of *customers* are worth (Rao and Scott).
 

@@ -28,6 +28,9 @@ EDGE: Final = 2
 _MOST_TRIED: Final = 8
 
 
+#: How often the dates of what was known are looked for around those that were found.
+_MOST_DATED: Final = 8
+
 #: An alarm stays one as long as it has half of the surprise that raises one, so that it does not
 #: come and go with every day.
 _STAYS: Final = 0.5
@@ -154,6 +157,8 @@ class Series:
         self._newest = newest
         self._size = newest - self._oldest + 1
         self._limits = limits
+        #: Whether it was worth a look at each trial.
+        self.has_loaded = False
         #: The segments with enough trials, everybody first.
         self.groups, self.held_back = self._groups()
         # Where everybody's rate did move, each segment may be taken for the cause, in each round.
@@ -186,6 +191,7 @@ class Series:
         ):
             return
         left = self._load()
+        self.has_loaded = True
         for each in known:
             again = self._again(left, each, least * _STAYS)
             if again is not None:
@@ -224,6 +230,11 @@ class Series:
         if span[1] <= span[0] or span[1] > self._size:
             return None
         dated = self._dated(sums[group], span)
+        for _ in range(_MOST_DATED):
+            # It may have gone on for much longer than was known.
+            if dated == span:
+                break
+            span, dated = dated, self._dated(sums[group], dated)
         table, customers, failed = self._table(trials, group, dated)
         surprise = log_ratio(table.inside, table.outside)
         enough = customers >= self._limits.customers and failed >= self._limits.failed
@@ -337,7 +348,7 @@ class Series:
 
         Trials of one customer are alike, so that ten of them say less than one of each of ten.
         """
-        cells: list[dict[int, list[int]]] = [{}, {}, {}, {}]
+        cells: list[dict[int | str, list[int]]] = [{}, {}, {}, {}]
         first, behind = span[0] + self._oldest, span[1] + self._oldest
         for trial in trials:
             index = 0 if self._belongs(trial, group) else 2

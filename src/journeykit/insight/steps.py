@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
 
     from journeykit.journeys.plan import Plan
     from journeykit.model.vocabulary import Vocabulary
+
+
+#: For each journey, the places of the rules that hold for an event.
+Choice = tuple[tuple[int, ...], ...]
 
 
 class Step(NamedTuple):
@@ -29,6 +34,11 @@ class Step(NamedTuple):
     stage: str
     event: str
 
+    @property
+    def key(self) -> str:
+        """What tells it apart from other steps."""
+        return f"{self.label}/{self.place}"
+
 
 class Failing(NamedTuple):
     """An event that says by itself that something failed."""
@@ -41,6 +51,13 @@ class Reading(NamedTuple):
 
     step: Step
     after: str | None
+
+
+class Code(NamedTuple):
+    """What an event is: its name, and what it may be to each journey."""
+
+    name: str
+    readings: tuple[tuple[Reading, ...], ...]
 
 
 class _Rule(NamedTuple):
@@ -79,6 +96,10 @@ class Steps:
         self.evaluated: list[Step] = []
         self.guards: frozenset[str] = frozenset()
         self._rules: dict[str, list[list[_Rule]]] = {}
+        self._codes: dict[tuple[str, Choice], Code] = {}
+        self._by_key: dict[str, Step] = {}
+        #: By the journey's label: how derived events name it.
+        self.encoded: dict[str, bytes] = {}
         #: What makes an `after` condition true: each name, and what the declaration calls it.
         self.marks: dict[str, str] = {}
         for plan in _newest(plans):
@@ -103,6 +124,8 @@ class Steps:
         if ends is not None:
             self.goals[plan.label] = steps[ends]
         last = len(steps) - 1 if ends is None else ends
+        self._by_key |= {step.key: step for step in steps}
+        self.encoded[plan.label] = plan.encoded
         self.evaluated += steps[:last]
         self._route([_behind(rule, last) for _, rule in sorted(rules, key=_preference)], vocabulary)
 
@@ -132,12 +155,40 @@ class Steps:
 
     def readings(self, name: str, properties: Mapping[str, Any]) -> tuple[tuple[Reading, ...], ...]:
         """Return for each journey what an event may be to it, the first that holds first."""
+        return self.code(name, self.choice(name, properties)).readings
+
+    def choice(self, name: str, properties: Mapping[str, Any]) -> Choice:
+        """Return for each journey the places of the rules that hold for an event."""
         return tuple(
             tuple(
-                rule.reading for rule in rules if not rule.where or matches(rule.where, properties)
+                place
+                for place, rule in enumerate(rules)
+                if not rule.where or matches(rule.where, properties)
             )
             for rules in self._rules.get(name, ())
         )
+
+    def code(self, name: str, choice: Choice) -> Code:
+        """Return what an event is for which the rules at these places hold."""
+        known = self._codes.get((name, choice))
+        if known is None:
+            readings = tuple(
+                tuple(rules[place].reading for place in places)
+                for rules, places in zip(self._rules.get(name, ()), choice, strict=True)
+            )
+            known = self._codes[name, choice] = Code(name, readings)
+        return known
+
+    def step(self, key: str) -> Step | None:
+        """Return the step of that key; None if there is none any more."""
+        return self._by_key.get(key)
+
+    @property
+    def digest(self) -> str:
+        """What tells these steps apart from others."""
+        failures = None if self._failures is None else sorted(self._failures.items())
+        told = repr((sorted(self._rules.items()), sorted(self.marks.items()), failures))
+        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
 
 
 def _behind(rule: _Rule, last: int) -> _Rule:

@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from journeykit.insight.anomaly import scan
+from journeykit.insight.alarms import ANOMALY, MOST_MARKS, Record, weight
+from journeykit.insight.evaluation import NOTES, RECORDS
 from journeykit.insight.pains import pain_points
-from journeykit.insight.population import DAY, MOST_MARKS, OTHER, Population
 from journeykit.insight.ranking import WEIGHTS, Loss, Pain, Ranking, rank, wilson
 from journeykit.insight.reached import Reached
-from journeykit.insight.steps import Failing, Step
+from journeykit.insight.trials import DAY, OTHER
 from journeykit.journeys.figures import FIGURES, Figures
 from journeykit.journeys.findings import findings
+from journeykit.model import jsonbytes
 from journeykit.model.pain_point import Severity
 from journeykit.model.times import to_datetime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from journeykit.insight.anomaly import Anomaly, Scan, Trial
-    from journeykit.insight.population import Trials
     from journeykit.insight.steps import Steps
     from journeykit.journeys.findings import Finding
     from journeykit.journeys.plan import Plan
     from journeykit.store.protocol import Store
-
-#: The code of what the anomaly rule finds.
-ANOMALY: Final = "rate.anomaly"
-
-#: By how many points a rate must have risen to be severe.
-_HIGH: Final = 0.4
-_MEDIUM: Final = 0.1
 
 #: A segment is named if it has so many times the share among those affected that it has among all,
 #: at the least (the lower end of its interval).
@@ -43,17 +35,25 @@ _MORE_OFTEN: Final = 1.3
 @attrs.frozen(kw_only=True)
 class Watch:
     """
-    What reports need to know of the declarations.
+    What is watched, as the declarations have it.
 
     Args:
         segments: The properties to tell customers apart by; without them no step is watched.
 
         effort: Code → the days of work to better it.
+
+        anomalies: Whether the anomaly rule is on.
     """
 
     steps: Steps
     segments: tuple[str, ...] = ()
     effort: Mapping[str, float] = attrs.field(factory=dict)
+    anomalies: bool = True
+
+    @property
+    def digest(self) -> str:
+        """What tells it apart from what leads to something else."""
+        return f"{self.steps.digest} {self.segments!r}"
 
 
 _NOTHING: Final = Ranking(points=(), held_back=())
@@ -78,30 +78,23 @@ class PainPoints:
 
 
 def ranked_pains(store: Store, plans: Sequence[Plan], watch: Watch) -> PainPoints:
-    """Return what hurts, the worst first; without segments it reads no event."""
+    """Return what hurts, the worst first; it reads no event."""
     found = defaultdict[tuple[str, str | None], list[tuple[str, "Finding"]]](list)
     closed = {each.code for each in pain_points(store, {}) if not each.is_open}
     for key, finding in findings(store):
-        if key.code in closed:
-            # A person has muted it, or resolved it, and it was not found since.
-            continue
-        found[key.code, finding.journey].append((key.customer, finding))
+        if key.code not in closed and key.customer:
+            # Else a person has muted it, or resolved it, and it was not found since.
+            found[key.code, finding.journey].append((key.customer, finding))
     if not found and not watch.segments:
         return PainPoints()
     worth = _worth(store, plans)
-    pains: list[Pain] = []
-    newest, shifts, notes, population = 0, list[dict[str, Any]](), list[str](), None
-    if watch.segments:
-        population = Population(watch.steps, watch.segments).read(store)
-        newest = population.newest // DAY
-        watched = _Watched(population, worth)
-        pains += watched.pains()
-        shifts, notes = watched.shifts(), watched.notes()
+    watched = Watched(store, watch)
     reached = Reached(store, plans)
-    pains += [_of_findings(key, each, reached, worth, population) for key, each in found.items()]
-    newest = max(newest, reached.newest // DAY, *_days(found.values()))
+    pains = [] if ANOMALY in closed else watched.pains(worth)
+    pains += [_of_findings(key, each, reached, worth, watched) for key, each in found.items()]
+    newest = max(watched.newest, reached.newest // DAY, *_days(found.values()))
     ranking = rank(pains, newest, watch.effort)
-    return PainPoints(ranking=ranking, shifts=tuple(shifts), notes=tuple(notes))
+    return PainPoints(ranking=ranking, shifts=watched.shifts(), notes=watched.notes())
 
 
 def _days(found: Iterable[Sequence[tuple[str, Finding]]]) -> Iterable[int]:
@@ -128,7 +121,7 @@ def _of_findings(
     found: Sequence[tuple[str, Finding]],
     reached: Reached,
     worth: Mapping[str, float | None],
-    population: Population | None,
+    watched: Watched,
 ) -> Pain:
     code, journey = key
     stages = Counter(finding.stage for _, finding in found if finding.stage)
@@ -150,7 +143,7 @@ def _of_findings(
         code=code,
         journey=journey,
         stage=stage,
-        segment=_segment_of(since, population),
+        segment=_segment_of(found, watched.shares),
         first_seen=to_datetime(first),
         last_seen=to_datetime(last),
         customers=len(since),
@@ -168,19 +161,18 @@ def _of_findings(
     )
 
 
-def _segment_of(customers: Iterable[str], population: Population | None) -> dict[str, str] | None:
-    """Return the one segment that *customers* belong to far more often than others; else None."""
-    if population is None:
-        return None
-    everybody = population.values()
-    affected = [everybody[customer] for customer in customers if customer in everybody]
+def _segment_of(
+    found: Sequence[tuple[str, Finding]], shares: Mapping[str, Mapping[str, float]]
+) -> dict[str, str] | None:
+    """Return the one segment that customers belong to far more often than others; else None."""
+    customers = {customer: finding.segments for customer, finding in found}
     best: tuple[float, str, str] | None = None
-    for index, name in enumerate(population.segments):
-        usual = Counter(values[index] for values in everybody.values())
-        for value, count in Counter(values[index] for values in affected).items():
-            if value is None or value == OTHER or 2 * count < len(affected):
+    for name, usual in shares.items():
+        counts = Counter(shown[name] for shown in customers.values() if name in shown)
+        for value, count in sorted(counts.items()):
+            if value not in usual or value == OTHER or 2 * count < len(customers):
                 continue
-            more = wilson(count, len(affected))[0] / (usual[value] / len(everybody))
+            more = wilson(count, len(customers))[0] / usual[value]
             if more >= _MORE_OFTEN and (best is None or more > best[0]):
                 best = more, name, value
     return None if best is None else {best[1]: best[2]}
@@ -189,203 +181,85 @@ def _segment_of(customers: Iterable[str], population: Population | None) -> dict
 # Steps that began to fail
 
 
-class _Told(NamedTuple):
-    """An anomaly with where it is in a journey, and what happened besides."""
+class Watched:
+    """What the watcher has found when it looked last."""
 
-    anomaly: Anomaly
-    step: Step | None
-    beside: list[Any]
+    def __init__(self, store: Store, watch: Watch) -> None:
+        data = store.state(NOTES) if watch.segments else None
+        self._notes: dict[str, Any] = jsonbytes.loads(data) if data else {}
+        self._is_watching = bool(watch.segments)
+        records = [Record.decode(data) for _, data in store.scan(RECORDS)] if data else []
+        self._records = [each for each in records if each.body and not each.folded]
+        #: The last day at which was looked.
+        self.newest: int = self._notes.get("looked", 0)
+        #: Property → value → its share of the days on which customers came.
+        self.shares: dict[str, dict[str, float]] = self._notes.get("shares", {})
 
-    def covers(self, other: _Told) -> bool:
-        """Return whether *other* tells the same: the event that a step of this fails with."""
-        mine, theirs = self.anomaly, other.anomaly
-        return (
-            isinstance(theirs.step, Failing)
-            and any(each.name == theirs.step.event for each in self.beside)
-            and mine.segment == theirs.segment
-            and mine.first_day <= theirs.last_day
-            and theirs.first_day <= mine.last_day
-        )
+    def pains(self, worth: Mapping[str, float | None]) -> list[Pain]:
+        """Return the alarms."""
+        return [_pain(each, worth) for each in self._records if each.alarm]
 
-
-class _Watched:
-    """What the anomaly rule has found in a population."""
-
-    def __init__(self, population: Population, worth: Mapping[str, float | None]) -> None:
-        self._population = population
-        self._worth = worth
-        self._trials: Trials = population.trials()
-        self._scan: Scan = scan(self._trials.steps, self._trials.properties)
-        self._alarms = [self._told(each) for each in self._scan.anomalies]
-        self._shifts = [self._told(each) for each in self._scan.shifts]
-
-    def _told(self, anomaly: Anomaly) -> _Told:
-        trials = self._trials.steps[anomaly.step]
-        others = [trial for trial in trials if not trial.failed]
-        beside = self._population.beside(anomaly.failures, others)
-        if isinstance(anomaly.step, Step):
-            return _Told(anomaly, anomaly.step, beside)
-        steps = Counter(trial.mark.step for trial in anomaly.failures if trial.mark.step)
-        step = max(steps, key=lambda step: (steps[step], step), default=None)
-        other = [each for each in beside if each.name != anomaly.step.event]
-        return _Told(anomaly, step, other)
-
-    def pains(self) -> list[Pain]:
-        """Return the alarms; a step and the event that it failed with are told as one."""
-        pains = []
-        for told in self._alarms:
-            if any(told.covers(other) for other in self._alarms):
-                continue
-            step = next((other for other in self._alarms if other.covers(told)), None)
-            pains.append(self._pain(told, step))
-        return pains
-
-    def shifts(self) -> list[dict[str, Any]]:
+    def shifts(self) -> tuple[Mapping[str, Any], ...]:
         """Return what is no alarm, unless an alarm tells it."""
-        return [
+        return tuple(
             {
-                "journey": told.step.journey if told.step else None,
-                "stage": told.step.stage if told.step else None,
-                "first_seen": to_datetime(told.anomaly.first_at).isoformat(),
-                "last_seen": to_datetime(told.anomaly.last_at).isoformat(),
-                "customers": told.anomaly.customers,
-                **_detail(told),
+                "journey": each.body["journey"],
+                "stage": each.body["stage"],
+                "first_seen": to_datetime(each.body["first_at"]).isoformat(),
+                "last_seen": to_datetime(each.body["last_at"]).isoformat(),
+                "customers": each.body["customers"],
+                **each.body["detail"],
             }
-            for told in self._shifts
-            if not any(other.covers(told) for other in self._alarms)
-        ]
-
-    def _pain(self, told: _Told, dropped: _Told | None) -> Pain:
-        anomaly = told.anomaly
-        step = dropped.step if dropped is not None else told.step
-        severity = _severity(anomaly, dropped.anomaly if dropped is not None else None)
-        detail = _detail(told)
-        if dropped is not None:
-            detail["drop_off"] = _detail(dropped)
-        return Pain(
-            code=ANOMALY,
-            journey=step.journey if step else None,
-            stage=step.stage if step else None,
-            segment=dict([anomaly.segment]) if anomaly.segment else None,
-            first_seen=to_datetime(anomaly.first_at),
-            last_seen=to_datetime(anomaly.last_at),
-            customers=anomaly.customers,
-            active=self._active(step, anomaly),
-            events=anomaly.failed,
-            severity=severity,
-            weight=WEIGHTS[severity],
-            days=frozenset(trial.day for trial in anomaly.failures),
-            evidence=self._evidence(told),
-            loss=self._loss(dropped or told, step),
-            detail=detail,
+            for each in self._records
+            if not each.alarm
         )
 
-    def _active(self, step: Step | None, anomaly: Anomaly) -> int:
-        """Return how many customers came to the stage meanwhile."""
-        return len(
-            {
-                trial.customer
-                for each, trials in self._trials.steps.items()
-                if step is None or (isinstance(each, Step) and _place(each) == _place(step))
-                for trial in trials
-                if anomaly.first_day <= trial.day <= anomaly.last_day
-            }
-        )
-
-    def _loss(self, told: _Told, step: Step | None) -> Loss | None:
-        """Compare who came to the stage inside the span, in the segment, with others of it."""
-        if step is None:
-            return None
-        anomaly = told.anomaly
-        trials = self._trials.steps[anomaly.step]
-        chosen = [trial for trial in trials if self._belongs(trial, anomaly)]
-        if isinstance(anomaly.step, Failing):
-            first = self._first_place(step)
-            within = [
-                each
-                for each in chosen
-                if _is_within(each, anomaly) and _came_to(each.mark.step, step, first)
-            ]
-            affected = [each for each in within if each.failed]
-            others = [each for each in within if not each.failed]
-        else:
-            affected = [each for each in chosen if _is_within(each, anomaly)]
-            others = [each for each in chosen if not _is_within(each, anomaly)]
-        return Loss(
-            affected=len(affected),
-            affected_converted=sum(each.converted for each in affected),
-            others=len(others),
-            others_converted=sum(each.converted for each in others),
-            order_value=self._worth.get(step.journey),
-        )
-
-    def _first_place(self, step: Step) -> int:
-        """Return where the stage of *step* begins."""
-        places = (
-            each.place
-            for each in (*self._trials.steps, step)
-            if isinstance(each, Step) and _place(each) == _place(step)
-        )
-        return min(place for place in places if place is not None)
-
-    def _belongs(self, trial: Trial, anomaly: Anomaly) -> bool:
-        if anomaly.segment is None:
-            return True
-        name, value = anomaly.segment
-        return trial.segments[self._trials.properties.index(name)] == value
-
-    @staticmethod
-    def _evidence(told: _Told) -> tuple[str, ...]:
-        """Return the newest failed trials' events, and those of what happened besides."""
-        events = [trial.mark.event for trial in told.anomaly.failures[-MOST_MARKS:]]
-        events += [event for each in told.beside[:1] for event in each.marks]
-        return tuple(dict.fromkeys(events))
-
-    def notes(self) -> list[str]:
+    def notes(self) -> tuple[str, ...]:
         """Return what a reader should know."""
-        found, trials = self._scan, self._trials
-        notes = [f"no event has {name!r}, which [insight] segments names" for name in trials.unseen]
+        if self._is_watching and not self._notes:
+            return ("steps are watched as soon as the app, or a worker, has seen a day to its end",)
+        unseen, capped = self._notes.get("unseen", ()), self._notes.get("capped", {})
+        notes = [f"no event has {name!r}, which [insight] segments names" for name in unseen]
         notes += [
             f"{name!r} has {count:,} values; all but the 50 most common are one segment, {OTHER}"
-            for name, count in trials.capped.items()
+            for name, count in capped.items()
         ]
-        if found.held_back:
+        if held_back := self._notes.get("held_back"):
             notes.append(
-                f"{found.held_back:,} steps and segments of steps have too few customers for the "
+                f"{held_back:,} steps and segments of steps have too few customers for the "
                 "anomaly rule"
             )
-        return notes
+        return tuple(notes)
 
 
-def _place(step: Step) -> tuple[str, str]:
-    return step.label, step.stage
+def _pain(record: Record, worth: Mapping[str, float | None]) -> Pain:
+    body = record.body
+    severity = Severity(body["severity"])
+    return Pain(
+        code=ANOMALY,
+        journey=body["journey"],
+        stage=body["stage"],
+        segment=dict([record.segment]) if record.segment else None,
+        first_seen=to_datetime(body["first_at"]),
+        last_seen=to_datetime(body["last_at"]),
+        customers=body["customers"],
+        active=body["active"],
+        events=body["events"],
+        severity=severity,
+        weight=weight(body),
+        days=frozenset(body["days"]),
+        evidence=tuple(body["evidence"]),
+        loss=None if body["loss"] is None else _loss(body, worth),
+        detail=body["detail"],
+    )
 
 
-def _came_to(furthest: Step | None, step: Step, first: int) -> bool:
-    if furthest is None or furthest.place is None:
-        return False
-    return furthest.label == step.label and furthest.place >= first
-
-
-def _is_within(trial: Trial, anomaly: Anomaly) -> bool:
-    return anomaly.first_day <= trial.day <= anomaly.last_day
-
-
-def _severity(*anomalies: Anomaly | None) -> Severity:
-    rise = max(each.rate - each.usual for each in anomalies if each is not None)
-    if rise >= _HIGH:
-        return Severity.HIGH
-    return Severity.MEDIUM if rise >= _MEDIUM else Severity.LOW
-
-
-def _detail(told: _Told) -> dict[str, Any]:
-    anomaly = told.anomaly
-    return {
-        "step": anomaly.step.event,
-        "what": "failed" if isinstance(anomaly.step, Failing) else "got no further",
-        "rate": round(anomaly.rate, 3),
-        "usual_rate": round(anomaly.usual, 3),
-        "trials": anomaly.trials,
-        "ongoing": anomaly.ongoing,
-        "together_with": {each.name: round(each.share, 2) for each in told.beside},
-    }
+def _loss(body: Mapping[str, Any], worth: Mapping[str, float | None]) -> Loss:
+    affected, affected_converted, others, others_converted = body["loss"]
+    return Loss(
+        affected=affected,
+        affected_converted=affected_converted,
+        others=others,
+        others_converted=others_converted,
+        order_value=worth.get(body["journey"]),
+    )

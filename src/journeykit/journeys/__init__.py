@@ -11,11 +11,14 @@ from journeykit.journeys.plan import Plan, compile_plan
 from journeykit.journeys.publisher import Publisher
 from journeykit.journeys.rulebook import Rulebook
 from journeykit.journeys.rules import LABEL, RuleFold
+from journeykit.journeys.segments import GoneFold, Segments
 from journeykit.journeys.stages import StageFold
 from journeykit.journeys.timers import Clock
 from journeykit.journeys.versions import VersionsFold
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from journeykit.plugins import Plugins
     from journeykit.store.projector import Fold
 
@@ -27,8 +30,18 @@ def plans(declared: Declared) -> tuple[Plan, ...]:
     return tuple(compile_plan(journey, declared.vocabulary) for journey in declared.journeys)
 
 
-def folds(plans: tuple[Plan, ...], plugins: Plugins, book: Rulebook | None = None) -> list[Fold]:
-    """Return the folds to run, in their order; none if nothing is declared."""
+def folds(
+    plans: tuple[Plan, ...],
+    plugins: Plugins,
+    book: Rulebook | None = None,
+    segments: Sequence[str] = (),
+) -> list[Fold]:
+    """
+    Return the folds to run, in their order; none if nothing is declared.
+
+    Args:
+        segments: The properties to tell customers apart by.
+    """
     chosen: list[Fold] = []
     was_published = all(plan.publication is not None for plan in plans)
     has_versions = was_published and len({plan.journey.key for plan in plans}) < len(plans)
@@ -37,7 +50,7 @@ def folds(plans: tuple[Plan, ...], plugins: Plugins, book: Rulebook | None = Non
         chosen.append(stages)
     rules = None
     if book is not None and book.rules:
-        rules = RuleFold(book, plans)
+        rules = RuleFold(book, plans, Segments(segments) if segments else None)
         chosen.append(rules)
     if plugins.implements("detect_pain_points"):
         chosen.append(PainPointFold(plugins))
@@ -45,4 +58,6 @@ def folds(plans: tuple[Plan, ...], plugins: Plugins, book: Rulebook | None = Non
         chosen.append(Clock({LABEL: rules.expire}, stages.expire))
     elif stages.sets_timers:
         chosen.append(Clock({}, stages.expire))
+    if chosen and segments:
+        chosen.append(GoneFold())
     return [IdentityFold(), *chosen] if chosen else []

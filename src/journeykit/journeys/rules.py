@@ -39,10 +39,11 @@ from journeykit.model.event import ASKED, DENIED, HISTORICAL, Kind
 from journeykit.store.view import TIMERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from journeykit.journeys.plan import Plan
     from journeykit.journeys.rulebook import Rulebook
+    from journeykit.journeys.segments import Segments
     from journeykit.model.event import Entry, Stored
     from journeykit.store.projector import Step
     from journeykit.store.view import View
@@ -64,11 +65,6 @@ _LATEST: Final = "latest"
 DELAY: Final = 1_000_000
 
 _SEPARATOR: Final = "\x1f"
-_NO_SEGMENTS: Final[Mapping[str, str]] = {}
-
-
-def _no_segments(_: View, __: str) -> Mapping[str, str]:
-    return _NO_SEGMENTS
 
 
 class RuleFold:
@@ -78,7 +74,7 @@ class RuleFold:
     Args:
         plans: The journeys that findings name the stages of.
 
-        segments: Returns the declared properties of a customer, for the record.
+        segments: The properties to tell customers apart by, for the record.
     """
 
     sets_timers = True
@@ -87,7 +83,7 @@ class RuleFold:
         self,
         book: Rulebook,
         plans: Sequence[Plan] = (),
-        segments: Callable[[View, str], Mapping[str, str]] = _no_segments,
+        segments: Segments | None = None,
     ) -> None:
         self._book = book
         self._routes = book.routes
@@ -116,7 +112,10 @@ class RuleFold:
     def _is_delayed(self, stored: Stored) -> bool:
         """Return whether something may have been found since, that an event tells the stage of."""
         entry = stored.entry
-        return stored.recorded_at - entry.occurred_at >= DELAY and entry.name in self._staging
+        if stored.recorded_at - entry.occurred_at < DELAY:
+            return False
+        segments = self._segments
+        return entry.name in self._staging or (segments is not None and segments.shown_by(entry))
 
     def __call__(self, view: View, step: Step) -> Iterable[Entry]:
         """Fold one event; derives what was found, and what was found and is not so."""
@@ -487,12 +486,13 @@ class RuleFold:
     def _placed(self, view: View, customer: str, finding: Finding) -> Finding:
         """Return *finding* with where the customer was, and what is known of them."""
         place = where(view, self._meanings, customer, finding.first_at, finding.target)
+        segments = self._segments
         return attrs.evolve(
             finding,
             journey=place.journey,
             stage=place.stage,
             instance=place.instance,
-            segments=dict(self._segments(view, customer)),
+            segments=segments.of(view, customer, finding.first_at) if segments else {},
         )
 
     def _tell(self, view: View, customer: str, signal: Signal, reckoning: Reckoning) -> Entry:

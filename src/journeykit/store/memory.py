@@ -14,7 +14,7 @@ from journeykit.store.erasure import DELETED_COUNT, LATE_COUNT
 from journeykit.store.memory_erasing import MemoryErasing
 from journeykit.store.protocol import (
     NOTHING,
-    PROJECTOR,
+    STATEFUL,
     Commit,
     Committed,
     Parked,
@@ -213,13 +213,14 @@ class MemoryStore:
         return len(positions) - len(left)
 
     def forget_state(self, keep: Mapping[StateKey, bytes]) -> None:
-        """Replace all State by *keep*, and set the projector's cursor to the beginning."""
+        """Replace all State by *keep*, and begin at the beginning."""
         with self.lock:
             self._state.clear()
             for (space, name), data in keep.items():
                 self._state.setdefault(space, {})[name] = data
             self._trail.clear()
-            self._cursors.pop(PROJECTOR, None)
+            for name in STATEFUL:
+                self._cursors.pop(name, None)
 
     def cursor(self, name: str) -> Position:
         """Return where the reader *name* is; None at the beginning."""

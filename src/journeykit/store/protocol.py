@@ -27,6 +27,12 @@ NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 #: The reader whose cursor belongs to State.
 PROJECTOR: Final = "projector"
 
+#: The reader that watches what customers do by the day; its cursor belongs to State, too.
+WATCHER: Final = "watcher"
+
+#: The readers who begin at the beginning where State is forgotten.
+STATEFUL: Final = (PROJECTOR, WATCHER)
+
 #: The space and the key that a piece of State is kept under.
 StateKey = tuple[str, str]
 
@@ -254,7 +260,7 @@ class Store(Protocol):
         """
 
     def forget_state(self, keep: Mapping[StateKey, bytes]) -> None:
-        """Replace all State by *keep*, and set the projector's cursor to the beginning."""
+        """Replace all State by *keep*; those whose cursor belongs to it begin at the beginning."""
 
     # Readers
 

@@ -17,7 +17,7 @@ from journeykit.model.event import PUBLICATION, Kind
 from journeykit.store import versions
 from journeykit.store.connection import means_damage
 from journeykit.store.erasure import DELETED_COUNT
-from journeykit.store.protocol import PROJECTOR, REBUILDING
+from journeykit.store.protocol import PROJECTOR, REBUILDING, WATCHER
 from journeykit.store.rows import ENTRY_COLUMNS, KIND_NUMBERS, KINDS
 from journeykit.store.schema import LOST, SALVAGED, SET_ASIDE
 
@@ -273,6 +273,7 @@ class Salvage:
         target.execute("DELETE FROM sqlite_sequence")
         target.executemany("INSERT INTO sqlite_sequence VALUES (?, ?)", sequences.items())
         self._folded = self._small["cursor"].pop(PROJECTOR, None)
+        self._small["cursor"].pop(WATCHER, None)
         self._write_table("cursor")
 
     def _write_counters(self) -> Salvaged:

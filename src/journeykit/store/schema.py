@@ -161,6 +161,6 @@ def cursor_of(db: sqlite3.Connection, name: str) -> Position:
     return row[0] if row else None
 
 
-def one_column(numbers: Iterable[int]) -> list[tuple[int]]:
-    """Return *numbers* as rows."""
-    return [(number,) for number in numbers]
+def one_column(values: Iterable[int | str]) -> list[tuple[int | str]]:
+    """Return *values* as rows."""
+    return [(value,) for value in values]

@@ -14,7 +14,7 @@ from journeykit.store.database import Database
 from journeykit.store.erasure import DELETED_COUNT, LATE_COUNT, screen
 from journeykit.store.protocol import (
     NOTHING,
-    PROJECTOR,
+    STATEFUL,
     Commit,
     Committed,
     Parked,
@@ -232,7 +232,7 @@ class SQLiteStore(Database):
             db.execute(SET_CURSOR, (projection.cursor, projection.position))
 
     def forget_state(self, keep: Mapping[StateKey, bytes]) -> None:
-        """Replace all State by *keep*, and set the projector's cursor to the beginning."""
+        """Replace all State by *keep*, and begin at the beginning."""
         with self._write() as db:
             db.execute("DELETE FROM state")
             db.executemany(
@@ -240,7 +240,7 @@ class SQLiteStore(Database):
                 [(*key, data) for key, data in keep.items()],
             )
             db.execute("DELETE FROM trail")
-            db.execute("DELETE FROM cursor WHERE name = ?", (PROJECTOR,))
+            db.executemany("DELETE FROM cursor WHERE name = ?", one_column(STATEFUL))
 
     # Readers
 

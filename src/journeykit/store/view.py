@@ -217,6 +217,12 @@ class View:
         found = [stored for key in customers for stored in self._seen.get(key, ())]
         yield from sorted(found, key=_place) if len(customers) > 1 else found
 
+    def latest(self, customers: Sequence[str], limit: int) -> Iterator[Stored]:
+        """Yield the newest events of these customers, about *limit* of each, in Log order."""
+        trails = [self._store.trail(key)[-limit:] for key in customers]
+        since = min((trail[0] for trail in trails if trail), default=None)
+        return self.history(customers, since)
+
     def fetch(self, positions: Sequence[Position]) -> list[Stored]:
         """Return events of a history by their positions, in Log order."""
         return self._store.fetch(positions)
