@@ -20,12 +20,14 @@ from journeykit.exceptions import ConfigError, PluginError
 from journeykit.insight.steps import Steps
 from journeykit.insight.watch import Watch
 from journeykit.journeys import Declared, Publisher, Rulebook, declare, folds
-from journeykit.journeys.catalogue import CATALOGUE
-from journeykit.journeys.rulebook import GuardedRule
+from journeykit.journeys.catalogue import CATALOGUE, POPULATION
+from journeykit.journeys.catalogue.population import RateAnomaly
+from journeykit.journeys.rulebook import GuardedPopulationRule, GuardedRule
 from journeykit.model.extension import SinkOptions
+from journeykit.model.population import PopulationRule
 from journeykit.model.vocabulary import STANDARD_NAMES
 from journeykit.pipeline import Parts
-from journeykit.plugins import Plugins, load_file
+from journeykit.plugins import Plugin, Plugins, load_file
 from journeykit.store import open_store
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class Assembly:
     tracker: Tracker
     journeys: tuple[Journey, ...]
     watch: Callable[[Sequence[Plan]], Watch]
-    book: Rulebook
+    rules: tuple[PainPointRule, ...]
     unfed: list[PainPointRule]
     endpoints: list[Endpoint]
 
@@ -78,7 +80,9 @@ def assemble(
     built, unbuilt = _sinks(settings, sinks)
     store, unopened = _store(settings, store)
     # What is not declared does not run: neither journeys nor pain points, no projector.
-    wanted = rules if _wants_rules(settings, plugins, journeys) else ()
+    wanted = rules if _wants_rules(settings, plugins, journeys) else []
+    population = [rule for rule in wanted if isinstance(rule, PopulationRule)]
+    wanted = [rule for rule in wanted if not isinstance(rule, PopulationRule)]
     book = Rulebook.of(wanted, declared.vocabulary)
     publisher = _publisher(declared, settings, plugins, book)
     changed = _changed(publisher, store) if declared.journeys else []
@@ -89,7 +93,7 @@ def assemble(
         raise ConfigError(found, source=settings.origin)
     core = settings.core
     opt_in = settings.consent.mode is ConsentMode.OPT_IN
-    watch = functools.partial(_watch, settings, declared.vocabulary)
+    watch = functools.partial(_watch, settings, declared.vocabulary, population)
     options = {name: declared.options for name, declared in settings.sinks.items()}
     parts = Parts(
         store=store,
@@ -102,7 +106,7 @@ def assemble(
         options=options,
         gates=_gates(built, options, opt_in=opt_in),
         redactor=redactor,
-        watch=_watched(publisher, store, watch) if settings.insight.segments else None,
+        watch=_watched(publisher, store, watch) if _watches(settings, population) else None,
     )
     tracker = Tracker(
         parts.tail,
@@ -116,7 +120,8 @@ def assemble(
     )
     endpoints = plugins.register_endpoints(settings)
     lacking = unfed(settings, declared, book)
-    return Assembly(parts, tracker, declared.journeys, watch, book, lacking, endpoints)
+    every = (*book.rules, *population)
+    return Assembly(parts, tracker, declared.journeys, watch, every, lacking, endpoints)
 
 
 def declared_in(path: str | Path) -> tuple[Settings, Declared]:
@@ -138,7 +143,20 @@ def declared_in(path: str | Path) -> tuple[Settings, Declared]:
     return settings, declared
 
 
-def _watch(settings: Settings, vocabulary: Vocabulary, plans: Sequence[Plan]) -> Watch:
+def _watches(settings: Settings, population: Sequence[PopulationRule]) -> bool:
+    """Return whether anything is to be watched by the day: what is not declared does not run."""
+    own = {rule.name for rule in POPULATION if rule.on} - settings.pain_points.keys()
+    return bool(settings.insight.segments) or any(
+        rule.on and rule.name not in own for rule in population
+    )
+
+
+def _watch(
+    settings: Settings,
+    vocabulary: Vocabulary,
+    population: Sequence[PopulationRule],
+    plans: Sequence[Plan],
+) -> Watch:
     """Return what a report has to know; of the versions of a journey, the newest is watched."""
     insight = settings.insight
     newest = {plan.journey.key: plan for plan in plans}
@@ -146,6 +164,8 @@ def _watch(settings: Settings, vocabulary: Vocabulary, plans: Sequence[Plan]) ->
         steps=Steps(tuple(newest.values()), vocabulary, insight.failures),
         segments=insight.segments,
         effort=insight.effort,
+        anomalies=any(isinstance(rule, RateAnomaly) for rule in population),
+        book=Rulebook.of(population, vocabulary),
     )
 
 
@@ -184,7 +204,7 @@ def rules_by_name(plugins: Plugins) -> dict[str, PainPointRule]:
     Raises:
         PluginError: A plugin's rule has the code of a built-in one.
     """
-    known = {rule.name: rule for rule in CATALOGUE}
+    known: dict[str, PainPointRule] = {rule.name: rule for rule in (*CATALOGUE, *POPULATION)}
     for plugin, rule in plugins.register_rules():
         if rule.name in known:
             problem = f"{rule.code!r} is a rule of journeykit's own; choose another code"
@@ -215,8 +235,14 @@ def rules_in_force(
             if (meanings := vocabulary.doubt(event))
         ]
         owner = owners.get(name)
-        rules.append(rule if owner is None else GuardedRule(rule, owner, plugins))
+        rules.append(rule if owner is None else _guarded(rule, owner, plugins))
     return rules, problems
+
+
+def _guarded(rule: PainPointRule, owner: Plugin, plugins: Plugins) -> PainPointRule:
+    if isinstance(rule, PopulationRule):
+        return GuardedPopulationRule(rule, owner, plugins)
+    return GuardedRule(rule, owner, plugins)
 
 
 def _wants_rules(settings: Settings, plugins: Plugins, journeys: Sequence[Journey]) -> bool:

@@ -134,7 +134,7 @@ class JourneyKit:
         self._parts = built.parts
         self._journeys = built.journeys
         self._watch = built.watch
-        self._book = built.book
+        self._rules = built.rules
         self._unfed = built.unfed
         self._tail = built.parts.tail
         self._tracker = built.tracker
@@ -689,7 +689,7 @@ class JourneyKit:
         )
 
     def _check_code(self, code: str) -> None:
-        codes = {rule.code for rule in self._book.rules}
+        codes = {rule.code for rule in self._rules}
         if code not in codes and not any(True for _ in findings(self.store, code)):
             known = ", ".join(sorted(codes)) or "none"
             msg = f"there is no pain point {code!r}; there are: {known}"
@@ -700,7 +700,7 @@ class JourneyKit:
         declared = self.settings.pain_points
         return {
             rule.code: declared[rule.name].options.causes
-            for rule in self._book.rules
+            for rule in self._rules
             if rule.name in declared
         }
 
@@ -712,7 +712,7 @@ class JourneyKit:
     @property
     def rules(self) -> tuple[PainPointRule, ...]:
         """The pain-point rules in force."""
-        return self._book.rules
+        return self._rules
 
     @property
     def journeys(self) -> tuple[Journey, ...]:

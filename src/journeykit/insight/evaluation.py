@@ -155,7 +155,14 @@ class Evaluation:
             record.first_day, record.last_day = each.anomaly.first_day, each.anomaly.last_day
             record.alarm = is_alarm
             others = [(other.id, one) for other, one, alarm in told if alarm and one is not each]
-            covering = next((name for name, one in others if each.covers(one)), None)
+            covering = next(
+                (
+                    name
+                    for name, one in others
+                    if (each if is_alarm else one).covers(one if is_alarm else each)
+                ),
+                None,
+            )
             record.folded = covering
             dropped = (
                 next((one for _, one in others if one.covers(each)), None) if is_alarm else None

@@ -15,6 +15,7 @@ from journeykit.insight.reached import Reached
 from journeykit.insight.trials import DAY, OTHER
 from journeykit.journeys.figures import FIGURES, Figures
 from journeykit.journeys.findings import findings
+from journeykit.journeys.rulebook import Rulebook
 from journeykit.model import jsonbytes
 from journeykit.model.pain_point import Severity
 from journeykit.model.times import to_datetime
@@ -43,17 +44,20 @@ class Watch:
         effort: Code → the days of work to better it.
 
         anomalies: Whether the anomaly rule is on.
+
+        book: The rules that judge what is measured by the day.
     """
 
     steps: Steps
     segments: tuple[str, ...] = ()
     effort: Mapping[str, float] = attrs.field(factory=dict)
     anomalies: bool = True
+    book: Rulebook = attrs.field(factory=lambda: Rulebook((), {}, ()))
 
     @property
     def digest(self) -> str:
         """What tells it apart from what leads to something else."""
-        return f"{self.steps.digest} {self.segments!r}"
+        return f"{self.steps.digest} {self.segments!r} {self.book.rules!r}"
 
 
 _NOTHING: Final = Ranking(points=(), held_back=())

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from journeykit.insight.evaluation import ANOMALY_CODE, TOLD, Evaluation, told_of
+from journeykit.insight.judging import MEASURES, Judge, Measured, kept, measure, without
 from journeykit.insight.sealing import SUMS, TRIALS, day_key, pieces, places, sealed, stale
 from journeykit.insight.trials import DAY
 from journeykit.insight.visits import (
@@ -266,8 +267,8 @@ class Watcher:
 
     def _parts(self, reader: _Reader) -> dict[tuple[str, str], bytes | None]:
         meta = self._known
+        state = kept(self._store, reader.measured)
         days, done = reader.taken()
-        state: dict[tuple[str, str], bytes | None] = {}
         for day, rows in sorted(days.items()):
             meta.serial += 1
             state[PARTS, f"{day_key(day)}/{meta.serial:08d}"] = encoded(rows)
@@ -352,9 +353,8 @@ class Watcher:
                 self._known.dirty = sorted({*self._known.dirty, day - 1, day})
                 self._write({(PARTS, after): new}, self._place)
             yield
-        state: dict[tuple[str, str], bytes | None] = {
-            (space, key): None for key in gone for space in (GONE, DONE)
-        }
+        state = without(self._store, gone)
+        state |= {(space, key): None for key in gone for space in (GONE, DONE)}
         self._write(state, self._place)
 
     # Looking
@@ -383,6 +383,12 @@ class Watcher:
         )
         yield
         state, derived = evaluation.look(set(self._resealed), silent=silent)
+        judge = Judge(self._store, watch.book, KEPT_DAYS)
+        since = newest - KEPT_DAYS if meta.looked is None else meta.looked
+        for day in range(since + 1, newest + 1):
+            more, tells = judge.judge(day)
+            state |= more
+            derived += [] if silent else tells
         meta.looked, meta.told = newest, []
         self._store.tell_status(WATCHER, jsonbytes.dumps({"looked": newest}))
         self._write(state, self._place, derived)
@@ -395,7 +401,7 @@ class Watcher:
 
 
 #: What is kept under these is made anew where it was made by other declarations.
-SPACES: Final = (PARTS, DONE, SUMS, TRIALS)
+SPACES: Final = (PARTS, DONE, SUMS, TRIALS, MEASURES)
 
 
 class _Reader:
@@ -411,6 +417,7 @@ class _Reader:
         ]
         self._days: defaultdict[int, Day] = defaultdict(dict)
         self._done: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        self.measured: Measured = {}
         #: How many rows there are at most.
         self.rows = 0
 
@@ -432,6 +439,8 @@ class _Reader:
         values = values_of(self._watch.segments, wire, properties)
         flags = entry.flags & (HISTORICAL | DELIVER)
         who = hashed(self._salt, entry.customer_key)
+        if name in self._watch.book.routes:
+            measure(self._watch.book, self.measured, stored, at, who)
         row = Row(at, at, self._placed(values), entry.id, flags)
         put(self._days[at // DAY], who, Act(name, steps.choice(name, properties)), row)
         mark = steps.marks.get(name)
@@ -459,6 +468,7 @@ class _Reader:
 
     def taken(self) -> tuple[dict[int, Day], dict[str, dict[str, int]]]:
         """Return what was gathered, and begin anew."""
+        self.measured = {}
         days, done = dict(self._days), dict(self._done)
         self._days.clear()
         self._done.clear()

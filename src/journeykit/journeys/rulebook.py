@@ -10,10 +10,11 @@ import attrs
 
 from journeykit.model import jsonbytes
 from journeykit.model.pain_point import Severity
+from journeykit.model.population import Judged, PopulationRule, Spread
 from journeykit.model.rule import MEMORY_BYTES, Found, PainPointRule, Stepped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from journeykit.model.rule import EventView
     from journeykit.model.vocabulary import Vocabulary
@@ -108,6 +109,54 @@ class GuardedRule(PainPointRule):
 
     def _ask(self, check: Callable[[Any], Any], function: Callable[..., Any], *given: Any) -> Any:
         return self._plugins.ask_rule(self._plugin, self.code, check, function, *given)
+
+
+class GuardedPopulationRule(PopulationRule):
+    """A plugin's rule about many customers, asked so that it harms nobody."""
+
+    def __init__(self, rule: PopulationRule, plugin: Plugin, plugins: Plugins) -> None:
+        self.code, self.on, self.days = rule.code, tuple(rule.on), rule.days
+        self.severity = Severity(rule.severity)
+        self._rule = rule
+        self._plugin = plugin
+        self._plugins = plugins
+
+    def __repr__(self) -> str:
+        own = repr(self._rule) if attrs.has(type(self._rule)) else type(self._rule).__qualname__
+        return f"{own}{self.code, self.on, self.severity, self.days}"
+
+    def measure(self, event: EventView) -> tuple[str, float] | None:
+        """Return what the rule measures; None where it fails."""
+        ask = self._plugins.ask_rule
+        return ask(self._plugin, self.code, _check_measured, self._rule.measure, event)  # type: ignore[no-any-return]
+
+    def judge(self, days: Sequence[Mapping[str, Spread]]) -> list[Judged]:
+        """Return what the rule finds; nothing where it fails."""
+        ask = self._plugins.ask_rule
+        return ask(self._plugin, self.code, _check_judged, self._rule.judge, days) or []
+
+
+def _check_measured(answer: Any) -> tuple[str, float] | None:
+    if answer is None:
+        return None
+    target, value = answer
+    return str(target), float(value)
+
+
+def _check_judged(answer: Any) -> list[Judged]:
+    found = list(itertools.islice(answer, _MOST_FINDINGS))
+    for one in found:
+        if not isinstance(one, Judged):
+            msg = f"expected Judged, got {type(one).__name__}"
+            raise TypeError(msg)
+    return [
+        one._replace(
+            target=str(one.target),
+            severity=None if one.severity is None else Severity(one.severity),
+            properties=jsonbytes.loads(jsonbytes.dumps(dict(one.properties))),
+        )
+        for one in found
+    ]
 
 
 def _check_key(answer: Any) -> str | None:

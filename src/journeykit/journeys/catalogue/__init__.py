@@ -16,6 +16,7 @@ from journeykit.journeys.catalogue.pages import (
     SearchNoResults,
     ServerError,
 )
+from journeykit.journeys.catalogue.population import POPULATION, PageSlowed, RateAnomaly
 from journeykit.journeys.catalogue.service import (
     ContactRepeated,
     DeliveryLate,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CATALOGUE",
+    "POPULATION",
     "CartAbandoned",
     "CheckoutAbandoned",
     "ClickDead",
@@ -46,7 +48,9 @@ __all__ = [
     "PageLooped",
     "PageQuickBack",
     "PageSlow",
+    "PageSlowed",
     "PaymentDeclined",
+    "RateAnomaly",
     "ReplySlow",
     "ScoreLow",
     "SearchLooped",
