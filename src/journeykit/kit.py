@@ -36,6 +36,7 @@ from journeykit.insight import (
     explain,
     pain_points,
     report,
+    watching,
 )
 from journeykit.journeys.decisions import MUTED, RESOLVED
 from journeykit.journeys.findings import findings
@@ -810,6 +811,7 @@ class JourneyKit:
             "counters": counters,
             "damage": damage(counters, self.store.name),
             "parked": self.store.parked_counts(),
+            "watch": watching(self.store, self.settings.insight.segments),
             "sinks": [
                 {
                     "name": sink.name,

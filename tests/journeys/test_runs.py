@@ -388,6 +388,22 @@ def test_flagged_moves_hurt(make_world: MakeWorld, make_entry: MakeEntry) -> Non
     ]
 
 
+def test_flagged_loops_hurt(make_world: MakeWorld, make_entry: MakeEntry) -> None:
+    """The third return to a stage is a pain point, and the sixth; each counts as a visit."""
+    world = make_world(cart(loop="flag"))
+    for at in range(14):
+        world.add(added(make_entry, at, ("Product Added", "Order Completed")[at % 2]))
+
+    found = [entry.event() for entry in world.derived if entry.name == "pain_point.detected"]
+    assert [(each.properties["code"], each.properties["stage"]) for each in found] == [
+        ("journey.looped", "cart"),
+        ("journey.looped", "payment"),
+        ("journey.looped", "cart"),
+        ("journey.looped", "payment"),
+    ]
+    assert world.run(value="c1").visits == [7, 7]
+
+
 # Dates that cannot be
 
 

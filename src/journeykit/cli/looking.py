@@ -239,6 +239,8 @@ def status(session: Session, config: str, as_json: bool) -> None:
         click.echo(f"disk     {', '.join(parts)}")
     click.echo(f"events   {counters['events']:,}")
     click.echo(f"folded   {'not all of them yet' if value['behind'] else 'all'}")
+    if value["watch"]["segments"]:
+        click.echo(f"watched  {_watched(value['watch'])}")
     if value["damage"]:
         _print_damage(**value["damage"])
     for sink in value["sinks"]:
@@ -260,6 +262,16 @@ def _print_counters(counters: dict[str, int]) -> None:
             click.echo(f"not sent {count:,} to {whose}: the customers have not agreed")
         elif what == "erased" and count:
             click.echo(f"erased   {count:,} events came after their customer was erased")
+
+
+def _watched(watch: dict[str, Any]) -> str:
+    """Return how far steps are watched, and which properties have more values than are."""
+    until = watch["days_until"]
+    said = f"days until {until[:10]}" if until else "no day yet"
+    said += f", by {', '.join(watch['segments'])}; {watch['most_values']} values of each at most"
+    for name, count in watch["capped"].items():
+        said += f"; {name} has {count:,}"
+    return said
 
 
 def _sink(sink: dict[str, Any]) -> str:

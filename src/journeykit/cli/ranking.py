@@ -59,7 +59,8 @@ def _print_point(number: int, point: RankedPain) -> None:
 def _what(point: RankedPain) -> str:
     place = f" in {point.stage}" if point.stage else ""
     step = point.detail.get("step")
-    return f"{point.code}{place}" + (f": {step} {point.detail['what']}" if step else "")
+    target = f" of {point.detail['target']}" if point.detail.get("target") else ""
+    return f"{point.code}{place}{target}" + (f": {step} {point.detail['what']}" if step else "")
 
 
 def _whom(segment: Mapping[str, str] | None) -> str:

@@ -14,7 +14,7 @@ from journeykit.insight.report import (
     customers,
     report,
 )
-from journeykit.insight.watch import Watch
+from journeykit.insight.watch import Watch, watching
 
 __all__ = [
     "CustomerStage",
@@ -35,4 +35,5 @@ __all__ = [
     "explain",
     "pain_points",
     "report",
+    "watching",
 ]

@@ -154,20 +154,12 @@ class Evaluation:
         for record, each, is_alarm in told:
             record.first_day, record.last_day = each.anomaly.first_day, each.anomaly.last_day
             record.alarm = is_alarm
-            others = [(other.id, one) for other, one, alarm in told if alarm and one is not each]
-            covering = next(
-                (
-                    name
-                    for name, one in others
-                    if (each if is_alarm else one).covers(one if is_alarm else each)
-                ),
-                None,
-            )
-            record.folded = covering
-            dropped = (
-                next((one for _, one in others if one.covers(each)), None) if is_alarm else None
-            )
-            record.body = teller.body(each, dropped)
+            alarms = [(other, one) for other, one, alarm in told if alarm and one is not each]
+            by = [pair for pair in alarms if pair[1].covers(each)]
+            # A change of everybody's is told by the alarm that it comes with.
+            tells = [pair for pair in alarms if each.covers(pair[1])] if is_alarm else by
+            record.folded = tells[0][0].id if tells else None
+            record.body = teller.body(each, by[0][1] if by and is_alarm else None)
         return [record for record, _, _ in told]
 
     def _record(self, anomaly: Anomaly, taken: set[str]) -> Record | None:

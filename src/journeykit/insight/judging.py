@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: Rule and day → target → what was measured.
 MEASURES: Final = "watch_measures"
 
+#: The key of a finding → among how many it happened, and what the rule has told.
+JUDGED: Final = "watch_judged"
+
 #: The most targets of a rule on one day; further ones are left out.
 _MOST_TARGETS: Final = 200
 
@@ -156,8 +159,13 @@ class Judge:
             historical=bool(flags & HISTORICAL),
         )
         is_new = known is None or known.recovered_at is not None
-        self._findings[key] = finding = finding if known is None else known.again(finding)
+        if known is not None:
+            # Of so many it is known on one day; who came on several is not counted twice.
+            most = max(known.count, finding.count)
+            finding = attrs.evolve(known.again(finding), count=most)
+        self._findings[key] = finding
         state[FINDINGS, key] = finding.encode()
+        state[JUDGED, key] = packed([judged.of, dict(judged.properties)])
         if not is_new:
             return []
         properties = {

@@ -139,7 +139,9 @@ def _figures(
     return PainPointFigures(
         code=code,
         severity=max((finding.severity for _, finding in found), key=_RANKS.__getitem__),
-        customers=len({key.customer for key, _ in found if key.customer}),
+        # What many met together has no customer, and counts them itself.
+        customers=len({key.customer for key, _ in found if key.customer})
+        + sum(finding.count for key, finding in found if not key.customer),
         events=sum(finding.count for _, finding in found),
         recovered=sum(finding.recovered_at is not None for _, finding in found),
         first_seen=to_datetime(min(finding.first_at for _, finding in found)),

@@ -9,10 +9,12 @@ import attrs
 
 from journeykit.insight.alarms import ANOMALY, MOST_MARKS, Record, weight
 from journeykit.insight.evaluation import NOTES, RECORDS
+from journeykit.insight.judging import JUDGED
 from journeykit.insight.pains import pain_points
 from journeykit.insight.ranking import WEIGHTS, Loss, Pain, Ranking, rank, wilson
 from journeykit.insight.reached import Reached
-from journeykit.insight.trials import DAY, OTHER
+from journeykit.insight.trials import DAY, MOST_VALUES, OTHER
+from journeykit.insight.visits import unpacked
 from journeykit.journeys.figures import FIGURES, Figures
 from journeykit.journeys.findings import findings
 from journeykit.journeys.rulebook import Rulebook
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from journeykit.insight.steps import Steps
-    from journeykit.journeys.findings import Finding
+    from journeykit.journeys.findings import Finding, FindingKey
     from journeykit.journeys.plan import Plan
     from journeykit.store.protocol import Store
 
@@ -85,16 +87,21 @@ def ranked_pains(store: Store, plans: Sequence[Plan], watch: Watch) -> PainPoint
     """Return what hurts, the worst first; it reads no event."""
     found = defaultdict[tuple[str, str | None], list[tuple[str, "Finding"]]](list)
     closed = {each.code for each in pain_points(store, {}) if not each.is_open}
+    judged: list[Pain] = []
     for key, finding in findings(store):
-        if key.code not in closed and key.customer:
-            # Else a person has muted it, or resolved it, and it was not found since.
+        if key.code in closed:
+            # A person has muted it, or resolved it, and it was not found since.
+            continue
+        if key.customer:
             found[key.code, finding.journey].append((key.customer, finding))
-    if not found and not watch.segments:
+        elif key.code != ANOMALY:
+            judged.append(_of_judged(store, key, finding))
+    if not found and not judged and not watch.segments:
         return PainPoints()
     worth = _worth(store, plans)
     watched = Watched(store, watch)
     reached = Reached(store, plans)
-    pains = [] if ANOMALY in closed else watched.pains(worth)
+    pains = judged + ([] if ANOMALY in closed else watched.pains(worth))
     pains += [_of_findings(key, each, reached, worth, watched) for key, each in found.items()]
     newest = max(watched.newest, reached.newest // DAY, *_days(found.values()))
     ranking = rank(pains, newest, watch.effort)
@@ -165,6 +172,28 @@ def _of_findings(
     )
 
 
+def _of_judged(store: Store, key: FindingKey, finding: Finding) -> Pain:
+    """Return what a population rule has found: of some target, such as a page."""
+    data = store.state((JUDGED, key.text))
+    active, told = unpacked(data) if data else (0, {})
+    return Pain(
+        code=key.code,
+        journey=None,
+        stage=None,
+        segment=None,
+        first_seen=to_datetime(finding.first_at),
+        last_seen=to_datetime(finding.last_at),
+        customers=finding.count,
+        active=max(active, finding.count),
+        events=finding.count,
+        severity=finding.severity,
+        weight=WEIGHTS[finding.severity],
+        days=frozenset(finding.days),
+        evidence=finding.evidence,
+        detail={"target": key.target, **told},
+    )
+
+
 def _segment_of(
     found: Sequence[tuple[str, Finding]], shares: Mapping[str, Mapping[str, float]]
 ) -> dict[str, str] | None:
@@ -183,6 +212,20 @@ def _segment_of(
 
 
 # Steps that began to fail
+
+
+def watching(store: Store, segments: Sequence[str]) -> dict[str, Any]:
+    """Return what a person who runs the shop wants to know of it, as JSON values."""
+    data = store.state(NOTES) if segments else None
+    notes = jsonbytes.loads(data) if data else {}
+    looked = notes.get("looked")
+    return {
+        "segments": list(segments),
+        "most_values": MOST_VALUES,
+        "capped": notes.get("capped", {}),
+        "unseen": notes.get("unseen", []),
+        "days_until": None if looked is None else to_datetime((looked + 1) * DAY).isoformat(),
+    }
 
 
 class Watched:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from journeykit.journeys.run import Run
 
 
+#: So many returns to a stage are a loop.
+_MANY_RETURNS: Final = 3
+
 #: The mark of who has opted out; no name of an event has such a character.
 OUT: Final = "\x1fopted_out"
 
@@ -193,7 +196,7 @@ def _move(plan: Plan, run: Run, stage: int, moment: Moment, signals: list[Signal
         return
     if run.started_at is None:
         run.started_at, run.started_by = moment.at, moment.id
-    counts = not visits[stage] or journey.loop is Loop.COUNT
+    counts = not visits[stage] or journey.loop in (Loop.COUNT, Loop.FLAG)
     if counts:
         visits[stage] += 1
     if run.entered_at[stage] is None:
@@ -210,6 +213,9 @@ def _move(plan: Plan, run: Run, stage: int, moment: Moment, signals: list[Signal
         signals.append(_pain("journey.skipped", key, before, stage, moment))
     if regresses and journey.regress is Regress.FLAG:
         signals.append(_pain("journey.regressed", key, before, stage, moment))
+    returns = visits[stage] - 1
+    if journey.loop is Loop.FLAG and returns and returns % _MANY_RETURNS == 0:
+        signals.append(_pain("journey.looped", key, before, stage, moment))
 
 
 def _pain(code: str, key: str, before: str | None, stage: int, moment: Moment) -> Signal:

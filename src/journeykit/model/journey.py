@@ -98,6 +98,8 @@ class Loop(StrEnum):
     ALLOW = "allow"
     #: It is another visit.
     COUNT = "count"
+    #: It is another visit, and each third return is a pain point, `journey.looped`.
+    FLAG = "flag"
     #: The customer stays.
     FORBID = "forbid"
 

@@ -77,11 +77,12 @@ class Judged(NamedTuple):
     Something that hurt many on the day that was judged.
 
     `target` is what it is about, `evidence` are the largest values that prove it, the largest
-    first; `severity` is the rule's own where it is None.
+    first; `severity` is the rule's own where it is None. `of` is among how many it happened.
     """
 
     target: str
     evidence: Sequence[Top] = ()
+    of: int = 0
     severity: Severity | None = None
     properties: Mapping[str, Any] = _NOTHING
 
