@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Touchpoint,
     )
     from journeykit.model.extension import Endpoint, SinkType, SourceType
+    from journeykit.model.population import Judged, PopulationRule, Spread
     from journeykit.model.rule import EventView, Found, PainPointRule, Stepped
 
     __version__: str
@@ -70,10 +71,12 @@ _HOMES: Final = {
     "Journey": "model",
     "JourneyKit": "kit",
     "JourneykitError": "exceptions",
+    "Judged": "model.population",
     "Kind": "model",
     "PainPoint": "model",
     "PainPointRule": "model.rule",
     "PluginError": "exceptions",
+    "PopulationRule": "model.population",
     "ReEntry": "model",
     "Receipt": "model",
     "Redaction": "config",
@@ -85,6 +88,7 @@ _HOMES: Final = {
     "Sink": "delivery.sink",
     "SinkType": "model.extension",
     "SourceType": "model.extension",
+    "Spread": "model.population",
     "Stage": "model",
     "Stepped": "model.rule",
     "StoreError": "exceptions",
@@ -116,10 +120,12 @@ __all__ = [
     "Journey",
     "JourneyKit",
     "JourneykitError",
+    "Judged",
     "Kind",
     "PainPoint",
     "PainPointRule",
     "PluginError",
+    "PopulationRule",
     "ReEntry",
     "Receipt",
     "Redaction",
@@ -131,6 +137,7 @@ __all__ = [
     "Sink",
     "SinkType",
     "SourceType",
+    "Spread",
     "Stage",
     "Stepped",
     "StoreError",

@@ -36,6 +36,7 @@ class World:
     plugins: Plugins
     now: Callable[[], int]
     book: Rulebook
+    segments: Sequence[str] = ()
 
     def add(self, *entries: Entry) -> World:
         """Commit *entries* together and fold everything."""
@@ -50,7 +51,7 @@ class World:
 
     def again(self, declaration: str = "again") -> World:
         """Return this world with a projector that begins anew, declared otherwise."""
-        folding = folds(tuple(self.plans), self.plugins, self.book)
+        folding = folds(tuple(self.plans), self.plugins, self.book, self.segments)
         projector = Projector(self.store, folding, declaration=declaration, now=self.now)
         return attrs.evolve(self, projector=projector)
 
@@ -166,6 +167,7 @@ def new_world() -> Callable[..., contextlib.AbstractContextManager[World]]:
         names: Mapping[str, str] | None = None,
         rules: Sequence[PainPointRule] = (),
         now: Callable[[], int] = lambda: 4_000_000_000_000_000,
+        segments: Sequence[str] = (),
     ) -> Iterator[World]:
         declared, problems = declare(journeys, touchpoints, names or {})
         assert problems == []
@@ -177,9 +179,9 @@ def new_world() -> Callable[..., contextlib.AbstractContextManager[World]]:
             asked = Plugins(plugins, installed=False)
             given = [GuardedRule(rule, plugin, asked) for plugin, rule in asked.register_rules()]
             book = Rulebook.of([*rules, *given], declared.vocabulary)
-            folding = folds(compiled, asked, book)
+            folding = folds(compiled, asked, book, segments)
             projector = Projector(store, folding, declaration="first", now=now)
-            yield World(store, compiled, projector, asked, now, book)
+            yield World(store, compiled, projector, asked, now, book, segments)
             store.close()
 
     return new_world

@@ -499,8 +499,11 @@ def test_any_order_with_merges_gives_the_same_findings(
     shuffle: random.Random,
 ) -> None:
     """Events and identity facts shuffled against each other, repeated and rebuilt, find the same."""
+    shown: list[dict[str, Any]] = [{"platform": "p"}, {"platform": "q"}, {}]
     events = [
-        make_entry(name, given, at=300 * at + number / 1000, id=f"e{number}", **who)
+        make_entry(
+            name, given | shown[number % 3], at=300 * at + number / 1000, id=f"e{number}", **who
+        )
         for number, ((name, given), who, at) in enumerate(drawn)
     ]
     facts = []
@@ -512,7 +515,7 @@ def test_any_order_with_merges_gives_the_same_findings(
     def findings(arriving: list[Entry], *, again: bool = False) -> Any:
         clock = Clock()
         clock.pass_by(6 * HOUR)
-        with new_world(SHOP, rules=CATALOGUE, now=clock) as world:
+        with new_world(SHOP, rules=CATALOGUE, now=clock, segments=["platform"]) as world:
             rest = list(arriving)
             while rest:
                 size = shuffle.randint(1, len(rest))
