@@ -35,7 +35,7 @@ class Feedback:
         """
         raise NotImplementedError
 
-    def report(  # noqa: PLR0913 - what a page says of an impression
+    def report(
         self,
         impression: str,
         step: str,

@@ -72,16 +72,14 @@ class Texts:
     by_language: Mapping[str, str] = attrs.field(converter=_by_language)
 
     def __attrs_post_init__(self) -> None:
-        if not self.by_language:
-            msg = 'has no text; write { en = "…" }'
-            raise ValueError(msg)
+        problems = [] if self.by_language else ['has no text; write { en = "…" }']
         for language, text in self.by_language.items():
             if language != ANY and not is_language(language):
-                msg = f"{language!r} is no language; write a tag such as en, de or pt-BR"
-                raise ValueError(msg)
+                problems.append(f"{language!r} is no language; write a tag such as en or pt-BR")
             if not isinstance(text, str) or not text.strip():
-                msg = f"the text for {language or 'every language'} is empty"
-                raise ValueError(msg)
+                problems.append(f"the text for {language or 'every language'} is empty or no text")
+        if problems:
+            raise ValueError("; ".join(problems))
 
     @classmethod
     def of(cls, value: Texts | Mapping[str, str] | str) -> Texts:

@@ -131,9 +131,7 @@ class PromptStep:
     at_least: int | None = None
     at_most: int | None = None
     required: bool = False
-    max_length: int = attrs.field(
-        default=1000, validator=[attrs.validators.ge(1), attrs.validators.le(5000)]
-    )
+    max_length: int = 1000
     low: Texts | None = attrs.field(default=None, converter=_optional_texts)
     high: Texts | None = attrs.field(default=None, converter=_optional_texts)
 
@@ -256,13 +254,11 @@ class Ask:
     clock: Clock = attrs.field(default=Clock.LAST_SHOWN, converter=Clock)
     once: bool = False
     until_answered: bool = False
-    max_shows: int = attrs.field(default=3, validator=attrs.validators.ge(1))
+    max_shows: int = 3
     always: bool = False
     sample: float = 1.0
     salt: str = ""
-    limit: int | None = attrs.field(
-        default=None, validator=attrs.validators.optional(attrs.validators.ge(1))
-    )
+    limit: int | None = None
 
 
 def _to_utc(value: datetime | None) -> datetime | None:
@@ -371,9 +367,7 @@ class Prompt:
     ask: Ask = attrs.field(factory=Ask)
     priority: int = 50
     schedule: Schedule = attrs.field(factory=Schedule)
-    group: str = attrs.field(
-        default=attrs.Factory(_group, takes_self=True), validator=_check_key
-    )
+    group: str = attrs.field(default=attrs.Factory(_group, takes_self=True), validator=_check_key)
     in_quiet: bool = False
 
     @property
