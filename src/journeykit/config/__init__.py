@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from journeykit.config.secret import Secret
-from journeykit.config.settings import Consent, ConsentMode, Core, Redaction, Settings
+from journeykit.config.settings import (
+    Consent,
+    ConsentMode,
+    Core,
+    FeedbackSettings,
+    Redaction,
+    Settings,
+)
 
-__all__ = ["Consent", "ConsentMode", "Core", "Redaction", "Secret", "Settings"]
+__all__ = ["Consent", "ConsentMode", "Core", "FeedbackSettings", "Redaction", "Secret", "Settings"]

@@ -17,6 +17,7 @@ from journeykit.config.settings import (
     Core,
     DeclaredSink,
     DeclaredSource,
+    FeedbackSettings,
     PluginSettings,
     Redaction,
     Settings,
@@ -24,6 +25,7 @@ from journeykit.config.settings import (
 from journeykit.exceptions import ConfigError
 from journeykit.model.extension import SinkOptions
 from journeykit.model.journey import Journey, Touchpoint
+from journeykit.model.prompt import Prompt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,8 +40,17 @@ CONSENT_HINT = (
     'or mode = "opt_in" (record only who has agreed)'
 )
 
-_TABLES = ("journeykit", "consent", "redaction", "plugins", "names", "sinks", "sources")
-_LISTS = ("journeys", "touchpoints")
+_TABLES = (
+    "journeykit",
+    "consent",
+    "redaction",
+    "plugins",
+    "names",
+    "feedback",
+    "sinks",
+    "sources",
+)
+_LISTS = ("journeys", "touchpoints", "prompts")
 
 
 @attrs.frozen
@@ -109,6 +120,8 @@ def structure(
         core=read.one(tables["journeykit"], Core, "journeykit") or Core(),
         journeys=_many(read, raw, "journeys", Journey),
         touchpoints=_many(read, raw, "touchpoints", Touchpoint),
+        prompts=_many(read, raw, "prompts", Prompt),
+        feedback=read.one(tables["feedback"], FeedbackSettings, "feedback") or FeedbackSettings(),
         names=read.one(tables["names"], dict[str, str], "names") or {},
         sinks=_declared(read, tables["sinks"], "sinks", sink_types, DeclaredSink, SinkOptions),
         sources=_declared(read, tables["sources"], "sources", source_types, DeclaredSource),

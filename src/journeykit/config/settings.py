@@ -12,6 +12,8 @@ import attrs
 
 from journeykit.model.extension import SinkOptions, SinkType, SourceType
 from journeykit.model.journey import Journey, Touchpoint, to_tuple
+from journeykit.model.pain_point import Severity
+from journeykit.model.prompt import DEFAULT_CAPS, Cap, Prompt
 
 
 class ConsentMode(StrEnum):
@@ -115,6 +117,60 @@ class Redaction:
     )
 
 
+class MissingLanguage(StrEnum):
+    """What a reader gets whose language a prompt does not have."""
+
+    #: The prompt in the default language.
+    DEFAULT = "default"
+    #: No prompt.
+    HIDE = "hide"
+
+
+@attrs.frozen(kw_only=True)
+class FeedbackSettings:
+    """
+    The table `[feedback]`: what holds for all prompts.
+
+    Args:
+        language: The language that texts fall back to.
+
+        missing_language: Whether somebody whose language a prompt does not have gets it in that
+            language (`"default"`) or not at all (`"hide"`).
+
+        caps: The most prompts that one customer is shown; without it one in 7 days, and one NPS
+            question in 90 days. `()` for no cap.
+
+        per_session: The most prompts in one visit; 0 for any number.
+
+        back_off: Who has closed a prompt without an answer is left alone for so long, and twice as
+            long after the second time in a row.
+
+        quiet: So long after a severe pain point, or after a case was closed, nobody is asked for a
+            score.
+
+        quiet_severity: From which severity on a pain point begins a quiet time.
+
+        never_pages: Paths on which nobody is asked, with `*` for any text, unless a prompt names
+            the page itself.
+
+        never_stages: Stages in which nobody is asked, unless a prompt names the stage itself.
+    """
+
+    language: str = "en"
+    missing_language: MissingLanguage = attrs.field(
+        default=MissingLanguage.DEFAULT, converter=MissingLanguage
+    )
+    caps: tuple[Cap, ...] = attrs.field(default=DEFAULT_CAPS, converter=to_tuple)
+    per_session: int = 1
+    back_off: timedelta = timedelta(days=30)
+    quiet: timedelta = timedelta(days=14)
+    quiet_severity: Severity = attrs.field(default=Severity.HIGH, converter=Severity)
+    never_pages: tuple[str, ...] = attrs.field(
+        default=("/checkout*", "/payment*"), converter=to_tuple
+    )
+    never_stages: tuple[str, ...] = attrs.field(default=("checkout", "payment"), converter=to_tuple)
+
+
 @attrs.frozen(kw_only=True)
 class Core:
     """
@@ -203,6 +259,10 @@ class Settings:
 
         touchpoints: The declared points of contact.
 
+        prompts: The declared feedback questions.
+
+        feedback: What holds for all of them.
+
         names: The shop's own event name → the standard name that it means.
 
         sinks: Name → what `[sinks.NAME]` declares.
@@ -222,6 +282,8 @@ class Settings:
     core: Core = attrs.field(factory=Core)
     journeys: tuple[Journey, ...] = attrs.field(default=(), converter=to_tuple)
     touchpoints: tuple[Touchpoint, ...] = attrs.field(default=(), converter=to_tuple)
+    prompts: tuple[Prompt, ...] = attrs.field(default=(), converter=to_tuple)
+    feedback: FeedbackSettings = attrs.field(factory=FeedbackSettings)
     names: dict[str, str] = attrs.field(factory=dict)
     sinks: dict[str, DeclaredSink] = attrs.field(factory=dict)
     sources: dict[str, DeclaredSource] = attrs.field(factory=dict)

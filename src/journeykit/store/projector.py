@@ -49,6 +49,9 @@ class Step:
 
         routed: What a fold has found out about it before the batch, for itself; and for whom, in
             case that the customer turns out to be another.
+
+        news: What was derived in this batch so far, and how much of that before this event; only
+            where a fold hears of it.
     """
 
     stored: Stored
@@ -57,6 +60,13 @@ class Step:
     parted: str | None = None
     routed: Any = ()
     routed_for: str = ""
+    news: Sequence[Entry] = ()
+    told: int = 0
+
+    @property
+    def derived(self) -> Sequence[Entry]:
+        """What the folds before have derived from this event, where one `hears`."""
+        return self.news[self.told :]
 
     @classmethod
     def of(cls, stored: Stored) -> Step:
@@ -73,6 +83,7 @@ class Fold(Protocol):
     `wants(view, steps)`, which is asked before the first event of a batch is folded.
     One that keeps anything by customers has `forget(view, customers)`, which removes it and returns
     how many pieces that were; one that knows who is the same person `span(view, customers)`.
+    One that `hears` reads in `step.derived` what the folds before it have derived.
     """
 
     def __call__(self, view: View, step: Step) -> Iterable[Entry]:
@@ -117,6 +128,7 @@ class Projector:
         timed = [fold for fold in self._folds if getattr(fold, "has_timers", False)]
         self._due = [getattr(fold, "due") for fold in timed]  # noqa: B009 - not every fold has it
         self._wants = [getattr(fold, "wants") for fold in self._folds if hasattr(fold, "wants")]  # noqa: B009
+        self._hears = any(getattr(fold, "hears", False) for fold in self._folds)
         self._erasures = Erasures(store, self._folds)
         self._position: Position = None
         self._known = False
@@ -266,5 +278,7 @@ class Projector:
         if left is not stored:
             step = Step.of(left)
         view.saw(step.customer, left)
+        if self._hears:
+            step.news, step.told = news, len(news)
         for fold in self._folds:
             news += fold(view, step)
