@@ -116,6 +116,8 @@ class JourneyKit:
         self.settings = settings
         self.plugins = built.parts.plugins
         self.endpoints = built.endpoints
+        #: What became of browsers' requests to journeykit's own endpoints in this process.
+        self.requests: dict[str, int] = {}
         self.store = built.parts.store
         self._parts = built.parts
         self._plans = built.plans
@@ -654,6 +656,7 @@ class JourneyKit:
             "waiting": len(self._tail),
             "dropped": self._tail.dropped.count,
             "receipts": self.receipts,
+            "requests": dict(self.requests),
             "counters": counters,
             "damage": damage(counters, self.store.name),
             "parked": self.store.parked_counts(),

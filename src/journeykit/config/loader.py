@@ -21,6 +21,7 @@ from journeykit.config.settings import (
     PluginSettings,
     Redaction,
     Settings,
+    Web,
 )
 from journeykit.exceptions import ConfigError
 from journeykit.model.extension import SinkOptions
@@ -47,6 +48,7 @@ _TABLES = (
     "plugins",
     "names",
     "feedback",
+    "web",
     "sinks",
     "sources",
 )
@@ -127,6 +129,7 @@ def structure(
         sources=_declared(read, tables["sources"], "sources", source_types, DeclaredSource),
         plugins=read.one(tables["plugins"], PluginSettings, "plugins") or PluginSettings(),
         redaction=_redaction(read, tables["redaction"]),
+        web=read.one(tables["web"], Web, "web") or Web(),
         base=document.path.parent,
         origin=str(document.path),
     )

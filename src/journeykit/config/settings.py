@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import timedelta
 from enum import StrEnum
@@ -10,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from journeykit.config.secret import Secret
 from journeykit.model.extension import SinkOptions, SinkType, SourceType
 from journeykit.model.journey import Journey, Touchpoint, to_tuple
 from journeykit.model.pain_point import Severity
@@ -171,6 +173,43 @@ class FeedbackSettings:
     never_stages: tuple[str, ...] = attrs.field(default=("checkout", "payment"), converter=to_tuple)
 
 
+def _check_mount(_: object, __: object, value: str) -> None:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
+        raise ValueError(f'mount: expected a path such as "/journeykit", got {value!r}')
+
+
+@attrs.frozen(kw_only=True)
+class Web:
+    """
+    The table `[web]`: what pages of the shop may ask.
+
+    Args:
+        mount: The path that everything of ours is served below.
+
+        secret: What signs the tokens of impressions; without it a key is made beside the database,
+            which all processes of the host share.
+            Give one where several hosts serve the shop.
+
+        ask_after: How long after a page has loaded it asks for a prompt (1 s: when the page itself
+            is there).
+
+        friction: Whether pages load the script that looks for rage clicks, dead clicks, errors
+            behind a click, and forms that were left.
+
+        events: Names of your own touchpoints that a page may track without the shop's code.
+    """
+
+    mount: str = attrs.field(default="/journeykit", validator=_check_mount)
+    secret: Secret | None = None
+    ask_after: timedelta = timedelta(seconds=1)
+    friction: bool = False
+    events: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=to_tuple,
+        validator=attrs.validators.deep_iterable(attrs.validators.instance_of(str)),
+    )
+
+
 @attrs.frozen(kw_only=True)
 class Core:
     """
@@ -273,6 +312,8 @@ class Settings:
 
         redaction: What never reaches the Log.
 
+        web: What pages of the shop may ask.
+
         base: The directory that relative paths start from.
 
         origin: What holds these settings, for messages.
@@ -289,5 +330,6 @@ class Settings:
     sources: dict[str, DeclaredSource] = attrs.field(factory=dict)
     plugins: PluginSettings = attrs.field(factory=PluginSettings)
     redaction: Redaction = attrs.field(factory=Redaction)
+    web: Web = attrs.field(factory=Web)
     base: Path = attrs.field(factory=Path.cwd)
     origin: str = "configuration"

@@ -66,7 +66,7 @@ class Tokens:
         expected = [
             self._mac(impression, subject, expires, version) for subject in _subjects(customer)
         ]
-        if not any([hmac.compare_digest(mac, each) for each in expected]):
+        if not any(hmac.compare_digest(mac, each) for each in expected):
             return Problem.FOREIGN
         return Problem.EXPIRED if now >= int(expires, 16) else None
 
@@ -82,16 +82,15 @@ class Tokens:
 
 def _subjects(customer: Customer) -> list[str]:
     """Return what tells who somebody is, the id that outlives a sign-in first."""
-    return [
-        f"{kind}:{id}"
-        for kind, id in (("a", customer.anonymous_id), ("u", customer.user_id))
-        if id is not None
-    ]
+    ids = (("a", customer.anonymous_id), ("u", customer.user_id))
+    return [f"{kind}:{value}" for kind, value in ids if value is not None]
 
 
 def key_of(secret: str) -> bytes:
     """Return the key that follows from a secret of the configuration."""
-    return hashlib.blake2b(secret.encode(), digest_size=_KEY_BYTES, person=b"journeykit.web").digest()
+    return hashlib.blake2b(
+        secret.encode(), digest_size=_KEY_BYTES, person=b"journeykit.web"
+    ).digest()
 
 
 def kept_key(path: Path | None) -> bytes:
@@ -115,7 +114,8 @@ def kept_key(path: Path | None) -> bytes:
 
 def _make(path: Path) -> bytes:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, made = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+    made = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(secrets.token_bytes(_KEY_BYTES))
@@ -123,13 +123,12 @@ def _make(path: Path) -> bytes:
             os.fsync(handle)
         # Whoever comes second takes what the first has made.
         with suppress(FileExistsError):
-            os.link(made, path)
+            path.hardlink_to(made)
         key = path.read_bytes()
         if len(key) != _KEY_BYTES:
             # Cut short by a full disk or a hand: nothing that it signed can be checked any more.
-            os.replace(made, path)
+            made.replace(path)
             key = path.read_bytes()
         return key
     finally:
-        with suppress(FileNotFoundError):
-            os.unlink(made)
+        made.unlink(missing_ok=True)

@@ -118,7 +118,7 @@ class Visit:
             page: The page's name.
         """
         bound = self.bound = Bound(
-            self._customer,
+            self.customer,
             channel="web",
             context={"page": {"name": page}},
             purposes=self._granted(purposes),
@@ -153,7 +153,8 @@ class Visit:
             goes = self.signed_out
         return "" if goes and has_cookie() else None
 
-    def _customer(self) -> Customer:
+    def customer(self) -> Customer:
+        """Return who it is, as things are now."""
         cookie = None if self.signed_out else self._cookie()
         user_id, now = self._visits.user(self._user_id), int(time.time())
         if self.bound is None or not self._visits.allows(self.bound):
