@@ -132,7 +132,7 @@ class Endpoints:
         except wire.BadBody as bad:
             self._count(bad.code)
             return _said(bad.status, bad.code)
-        except Exception as error:  # noqa: BLE001 - a page goes on without us
+        except Exception as error:
             if self._kit.settings.core.strict:
                 raise
             self._count("failed")
@@ -364,7 +364,7 @@ class Endpoints:
             if given["delay_ms"]:
                 return form.element(given, "")
             shown = self._kit.feedback.report(offer.impression, "shown", customer=customer)
-        except Exception as error:  # noqa: BLE001 - the shop's page goes on without us
+        except Exception as error:
             if self._kit.settings.core.strict:
                 raise
             _log.warning("journeykit.request_failed", extra={"error": type(error).__name__})

@@ -1,25 +1,23 @@
-// What the wire brings (docs/prompt-in-the-page.md), for checking prompt.js and friction.js. No page loads this file.
+// What the wire brings (docs/prompt-in-the-page.md), for checking the scripts. No page loads this file.
 
-type Answer = number | string | string[];
+type Answer = number | string | string[] | undefined;
 
 interface Step {
   id: string;
   type: "scale" | "choice" | "choices" | "text";
   title: string;
-  hint?: string;
-  required?: boolean;
-  /** How a scale looks; numbers unless told. */
+  required: boolean;
+  /** How a scale looks. */
   style?: "numbers" | "stars" | "faces";
-  /** The ends of a scale; of a text the greatest length. */
+  /** The ends of a scale; of a text, `max` is its greatest length. */
   min?: number;
   max?: number;
   low?: string;
   high?: string;
   options?: { id: string; label: string }[];
-  /** Where to go on for some answers. */
-  next?: { is: (number | string)[]; go: string }[];
-  /** Where to go on for all others; nowhere: this was the last step. */
-  then?: string;
+  /** It is asked of scores from here to there. */
+  from?: number;
+  to?: number;
 }
 
 interface Offer {
@@ -36,5 +34,5 @@ interface Offer {
     string
   >;
   steps: Step[];
-  thanks: { title: string; text?: string };
+  thanks: string;
 }
