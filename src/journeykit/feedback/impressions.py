@@ -209,7 +209,7 @@ class Impressions:
     ) -> Outcome:
         prompt = showing.prompt
         properties: dict[str, Any] = {
-            "seq": report.seq + 1,
+            "seq": report.seq,
             "answers": answers.given,
             "complete": complete,
         }

@@ -167,11 +167,19 @@ def value_of(overlaid: Overlaid, path: str) -> Any:
 
 def _json(value: Any) -> Any:
     if isinstance(value, timedelta):
-        return f"{value.total_seconds():g}s"
+        return _length(value)
     if isinstance(value, Cap):
         told = {"most": value.most, "per": _json(value.per), "group": value.group}
         return {name: each for name, each in told.items() if each is not None}
     return [_json(each) for each in value] if isinstance(value, tuple) else value
+
+
+def _length(value: timedelta) -> str:
+    """Return a duration as it is written, in the longest unit that it is whole in."""
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if value and not value % timedelta(seconds=length):
+            return f"{value // timedelta(seconds=length)}{unit}"
+    return f"{value.total_seconds():g}s"
 
 
 def _of(name: str) -> Callable[[Prompt, str, Any], Prompt] | None:

@@ -120,7 +120,7 @@ class PromptFold:
             at if shown else None,
             entry.session_id,
             _rank(entry.name, properties),
-            _number(properties.get("seq")),
+            _number(properties) if entry.name == facts.ANSWERED else 0,
             bool(properties.get("answers")),
         )
         if shown:
@@ -223,8 +223,10 @@ def _rank(name: str, properties: Mapping[str, Any]) -> int:
     return _RANKS[name]
 
 
-def _number(value: object) -> int:
-    return value if type(value) is int else 0
+def _number(properties: Mapping[str, Any]) -> int:
+    """Return the number of an answer; the first is 1, for 0 is none."""
+    seq = properties.get("seq")
+    return seq + 1 if type(seq) is int else 1
 
 
 def _is_pain(way: Way, code: str, severity: int, properties: Mapping[str, Any]) -> bool:
