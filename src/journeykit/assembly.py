@@ -15,6 +15,9 @@ from journeykit.config.settings import ConsentMode, Core, Settings, WhenFull
 from journeykit.delivery import builtin
 from journeykit.delivery.gate import Gate
 from journeykit.exceptions import ConfigError
+from journeykit.feedback import checks
+from journeykit.feedback.prompts import PromptFold
+from journeykit.feedback.routes import compile_routes
 from journeykit.journeys import FOLD_VERSION, Declared, Plan, declare, folds, plans
 from journeykit.model.extension import SinkOptions
 from journeykit.pipeline import Parts
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from journeykit.delivery.sink import Sink
+    from journeykit.feedback.routes import Routes
     from journeykit.model.extension import Endpoint
     from journeykit.store.protocol import Store
 
@@ -62,10 +66,12 @@ def assemble(
     declared, mistakes = declare(journeys, settings.touchpoints, settings.names)
     built, unbuilt = _sinks(settings, sinks)
     store, unopened = _store(settings, store)
-    found = [*problems, *mistakes, *unbuilt, *unopened]
+    compiled = plans(declared)
+    unasked = checks.problems(settings, compiled, declared.vocabulary)
+    found = [*problems, *mistakes, *unasked, *unbuilt, *unopened]
     if found or store is None:
         raise ConfigError(found, source=settings.origin)
-    core, compiled = settings.core, plans(declared)
+    core, routes = settings.core, _routes(settings, compiled, declared)
     opt_in = settings.consent.mode is ConsentMode.OPT_IN
     options = {name: declared.options for name, declared in settings.sinks.items()}
     redactor = Redactor(settings.redaction)
@@ -73,8 +79,8 @@ def assemble(
         store=store,
         tail=_tail(store, core),
         plugins=plugins,
-        folds=folds(compiled, plugins),
-        declaration=_fingerprint(declared, settings, plugins),
+        folds=folds(compiled, plugins, [PromptFold(routes)] if routes is not None else []),
+        declaration=_fingerprint(declared, settings, plugins, routes),
         sinks=built,
         plugin_timeout=core.plugin_timeout.total_seconds(),
         now=now,
@@ -151,9 +157,19 @@ def _gates(
     }
 
 
-def _fingerprint(declared: Declared, settings: Settings, plugins: Plugins) -> str:
+def _routes(settings: Settings, compiled: Sequence[Plan], declared: Declared) -> Routes | None:
+    """Return what events mean to prompts; None without any."""
+    if not settings.prompts:
+        return None
+    return compile_routes(settings.prompts, settings.feedback, compiled, declared.vocabulary)
+
+
+def _fingerprint(
+    declared: Declared, settings: Settings, plugins: Plugins, routes: Routes | None
+) -> str:
     """Return what changes when the same Log would fold to another State: a hash, and the hooks."""
-    parts = repr((FOLD_VERSION, declared.journeys, sorted(settings.names.items())))
+    asked = [] if routes is None else [routes.fingerprint]
+    parts = repr((FOLD_VERSION, declared.journeys, sorted(settings.names.items()), *asked))
     digest = hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
     hooks = [hook for hook in ("detect_stage", "detect_pain_points") if plugins.implements(hook)]
     return f"{digest}:{','.join(hooks)}"

@@ -25,6 +25,8 @@ from journeykit.delivery.health import told
 from journeykit.erasing import check, fact
 from journeykit.erasing import report as erasure_report
 from journeykit.exceptions import EventRejected, StoreError
+from journeykit.feedback import Feedback
+from journeykit.feedback.reading import Reader
 from journeykit.insight import CustomerStage, Explanation, Report, customers, explain, report
 from journeykit.journeys.identity import UNMERGED, linked_to
 from journeykit.journeys.meaning import OPTED_OUT_FACT, TRANSFERRED_FACT
@@ -33,7 +35,7 @@ from journeykit.model.customer import Customer
 from journeykit.model.event import DELIVER, HISTORICAL, Kind
 from journeykit.model.receipt import Receipt
 from journeykit.pipeline import Pipeline
-from journeykit.store.erasure import QUEUED, ids_of
+from journeykit.store.erasure import QUEUED, ids_of, key_of
 from journeykit.store.protocol import PROJECTOR
 from journeykit.store.schema import damage
 
@@ -123,6 +125,7 @@ class JourneyKit:
         self._plans = built.plans
         self._tail = built.parts.tail
         self._tracker = built.tracker
+        self._feedback: Feedback | None = None
         self._pipeline: Pipeline | None = None
         self._starting = native.lock()
         self._closed = False
@@ -162,6 +165,22 @@ class JourneyKit:
         if strict is not None:
             settings = attrs.evolve(settings, core=attrs.evolve(settings.core, strict=strict))
         return cls(settings, plugins=loaded, sinks=sinks, problems=problems)
+
+    @property
+    def feedback(self) -> Feedback:
+        """Prompts: which one to show to whom, what became of it, and why not another."""
+        if self._feedback is None:
+            settings = self.settings
+            self._feedback = Feedback(
+                self.store,
+                Reader(self.store, settings.prompts, settings.feedback, self._plans),
+                self.plugins,
+                mode=settings.consent.mode,
+                record=self._record,
+                refuse=self.consent,
+                now=self._parts.now,
+            )
+        return self._feedback
 
     # Capture
 
@@ -504,7 +523,7 @@ class JourneyKit:
         self._mark = native.life_mark()
         self._starting = native.lock()
         self._pipeline = None
-        parts = (self._tail, self._tracker, self.store, *self._parts.sinks)
+        parts = (self._tail, self._tracker, self.store, self._feedback, *self._parts.sinks)
         for part in parts:
             # What one of them cannot let go of must not leave the others with locked locks.
             with contextlib.suppress(Exception):
@@ -716,6 +735,7 @@ class JourneyKit:
         now = self._parts.now()
         stated = fact(actor, reason, self._tracker.source, now)
         sinks = [sink.name for sink in self._parts.sinks]
+        self.store.claims.forget([key_of(one) for one in ids_of(whom)])
         self.store.erasing.begin(stated, ids_of(whom), sinks, now)
         pipeline.erase()
         while True:

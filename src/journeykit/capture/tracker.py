@@ -143,7 +143,7 @@ class Tracker:
         """
         Accept one event, or say why not.
 
-        `more` goes to `compose`: `kind`, `flags`, `actor`, `reason`, `anyway`.
+        `more` goes to `compose`: `kind`, `flags`, `actor`, `reason`, `anyway`, `nobody`.
 
         Raises:
             EventRejected: The tracker is strict and the event was refused.
@@ -187,12 +187,15 @@ class Tracker:
         actor: str | None = None,
         reason: str | None = None,
         anyway: bool = False,
+        nobody: bool = False,
     ) -> tuple[str, bytes]:
         """
         Return the id and the record of an event, or raise `_Refused`.
 
         Args:
             anyway: Whatever the customer has consented to, and without the span that it is in.
+
+            nobody: It is about no customer, whoever is bound.
         """
         bound = current() or _NOBODY
         span = None if anyway else _span()
@@ -207,9 +210,12 @@ class Tracker:
         else:
             if not anyway:
                 self._check_consent(bound)
-            who = bound.customer if customer is None else Customer.of(customer)
             fact = _fact(actor, reason) if kind is Kind.FACT else b""
-            form = self._form(bound, span, name, who, _Nature(kind, flags, fact))
+            if nobody:
+                who, bound = Customer(), _NOBODY
+            else:
+                who = bound.customer if customer is None else Customer.of(customer)
+            form = self._form(bound, span, name, who, _Nature(kind, flags, fact, nobody))
         occurred_at = self._now() if at is None else _instant(at)
         if id is None:
             event_id = self._ids.new(occurred_at)
@@ -243,11 +249,11 @@ class Tracker:
             name
         )
         who = _with_texts(who)
-        if not who:
+        if not who and not nature.nobody:
             detail = "no customer is bound here; pass customer=, or see init_app and bind_customer"
             raise _Refused("no_customer", detail)
         channel = self._channels.get(name) or bound.channel
-        kind, flags, fact = nature
+        kind, flags, fact, _ = nature
         flags |= bound.stamp.flags
         customer, context = _encode_customer(who), self._encode_context(bound, span)
         return Form(
@@ -309,11 +315,16 @@ class Tracker:
 
 
 class _Nature(NamedTuple):
-    """Of what kind events are, how they are flagged, and who stated a fact and why, encoded."""
+    """
+    Of what kind events are, how they are flagged, and who stated a fact and why, encoded.
+
+    `nobody` tells that they may be about no customer.
+    """
 
     kind: Kind
     flags: int
     fact: bytes
+    nobody: bool = False
 
 
 _TOUCHPOINT: Final = _Nature(Kind.TOUCHPOINT, 0, b"")

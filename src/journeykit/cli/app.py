@@ -114,10 +114,12 @@ def add_commands() -> None:
         importing,
         looking,
         parked,
+        prompting,
         running,
     )
 
-    for module in (looking, explaining, importing, identity, erasing, parked, running, demo):
+    looks = (looking, explaining, prompting)
+    for module in (*looks, importing, identity, erasing, parked, running, demo):
         for command in module.COMMANDS:
             group.add_command(command)
 

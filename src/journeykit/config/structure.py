@@ -20,7 +20,7 @@ from cattrs.gen import make_dict_structure_fn
 
 from journeykit.config.secret import Secret
 from journeykit.model.journey import Rule
-from journeykit.model.language import Texts
+from journeykit.model.language import Texts, to_texts
 from journeykit.model.times import parse_duration
 
 _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
@@ -95,7 +95,7 @@ def _make_converter(base: Path) -> Converter:
         converter.register_structure_hook(kind, _scalar(kind))
     converter.register_structure_hook(timedelta, _duration)
     converter.register_structure_hook(datetime, _instant)
-    converter.register_structure_hook(Texts, lambda value, _: Texts.of(value))
+    converter.register_structure_hook(Texts, lambda value, _: to_texts(value))
     converter.register_structure_hook(Path, lambda value, _: base / Path(_text(value)).expanduser())
     converter.register_structure_hook(Any, lambda value, _: value)
     converter.register_structure_hook_func(

@@ -11,6 +11,8 @@ from journeykit.journeys.plan import Plan, compile_plan
 from journeykit.journeys.stages import StageFold
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from journeykit.plugins import Plugins
     from journeykit.store.projector import Fold
 
@@ -25,11 +27,17 @@ def plans(declared: Declared) -> tuple[Plan, ...]:
     return tuple(compile_plan(journey, declared.vocabulary) for journey in declared.journeys)
 
 
-def folds(plans: tuple[Plan, ...], plugins: Plugins) -> list[Fold]:
-    """Return the folds to run, in their order; none if nothing is declared."""
+def folds(plans: tuple[Plan, ...], plugins: Plugins, others: Sequence[Fold] = ()) -> list[Fold]:
+    """
+    Return the folds to run, in their order; none if nothing is declared.
+
+    Args:
+        others: Folds of other rooms, which come last.
+    """
     chosen: list[Fold] = []
     if plans:
         chosen.append(StageFold(plans, plugins))
     if plugins.implements("detect_pain_points"):
         chosen.append(PainPointFold(plugins))
+    chosen += others
     return [IdentityFold(), *chosen] if chosen else []

@@ -73,6 +73,9 @@ class IdentityFold:
             return ()
         derived: Iterable[Entry] = ()
         anonymous = customer_key(None, entry.anonymous_id) if entry.anonymous_id else None
+        if anonymous is None and not entry.user_id:
+            # A setting, say: it is about no customer.
+            return ()
         if anonymous is not None:
             linked = view.get(LINKS, anonymous, jsonbytes.loads)
             if not entry.user_id:

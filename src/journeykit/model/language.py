@@ -48,7 +48,7 @@ def fallbacks(language: str) -> Iterator[str]:
         yield "-".join(parts[:length])
 
 
-def _by_language(value: Texts | Mapping[str, str] | str) -> Mapping[str, str]:
+def _by_language(value: Mapping[str, str] | str) -> Mapping[str, str]:
     if isinstance(value, str):
         return {ANY: value}
     if not isinstance(value, Mapping):
@@ -81,11 +81,6 @@ class Texts:
         if problems:
             raise ValueError("; ".join(problems))
 
-    @classmethod
-    def of(cls, value: Texts | Mapping[str, str] | str) -> Texts:
-        """Return *value* if it is texts already, else the texts that it holds."""
-        return value if isinstance(value, cls) else cls(value)
-
     @property
     def languages(self) -> tuple[str, ...]:
         """The languages that there is a text of; empty where one text is for all."""
@@ -108,3 +103,8 @@ class Texts:
         """Return the text in *language*; the first that was written, where there is none."""
         found = self.find([language])
         return next(iter(self.by_language.values())) if found is None else self.by_language[found]
+
+
+def to_texts(value: Texts | Mapping[str, str] | str) -> Texts:
+    """Return *value* if it is texts already, else the texts that it holds."""
+    return value if isinstance(value, Texts) else Texts(value)

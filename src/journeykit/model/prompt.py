@@ -11,14 +11,14 @@ from typing import Any, Final
 import attrs
 
 from journeykit.model.journey import _check_key, _check_name, to_tuple
-from journeykit.model.language import Texts
+from journeykit.model.language import Texts, to_texts
 from journeykit.model.pain_point import Severity
 
 #: The most shows that a cap may count: so many of each prompt are kept for a customer.
 MOST_COUNTED: Final = 10
 
 #: The most prompts of a shop: what is kept of a customer is bounded by it.
-MOST_PROMPTS: Final = 200
+MOST_PROMPTS: Final = 100
 
 
 class PromptKind(StrEnum):
@@ -51,8 +51,6 @@ SCALES: Final[Mapping[PromptKind, tuple[int, int]]] = {
 #: The bands of an NPS score, by the lowest and the highest of each.
 NPS_BANDS: Final = (("detractors", 0, 6), ("passives", 7, 8), ("promoters", 9, 10))
 
-_CHOOSING: Final = (PromptKind.CHOICE, PromptKind.CHOICES)
-
 
 class Style(StrEnum):
     """How the scores of a CSAT question look."""
@@ -70,7 +68,7 @@ class Clock(StrEnum):
 
 
 def _optional_texts(value: Any) -> Texts | None:
-    return None if value is None else Texts.of(value)
+    return None if value is None else to_texts(value)
 
 
 def _to_options(values: Iterable[Any]) -> tuple[Option, ...]:
@@ -98,7 +96,7 @@ class Option:
     """
 
     key: str = attrs.field(validator=_check_key)
-    text: Texts = attrs.field(converter=Texts.of)
+    text: Texts = attrs.field(converter=to_texts)
 
 
 @attrs.frozen(kw_only=True)
@@ -126,7 +124,7 @@ class PromptStep:
 
     key: str = attrs.field(validator=_check_key)
     kind: PromptKind = attrs.field(converter=PromptKind)
-    text: Texts = attrs.field(converter=Texts.of)
+    text: Texts = attrs.field(converter=to_texts)
     options: tuple[Option, ...] = attrs.field(default=(), converter=_to_options)
     at_least: int | None = None
     at_most: int | None = None
@@ -353,7 +351,7 @@ class Prompt:
 
     key: str = attrs.field(validator=_check_key)
     kind: PromptKind = attrs.field(converter=PromptKind)
-    text: Texts = attrs.field(converter=Texts.of)
+    text: Texts = attrs.field(converter=to_texts)
     when: When
     on: bool = True
     style: Style = attrs.field(default=Style.NUMBERS, converter=Style)
