@@ -1,26 +1,23 @@
-"""A small shop whose feedback is a stand-in, for tests of the wire and the script."""
+"""A small shop that asks every kind of question, for tests of the wire and the script."""
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import flask
 from werkzeug.serving import make_server
 
-from journeykit import Customer, JourneyKit
-from journeykit.model.impression import Offer, Outcome, OutcomeStatus, Page
-from journeykit.model.prompt import Prompt, PromptStep, When
-from journeykit.model.receipt import Receipt
+from journeykit import JourneyKit
+from journeykit.config.settings import Consent, Core, FeedbackSettings, Settings, Web
+from journeykit.model.prompt import Ask, Prompt, PromptStep, When
 from journeykit.web.flask import init_app
 
 _LIKELY = {
     "en": "How likely are you to recommend us to a friend?",
-    "de": "Wie wahrscheinlich ist es, dass Sie uns weiterempfehlen?",
     "ar": "ما مدى احتمال أن توصي بنا لصديق؟",
 }
 _MORE = {
@@ -50,6 +47,17 @@ _TEXTS: dict[str, dict[str, Any]] = {
                     delivery=("The delivery", "التوصيل"),
                     price=("The prices", "الأسعار"),
                     service=("The service", "الخدمة"),
+                ),
+            },
+            {
+                "key": "why_mid",
+                "kind": "choices",
+                "at_least": 7,
+                "at_most": 8,
+                "text": {"en": "What would make it perfect?", "ar": "ما الذي يجعلها مثالية؟"},
+                "options": _options(
+                    price=("Lower prices", "أسعار أقل"),
+                    delivery=("A faster delivery", "توصيل أسرع"),
                 ),
             },
             {
@@ -112,73 +120,32 @@ def prompts() -> dict[str, Prompt]:
 
 def _prompt(key: str, fields: Mapping[str, Any]) -> Prompt:
     then = tuple(PromptStep(**step) for step in fields.get("then", ()))
-    return Prompt(key=key, when=When(page="/*"), **{**fields, "then": then})
+    whole = {**fields, "then": then}
+    return Prompt(key=key, when=When(page=f"/*/{key}"), ask=Ask(always=True), **whole)
 
 
-class FakeFeedback:
-    """
-    Offers on the page `/ask/KEY` the prompt of that key, to everybody, and remembers reports.
+def make_kit(store: str = "memory://", *, strict: bool = True, **web: Any) -> JourneyKit:
+    """Return a kit that asks on the page `/ask/KEY` the prompt of that key, as often as one comes."""
+    web.setdefault("ask_after", timedelta(0))
+    settings = Settings(
+        consent=Consent("opt_out"),
+        core=Core(store=store, strict=strict),
+        prompts=tuple(prompts().values()),
+        feedback=FeedbackSettings(caps=(), per_session=0),
+        web=Web(**web),
+    )
+    return JourneyKit(settings)
 
-    It keeps to the seam of `kit.feedback` and to nothing else of it.
-    """
 
-    def __init__(self, delay: float = 0.0) -> None:
-        self.by_key = prompts()
-        self.prompts = tuple(self.by_key.values())
-        self.delay = delay
-        self.pages: list[Page] = []
-        self.reports: list[dict[str, Any]] = []
-        self.opted_out: list[Customer] = []
-        self.owners: dict[str, Customer] = {}
-        #: What to answer next, instead of what would be.
-        self.next: list[OutcomeStatus | Exception] = []
-        self._numbers = itertools.count(1)
+def events(kit: JourneyKit) -> list[Any]:
+    """Return every event of the Log, in order."""
+    assert kit.flush()
+    return [stored.event() for stored in kit.store.read(None, 10_000)]
 
-    def ask(self, customer: Customer, page: Page) -> Offer | None:
-        """Offer what the path names."""
-        self.pages.append(page)
-        prompt = self.by_key.get(page.path.removeprefix("/ask/"))
-        if prompt is None or page.bot or page.prefetch:
-            return None
-        impression = f"I{next(self._numbers)}"
-        self.owners[impression] = customer
-        return Offer(
-            impression=impression,
-            prompt=prompt,
-            language=prompt.text.find([*page.languages, "en"]) or "",
-            delay=self.delay,
-            expires_at=datetime.now(UTC) + timedelta(minutes=5),
-        )
 
-    def report(self, impression: str, step: str, **more: Any) -> Outcome:
-        """Remember a report; a score of more than 10 is none."""
-        if self.next:
-            answer = self.next.pop(0)
-            if isinstance(answer, Exception):
-                raise answer
-            return Outcome(answer)
-        if impression not in self.owners:
-            return Outcome(OutcomeStatus.UNKNOWN)
-        score = (more.get("answers") or {}).get("score")
-        if score is not None and (not isinstance(score, int) or not 0 <= score <= 10):
-            return Outcome(OutcomeStatus.INVALID, {"score": "out_of_range"})
-        known = {"impression": impression, "seq": more.get("seq"), "step": step}
-        if step == "completed" and known in [
-            {key: each[key] for key in known} for each in self.reports
-        ]:
-            return Outcome(OutcomeStatus.OK)
-        self.reports.append({"impression": impression, "step": step, **more})
-        return Outcome(OutcomeStatus.OK)
-
-    def opt_out(self, customer: Customer) -> Receipt:
-        """Remember who wants no questions."""
-        self.opted_out.append(customer)
-        return Receipt("1", None, "")
-
-    @property
-    def steps(self) -> list[str]:
-        """What was reported, in order."""
-        return [each["step"] for each in self.reports]
+def facts(kit: JourneyKit) -> list[Any]:
+    """Return what was recorded of impressions, in order."""
+    return [each for each in events(kit) if each.name.startswith("prompt.")]
 
 
 _PAGE = """<!doctype html>

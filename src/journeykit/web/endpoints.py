@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from journeykit.capture.context import current_customer
-from journeykit.model.impression import ImpressionStep, OutcomeStatus, Page
+from journeykit.model.impression import ImpressionStep, Outcome, OutcomeStatus, Page
 from journeykit.model.language import direction
 from journeykit.web import browser_events, form, labels, wire
 from journeykit.web.guard import Rate, device_of, is_bot, is_prefetch, is_same_origin
@@ -30,7 +30,7 @@ from journeykit.web.tokens import Problem, Tokens, kept_key, key_of
 if TYPE_CHECKING:
     from journeykit.kit import JourneyKit
     from journeykit.model.customer import Customer
-    from journeykit.model.impression import Offer, Outcome
+    from journeykit.model.impression import Offer
     from journeykit.model.prompt import Prompt
 
 _log = logging.getLogger("journeykit")
@@ -59,6 +59,10 @@ _STATUS: Final[Mapping[OutcomeStatus, int]] = {
     OutcomeStatus.UNKNOWN: 404,
     OutcomeStatus.NOT_YOURS: 403,
 }
+
+
+#: Why nothing could be recorded just now, though it can be later.
+_FOR_NOW: Final = frozenset({"store", "full", "disk_full", "failed"})
 
 
 class Refused(Exception):
@@ -194,14 +198,14 @@ class Endpoints:
         said = wire.report(request.body, request.headers.get("content-type", ""))
         problem = self._tokens.check(said.token, impression, customer, int(time.time()))
         if problem is Problem.EXPIRED:
-            return self._told(said, OutcomeStatus.EXPIRED)
+            return self._told(said, Outcome(OutcomeStatus.EXPIRED))
         if problem is not None:
             self._count("foreign_token")
             return self._told_as(said, 403, "foreign_token")
         if said.is_form:
             return self._next_page(said, impression, customer)
         outcome = self._heard(said.step, said, impression, customer, said.answers)
-        return self._told(said, outcome.status, outcome.errors)
+        return self._told(said, outcome)
 
     def _heard(
         self,
@@ -221,17 +225,17 @@ class Endpoints:
             elapsed=said.elapsed,
         )
 
-    def _told(
-        self,
-        said: wire.Report,
-        status: OutcomeStatus,
-        errors: Mapping[str, str] | None = None,
-    ) -> Response:
+    def _told(self, said: wire.Report, outcome: Outcome) -> Response:
+        status = outcome.status
         self._count(f"{said.step.value}_{status.value}")
         if status is OutcomeStatus.OK:
             return Response(status=204, headers=_NO_STORE)
+        if status is OutcomeStatus.CLOSED and outcome.errors.get("") in _FOR_NOW:
+            # It may still be told: the page tries again when the visitor does.
+            return self._told_as(said, 503, "unavailable")
         if status is OutcomeStatus.INVALID and not said.is_form:
-            return Response.of_json({"code": status.value, "errors": dict(errors or {})}, 422)
+            told = {"code": status.value, "errors": dict(outcome.errors)}
+            return Response.of_json(told, _STATUS[status])
         return self._told_as(said, _STATUS[status], status.value)
 
     def _told_as(self, said: wire.Report, status: int, code: str) -> Response:
@@ -239,7 +243,8 @@ class Endpoints:
             return _said(status, code)
         language = _language(said.fields.get("lang")) or self._default
         words = labels.words(language)
-        text = words["invalid"] if status == _STATUS[OutcomeStatus.INVALID] else words["ended"]
+        reasons = {_STATUS[OutcomeStatus.INVALID]: "invalid", 503: "failed"}
+        text = words[reasons.get(status, "ended")]
         back = form.local_path(said.fields.get("return"))
         return form.message(self.mount, language, text, back, status)
 
@@ -290,7 +295,7 @@ class Endpoints:
         if outcome and step is None:
             outcome = self._heard(ImpressionStep.COMPLETED, said, impression, customer, answers)
         if not outcome:
-            return self._told(said, outcome.status, outcome.errors)
+            return self._told(said, outcome)
         self._count(f"{said.step.value}_ok")
         back = form.local_path(said.fields.get("return"))
         if step is None:
