@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.web import shop
 
 from journeykit import JourneyKit
-from tests.web import shop
 
 pytestmark = [
     pytest.mark.browser,
@@ -122,7 +122,7 @@ def test_a_satisfaction_is_a_number_however_it_looks(
     ("kind", "labels", "answer"),
     [
         ("choice", ["By searching"], "search"),
-        ("choices", ["To look around", "To return something"], ["look", "back"]),
+        ("choices", ["To look around", "To return something"], ["back", "look"]),
     ],
 )
 def test_options_are_chosen(
@@ -366,7 +366,8 @@ def test_a_lost_reply_counts_once(kit: JourneyKit, open_page: Open) -> None:
 def test_two_tabs_show_it_once(kit: JourneyKit, chromium: Any, address: str) -> None:
     """Two tabs that ask at once show one card."""
     context = chromium.new_context(base_url=address)
-    context.new_page().goto("/")
+    with context.expect_event("response", lambda response: "/v1/prompt" in response.url):
+        context.new_page().goto("/")
     pages = [context.new_page(), context.new_page()]
     for page in pages:
         page.goto("/ask/nps", wait_until="commit")
@@ -515,7 +516,7 @@ def test_an_error_and_a_form_that_was_left_are_told(
 ) -> None:
     """An error behind a click, and the last field of a form; never what was typed."""
     page = open_page("/", wait=False, complain=False)
-    page.evaluate("document.querySelector('h1').onclick = () => { throw new Error('4242') }")
+    page.evaluate("() => { document.querySelector('h1').onclick = () => { throw Error('4242') } }")
     page.locator("h1").click()
     page.locator("#q").fill("a very private thing")
     page.locator("#q").blur()

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import flask
 import pytest
 from flask.testing import FlaskClient
+from tests.web import shop
 
 from journeykit import Customer, JourneyKit
 from journeykit.exceptions import StoreError
@@ -16,7 +17,6 @@ from journeykit.web import Request
 from journeykit.web import endpoints as module
 from journeykit.web.endpoints import MOST_BYTES, Endpoints
 from journeykit.web.static_files import static_file
-from tests.web import shop
 
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) Chrome/156"
 SAME = {"Sec-Fetch-Site": "same-origin", "User-Agent": AGENT}
@@ -78,7 +78,7 @@ def test_an_offer_says_what_to_ask_and_nothing_of_whom(visitor: Visitor) -> None
     response = visitor.ask("nps-plus")
 
     offer = response.json
-    [cookie] = [each for each in visitor.client._cookies.values()]
+    [cookie] = visitor.client._cookies.values()
     anonymous_id, session_id = cookie.value.split(".")[:2]
     assert response.status_code == 200
     assert response.headers["Cache-Control"] == "no-store"

@@ -139,7 +139,7 @@ def sign_out() -> None:
 def prompts(scope: Scope) -> str:
     """Return the markup that lets a page ask for prompts; put it at the end of the body."""
     endpoints: Endpoints | None = scope.get("journeykit")
-    return "" if endpoints is None else endpoints.scripts(_page(scope))
+    return "" if endpoints is None else endpoints.scripts(_page(scope), _root(scope))
 
 
 def form(scope: Scope) -> str:
@@ -182,9 +182,12 @@ def _page(scope: Scope) -> str | None:
 
 
 def _path(scope: Scope) -> str:
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "").rstrip("/")
+    path, root = str(scope["path"]), _root(scope)
     return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
+
+
+def _root(scope: Scope) -> str:
+    return str(scope.get("root_path", "")).rstrip("/")
 
 
 def _headers(scope: Scope) -> dict[str, str]:
@@ -206,6 +209,7 @@ def _request(scope: Scope, headers: Mapping[str, str], path: str, body: bytes) -
         else {},
         headers=headers,
         body=body,
+        root=_root(scope),
     )
 
 

@@ -18,11 +18,20 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
+import attrs
+
 from journeykit.capture.context import current_customer
 from journeykit.model.impression import ImpressionStep, Outcome, OutcomeStatus, Page
 from journeykit.model.language import direction
 from journeykit.web import browser_events, form, labels, wire
-from journeykit.web.guard import Rate, device_of, is_bot, is_prefetch, is_same_origin
+from journeykit.web.guard import (
+    Rate,
+    device_of,
+    is_bot,
+    is_prefetch,
+    is_same_origin,
+    referrer_of,
+)
 from journeykit.web.http import Request, Response
 from journeykit.web.static_files import answer, static_file
 from journeykit.web.tokens import Problem, Tokens, kept_key, key_of
@@ -195,7 +204,8 @@ class Endpoints:
         self._let_in(request)
         customer = current_customer()
         self._limit(customer)
-        said = wire.report(request.body, request.headers.get("content-type", ""))
+        read = wire.report(request.body, request.headers.get("content-type", ""))
+        said = attrs.evolve(read, mount=request.root + self.mount)
         problem = self._tokens.check(said.token, impression, customer, int(time.time()))
         if problem is Problem.EXPIRED:
             return self._told(said, Outcome(OutcomeStatus.EXPIRED))
@@ -246,7 +256,7 @@ class Endpoints:
         reasons = {_STATUS[OutcomeStatus.INVALID]: "invalid", 503: "failed"}
         text = words[reasons.get(status, "ended")]
         back = form.local_path(said.fields.get("return"))
-        return form.message(self.mount, language, text, back, status)
+        return form.message(said.mount, language, text, back, status)
 
     def _opt_out(self, request: Request) -> Response:
         self._let_in(request)
@@ -258,7 +268,8 @@ class Endpoints:
         if request.method == "DELETE":
             return Response(status=204, headers=_NO_STORE)
         language = self._spoken(request)
-        return form.message(self.mount, language, labels.words(language)["opted_out"], "/")
+        mount, text = request.root + self.mount, labels.words(language)["opted_out"]
+        return form.message(mount, language, text, f"{request.root}/")
 
     def _events(self, request: Request) -> Response:
         self._let_in(request)
@@ -300,7 +311,8 @@ class Endpoints:
         back = form.local_path(said.fields.get("return"))
         if step is None:
             query = {"prompt": prompt.key, "lang": language, "return": back}
-            return Response(status=303, headers={"location": self._thanks_at(query), **_NO_STORE})
+            location = f"{said.mount}/v1/thanks?{urlencode(query)}"
+            return Response(status=303, headers={"location": location, **_NO_STORE})
         offer = {
             "token": said.token,
             "prompt": prompt.key,
@@ -308,12 +320,9 @@ class Endpoints:
             "dir": direction(language),
             "labels": labels.words(language),
         }
-        action = f"{self.mount}/v1/impressions/{impression}"
+        action = f"{said.mount}/v1/impressions/{impression}"
         inner = form.form(offer, step, action, answers=said.answers, seq=said.seq, back=back)
-        return form.page(self.mount, language, step["title"], inner)
-
-    def _thanks_at(self, query: Mapping[str, str]) -> str:
-        return f"{self.mount}/v1/thanks?{urlencode(query)}"
+        return form.page(said.mount, language, step["title"], inner)
 
     def _thanks(self, request: Request) -> Response:
         language = _language(request.query.get("lang")) or self._default
@@ -321,7 +330,8 @@ class Endpoints:
         text = labels.words(language)["thanks"]
         if prompt is not None and prompt.thanks is not None:
             text = prompt.thanks(language)
-        return form.message(self.mount, language, text, request.query.get("return") or "/")
+        back = request.query.get("return") or f"{request.root}/"
+        return form.message(request.root + self.mount, language, text, back)
 
     def _find(self, key: str | None) -> Prompt | None:
         return next((each for each in self._kit.feedback.prompts if each.key == key), None)
@@ -334,15 +344,16 @@ class Endpoints:
         token = self._tokens.make(offer.impression, customer, expires, offer.prompt.version)
         return wire.offer(offer, token, self._now(), self._default)
 
-    def scripts(self, page: str | None) -> str:
+    def scripts(self, page: str | None, root: str = "") -> str:
         """Return the markup that lets a page ask: the element and the scripts that are on."""
         parts = ["<journeykit-prompt></journeykit-prompt>"] if self._asks else []
         names = ["prompt.js"] * self._asks + ["friction.js"] * self._settings.friction
+        mount = root + self.mount
         wait = round(self._settings.ask_after.total_seconds() * 1000)
         for name in names:
-            source = escape(f"{self.mount}/static/{static_file(name).name}")
+            source = escape(f"{mount}/static/{static_file(name).name}")
             parts.append(
-                f'<script src="{source}" defer data-endpoint="{escape(self.mount)}/v1"'
+                f'<script src="{source}" defer data-endpoint="{escape(mount)}/v1"'
                 f' data-page="{escape(page or "")}" data-wait="{wait}"></script>'
             )
         return "".join(parts)
@@ -356,7 +367,7 @@ class Endpoints:
         Args:
             request: The request of the page itself.
 
-            here: The page's address, to come back to.
+            here: The page's address below where the app is mounted, to come back to.
         """
         customer = current_customer()
         if not self._asks or not customer:
@@ -377,8 +388,8 @@ class Endpoints:
         self._count(f"shown_{shown.status.value}")
         if not shown:
             return ""
-        action = f"{self.mount}/v1/impressions/{offer.impression}"
-        back = form.local_path(here)
+        action = f"{request.root}{self.mount}/v1/impressions/{offer.impression}"
+        back = form.local_path(request.root + here)
         return form.element(given, form.form(given, given["steps"][0], action, back=back))
 
     def page_of(self, request: Request, path: str | None = None) -> Page:
@@ -390,12 +401,12 @@ class Endpoints:
             for part in headers.get("accept-language", "")[:200].split(",")
         ]
         languages = [each for each in (named, *accepted) if each and _LANGUAGE.fullmatch(each)]
-        asked = query.get("path", "/") if path is None else path
+        asked = query.get("path", "/").removeprefix(request.root) if path is None else path
         return Page(
             path=asked.partition("?")[0].partition("#")[0][:2000],
             languages=languages,
             device=device_of(headers),
-            referrer=query.get("ref", "direct")[:20],
+            referrer=referrer_of(query.get("from", ""), headers.get("host", "")),
             session_id=current_customer().session_id,
             bot=is_bot(headers),
             prefetch=is_prefetch(headers),

@@ -206,6 +206,7 @@ def _request(path: str, body: bytes = b"") -> Request:
         query={key: values[-1] for key, values in request.args.lists()},
         headers={name.lower(): value for name, value in request.headers.items()},
         body=body,
+        root=request.script_root,
     )
 
 
@@ -234,7 +235,7 @@ def _exempt(app: flask.Flask, blueprint: flask.Blueprint) -> None:
 
 def _add_tags(app: flask.Flask, endpoints: Endpoints) -> None:
     def prompts() -> Markup:
-        return Markup(endpoints.scripts(flask.request.endpoint))  # noqa: S704 - escaped there
+        return Markup(endpoints.scripts(flask.request.endpoint, flask.request.script_root))  # noqa: S704 - escaped there
 
     def form() -> Markup:
         here = flask.request.full_path.removesuffix("?")

@@ -22,6 +22,14 @@ _BOT: Final = re.compile(
 )
 _PHONE: Final = re.compile(r"iphone|ipod|android.+mobile|windows phone|mobi", re.IGNORECASE)
 _TABLET: Final = re.compile(r"ipad|tablet|android", re.IGNORECASE)
+_SEARCH: Final = re.compile(
+    r"(^|\.)(google|bing|duckduckgo|yahoo|ecosia|qwant|startpage|baidu|yandex|kagi)\."
+    r"|^search\.brave\."
+)
+_SOCIAL: Final = re.compile(
+    r"(^|\.)(facebook|instagram|twitter|x|t|linkedin|lnkd|pinterest|reddit|tiktok|youtube|threads"
+    r"|bsky|mastodon)\.(com|co|net|in|app|social)$"
+)
 _PREFETCH: Final = ("sec-purpose", "purpose", "x-purpose", "x-moz")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -76,6 +84,28 @@ def device_of(headers: Mapping[str, str]) -> str:
     if _PHONE.search(agent):
         return "phone"
     return "tablet" if _TABLET.search(agent) else "desktop"
+
+
+def referrer_of(referrer: str, host: str) -> str:
+    """
+    Return how a visitor came: `"direct"`, `"internal"`, `"search"`, `"social"` or `"external"`.
+
+    Args:
+        referrer: The address of the page before, as the browser tells it; it is kept nowhere.
+
+        host: The shop's own host.
+    """
+    try:
+        parts = urlsplit(referrer[:2000])
+    except ValueError:
+        return "external"
+    if not parts.hostname:
+        return "direct"
+    if parts.netloc.lower() == host.lower():
+        return "internal"
+    if _SEARCH.search(parts.hostname):
+        return "search"
+    return "social" if _SOCIAL.search(parts.hostname) else "external"
 
 
 class Rate:

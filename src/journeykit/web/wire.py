@@ -59,6 +59,8 @@ class Report:
         is_form: Whether a plain form says it, without the script; it gets pages for answers.
 
         fields: What else a form brings.
+
+        mount: Where the pages that follow a form are.
     """
 
     token: str
@@ -68,6 +70,7 @@ class Report:
     elapsed: float | None = None
     is_form: bool = False
     fields: Mapping[str, str] = attrs.field(factory=dict)
+    mount: str = ""
 
 
 def steps(prompt: Prompt, language: str, default: str) -> list[dict[str, Any]]:

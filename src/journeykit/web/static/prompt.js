@@ -190,7 +190,7 @@ i{display:block;inline-size:3rem;padding:.75rem;margin:0 auto 1rem;border-radius
   const open = () => {
     const { lang, dir, labels, steps } = offer;
     since = performance.now();
-    card = h("section", { lang, dir, className: "card", "aria-labelledby": "t", onkeydown: (event) => event.key === "Escape" && close() });
+    card = h("section", { lang, dir, className: "card", "aria-labelledby": "t", onkeydown: ({ key }) => key !== "Escape" || close() });
     root.append(card);
     show(steps[0]);
     live.textContent = `${labels.announce} ${steps[0].title}`;
@@ -238,6 +238,6 @@ i{display:block;inline-size:3rem;padding:.75rem;margin:0 auto 1rem;border-radius
   for (const name of ["popstate", "htmx:afterSettle", "turbo:load"]) addEventListener(name, ask);
   window.navigation?.addEventListener("currententrychange", ask);
   addEventListener("journeykit:ask", () => ask(true));
-  addEventListener("focusin", ({ target, relatedTarget }) => (target === host ? (from = relatedTarget) : requestAnimationFrame(dodge)));
+  addEventListener("focusin", ({ target, relatedTarget }) => (target === host ? (from = relatedTarget || from) : requestAnimationFrame(dodge)));
   addEventListener("pagehide", () => card && started && !done && tell("abandoned"));
 })();
