@@ -132,7 +132,9 @@ class Shop:
 
 
 @pytest.fixture(scope="session")
-def make_shop(make_clock: Callable[[], Any], make_entry: Callable[..., Entry]) -> Callable[..., Any]:
+def make_shop(
+    make_clock: Callable[[], Any], make_entry: Callable[..., Entry]
+) -> Callable[..., Any]:
     """Return a factory of shops: `make_shop(prompt, …, journeys=…, feedback=…, store=…)`."""
 
     def make_shop(

@@ -17,7 +17,11 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 PROMPTS = (
     Prompt(
-        key="once", kind="csat", text="?", when=When(event="Order Completed", within=DAY), priority=9
+        key="once",
+        kind="csat",
+        text="?",
+        when=When(event="Order Completed", within=DAY),
+        priority=9,
     ),
     Prompt(
         key="monthly",
@@ -95,8 +99,10 @@ class Watch:
 
     def person(self, customer: Customer) -> str:
         """Return who a customer is by now."""
-        return customer.user_id or self.people.get(str(customer.anonymous_id)) or str(
-            customer.anonymous_id
+        return (
+            customer.user_id
+            or self.people.get(str(customer.anonymous_id))
+            or str(customer.anonymous_id)
         )
 
     def sign_in(self, device: str) -> None:
@@ -138,7 +144,9 @@ class Watch:
             self.do(("report", rest[0], 0, "shown"))
             self.do(("report", rest[0], 0, rest[2]))
         elif what == "report" and self.offers:
-            self.report(self.customer(rest[0]), self.offers[-1 - rest[1] % len(self.offers)], rest[2])
+            self.report(
+                self.customer(rest[0]), self.offers[-1 - rest[1] % len(self.offers)], rest[2]
+            )
         elif what == "wait":
             # What is told is folded within the hour.
             if rest[0] > 1000:
