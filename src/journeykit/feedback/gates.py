@@ -74,12 +74,12 @@ class Situation(NamedTuple):
 
 def consent(situation: Situation) -> Refusal | None:
     """Ask whether the customer may be asked at all."""
+    if situation.standing.history.refuses:
+        return Refusal("opted_out", "the customer does not want to be asked")
     if situation.standing.consents is None:
         return Refusal("no_consent", "it depends on what the customer agrees to", open_=True)
     if not situation.standing.consents:
         return Refusal("no_consent", "the customer has not agreed to being recorded or asked")
-    if situation.standing.history.refuses:
-        return Refusal("opted_out", "the customer does not want to be asked")
     return None
 
 
@@ -178,7 +178,8 @@ def conditions(situation: Situation) -> Refusal | None:
         return Refusal("stage", f"the customer is not in {', '.join(where.stage)}")
     if not stages.isdisjoint(where.not_stage):
         return Refusal("stage", f"the customer is in {', '.join(stages & set(where.not_stage))}")
-    never = stages.intersection(standing.feedback.never_stages).difference(where.stage)
+    own = {*where.stage, *(stage.rpartition(".")[2] for stage in where.stage)}
+    never = stages.intersection(standing.feedback.never_stages) - own
     if never:
         return Refusal("never_stage", f"nobody is asked in the stage {min(never)}")
     return _page(situation)
@@ -203,7 +204,9 @@ def _path(prompt: Prompt, path: str, never: Sequence[str]) -> Refusal | None:
         return Refusal("page", f"the page is not like {' or '.join(where.page)}")
     if is_like(path, where.not_page):
         return Refusal("page", f"the page is like {' or '.join(where.not_page)}")
-    own = (*where.page, *((prompt.when.page,) if prompt.when.page else ()))
+    named = (*where.page, *((prompt.when.page,) if prompt.when.page else ()))
+    # To name them all is not to name this one.
+    own = [pattern for pattern in named if is_like(pattern, never)]
     if is_like(path, never) and not is_like(path, own):
         return Refusal("never_page", f"nobody is asked on pages like {' or '.join(never)}")
     return None

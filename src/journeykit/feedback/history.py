@@ -190,11 +190,6 @@ class History:
         """Whether the customer has said that they do not want to be asked."""
         return self.refused is not None and self.refused[2]
 
-    def shown(self) -> list[Impression]:
-        """Return the impressions that were shown, the oldest first."""
-        found = [each for each in self.impressions.values() if each.shown_at is not None]
-        return sorted(found, key=lambda each: (each.shown_at, each.id))
-
     def encode(self) -> bytes:
         """Return it as State keeps it."""
         impressions = [tuple(self.impressions[key]) for key in sorted(self.impressions)]

@@ -110,8 +110,10 @@ class PromptFold:
     def _note_impression(self, view: View, known: History, stored: Stored, *, count: bool) -> bool:
         entry, properties = stored.entry, view.properties(stored)
         prompt, impression = properties.get("prompt"), properties.get("impression")
-        if prompt not in self._routes.keys or not isinstance(impression, str):
-            # A fact from outside, or about a prompt that is declared no more.
+        if not (isinstance(prompt, str) and isinstance(impression, str)):
+            return False
+        if prompt not in self._routes.keys:
+            # It is declared no more.
             return False
         at, shown = entry.occurred_at, entry.name == facts.SHOWN
         told = Impression(

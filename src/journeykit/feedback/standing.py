@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from journeykit.feedback.history import History, Impression, Tally
+from journeykit.feedback.history import DISMISSED, History, Impression, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,7 +95,8 @@ class Standing:
             known = found.get(told.id)
             found[told.id] = told if known is None else known.with_(told)
         shown = [each for each in found.values() if each.shown_at is not None]
-        return sorted(shown, key=lambda each: (each.shown_at, each.id))
+        # Of two at the same instant the one that was closed counts as the later.
+        return sorted(shown, key=lambda each: (each.shown_at, each.rank == DISMISSED, each.id))
 
     def _tallies(self, claims: Sequence[Claim]) -> dict[str, Tally]:
         """Return what is not in the history's counts yet."""
