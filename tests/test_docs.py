@@ -34,7 +34,7 @@ from journeykit import (
 from journeykit.capture.redaction import KEYS
 from journeykit.cli import app as cli
 from journeykit.config.loader import _LISTS, _TABLES
-from journeykit.config.settings import PluginSettings
+from journeykit.config.settings import PluginSettings, Web
 from journeykit.delivery.console import ConsoleSettings
 from journeykit.delivery.file import FileSettings
 from journeykit.journeys.templates import ECOMMERCE
@@ -56,6 +56,7 @@ CLASSES = {
     "[[touchpoints]]": Touchpoint,
     "[plugins]": PluginSettings,
     "[redaction]": Redaction,
+    "[web]": Web,
     "[sinks.NAME]": SinkOptions,
     'type = "console"': ConsoleSettings,
     'type = "file"': FileSettings,

@@ -109,28 +109,28 @@ _TEXTS: dict[str, dict[str, Any]] = {
 }
 
 
-def prompts() -> dict[str, Prompt]:
-    """Return a prompt of every kind and look, by key."""
+def prompts(ask: Ask | None = None) -> dict[str, Prompt]:
+    """Return a prompt of every kind and look, by key; asked always unless told otherwise."""
     whole = dict(_TEXTS)
     csat = whole.pop("csat")
     for style in ("stars", "faces", "numbers"):
         whole[f"csat-{style}"] = {**csat, "style": style}
-    return {key: _prompt(key, fields) for key, fields in whole.items()}
+    return {key: _prompt(key, fields, ask or Ask(always=True)) for key, fields in whole.items()}
 
 
-def _prompt(key: str, fields: Mapping[str, Any]) -> Prompt:
+def _prompt(key: str, fields: Mapping[str, Any], ask: Ask) -> Prompt:
     then = tuple(PromptStep(**step) for step in fields.get("then", ()))
     whole = {**fields, "then": then}
-    return Prompt(key=key, when=When(page=f"/*/{key}"), ask=Ask(always=True), **whole)
+    return Prompt(key=key, when=When(page=f"/*/{key}"), ask=ask, **whole)
 
 
-def make_kit(store: str = "memory://", *, strict: bool = True, **web: Any) -> JourneyKit:
+def make_kit(*, strict: bool = True, ask: Ask | None = None, **web: Any) -> JourneyKit:
     """Return a kit that asks on the page `/ask/KEY` the prompt of that key, as often as one comes."""
     web.setdefault("ask_after", timedelta(0))
     settings = Settings(
         consent=Consent("opt_out"),
-        core=Core(store=store, strict=strict),
-        prompts=tuple(prompts().values()),
+        core=Core(store="memory://", strict=strict),
+        prompts=tuple(prompts(ask).values()),
         feedback=FeedbackSettings(caps=(), per_session=0),
         web=Web(**web),
     )
