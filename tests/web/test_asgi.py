@@ -277,12 +277,13 @@ def test_below_another_path(kit: JourneyKit) -> None:
 
 
 def test_two_middlewares_are_one(kit: JourneyKit) -> None:
-    """Wrapped twice, an application has one visitor and one cookie."""
-    app = JourneyKitMiddleware(fastapi_shop(kit), kit, user_id=lambda scope: None)
+    """Wrapped twice, an application has one visitor: that of the outer middleware."""
+    app = JourneyKitMiddleware(fastapi_shop(kit), kit, user_id=lambda scope: "outer")
     with serving(app) as address:
         response = httpx.get(f"{address}/track")
 
     assert len(response.headers.get_list("set-cookie")) == 1
+    assert {each.customer.user_id for each in shop.events(kit)} == {"outer"}
 
 
 def test_opt_in_without_a_question_is_a_mistake() -> None:
