@@ -16,12 +16,17 @@ import pytest
 
 import journeykit
 from journeykit import (
+    Ask,
+    Cap,
     Consent,
     Core,
     Exit,
+    FeedbackSettings,
     Goal,
     Instance,
     Journey,
+    Prompt,
+    PromptStep,
     Receipt,
     Redaction,
     ReEntry,
@@ -29,6 +34,8 @@ from journeykit import (
     Settings,
     Stage,
     Touchpoint,
+    When,
+    Where,
     hookspecs,
 )
 from journeykit.capture.redaction import KEYS
@@ -54,6 +61,12 @@ CLASSES = {
     "An exit": Exit,
     "A re-entry": ReEntry,
     "[[touchpoints]]": Touchpoint,
+    "[[prompts]]": Prompt,
+    "A trigger": When,
+    "A further question": PromptStep,
+    "Conditions": Where,
+    "How often": Ask,
+    "[feedback]": FeedbackSettings,
     "[plugins]": PluginSettings,
     "[redaction]": Redaction,
     "[web]": Web,
@@ -118,7 +131,8 @@ def defaults() -> Iterator[Any]:
     """Yield heading, key and default of every key."""
     for heading, kind in CLASSES.items():
         for field in attrs.fields(kind):
-            if field.name != "title":
+            # Those two follow from other keys.
+            if field.name not in ("title", "group"):
                 yield pytest.param(heading, field, id=f"{kind.__name__}.{field.name}")
 
 
@@ -140,11 +154,19 @@ def _told(default: Any) -> str:
         return str(default).lower()
     if isinstance(default, timedelta):
         return f'"{default.total_seconds():.0f}s"'
+    if isinstance(default, Cap):
+        fields = attrs.asdict(default).items()
+        told = [f"{name} = {_told(value)}" for name, value in fields if value is not None]
+        return f"{{ {', '.join(told)} }}"
+    return _told_plain(default)
+
+
+def _told_plain(default: Any) -> str:
     if isinstance(default, tuple):
         return f"[{', '.join(_told(item) for item in default)}]"
     if isinstance(default, str):
         return f'"{default}"'
-    return "{}" if isinstance(default, ReEntry) else str(default)
+    return "{}" if attrs.has(type(default)) else str(default)
 
 
 def test_every_table_of_the_configuration_has_a_section() -> None:
@@ -259,6 +281,11 @@ def test_the_glossary_has_the_words_of_the_public_names() -> None:
         "Run",
         "Trail",
         "Plan",
+        "Prompt",
+        "Impression",
+        "Answer",
+        "Claim",
+        "Gate",
     }
     for word in words:
         assert f"\n{word}\n" in glossary
