@@ -32,7 +32,6 @@ from journeykit import (
 from journeykit.feedback.decide import decide
 from journeykit.feedback.facts import SHOWN
 from journeykit.feedback.history import PROMPTS
-from journeykit.feedback.reading import Reader
 from journeykit.model.event import Kind
 
 if TYPE_CHECKING:
@@ -101,8 +100,7 @@ def timed(calls: int, call: Callable[[], Any], clock: Callable[[], float]) -> di
 def measured(kit: JourneyKit, calls: int) -> float:
     """Print what each part costs; returns the worst of `decide()`."""
     who, page = Customer("u1", "a1", "s1"), Page(path="/thanks", device="desktop")
-    settings = kit.settings
-    reader = Reader(kit.store, settings.prompts, settings.feedback, kit._plans)  # noqa: SLF001
+    reader = kit.feedback._reader  # noqa: SLF001
     known, keys = reader.read(who, consents=True)
     claims = kit.store.claims.of(keys)
     now = time.time_ns() // 1000

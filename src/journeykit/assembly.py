@@ -42,6 +42,7 @@ class Assembly:
     tracker: Tracker
     plans: tuple[Plan, ...]
     endpoints: list[Endpoint]
+    routes: Routes | None
 
 
 def assemble(
@@ -98,7 +99,7 @@ def assemble(
         patience=core.block_for.total_seconds() if core.when_full is WhenFull.BLOCK else 0.0,
         now=now,
     )
-    return Assembly(parts, tracker, compiled, plugins.register_endpoints(settings))
+    return Assembly(parts, tracker, compiled, plugins.register_endpoints(settings), routes)
 
 
 def load_plugins(app: Iterable[object], files: Iterable[Path], disabled: Iterable[str]) -> Plugins:

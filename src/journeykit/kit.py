@@ -123,6 +123,7 @@ class JourneyKit:
         self.store = built.parts.store
         self._parts = built.parts
         self._plans = built.plans
+        self._routes = built.routes
         self._tail = built.parts.tail
         self._tracker = built.tracker
         self._feedback: Feedback | None = None
@@ -173,7 +174,13 @@ class JourneyKit:
             settings = self.settings
             self._feedback = Feedback(
                 self.store,
-                Reader(self.store, settings.prompts, settings.feedback, self._plans),
+                Reader(
+                    self.store,
+                    settings.prompts,
+                    settings.feedback,
+                    self._plans,
+                    routes=self._routes,
+                ),
                 self.plugins,
                 mode=settings.consent.mode,
                 record=self._record,

@@ -168,7 +168,7 @@ def make_shop(
 
         facade = Feedback(
             store,
-            Reader(store, prompts, settings, compiled),
+            Reader(store, prompts, settings, compiled, routes=routes),
             asked,
             mode=ConsentMode.OPT_OUT,
             record=record,

@@ -237,6 +237,28 @@ def test_a_store_that_is_away(make_shop: MakeShop, monkeypatch: pytest.MonkeyPat
     assert [entry.name for entry in shop.waiting][-1] == "prompt.answered"
 
 
+def test_what_is_not_folded_yet_arms(make_shop: MakeShop) -> None:
+    """A page that comes before the projector is offered what the event in the Log has armed."""
+    shop = make_shop(csat(when=When(event="Order Completed"), cancel=["Order Cancelled"]))
+    shop.prompt = False
+    shop.track("Order Completed", ADA)
+    assert shop.why(ADA) == ["not_armed"]
+    shop.commit()
+    assert shop.why(BOB) == ["not_armed"]
+    assert shop.why(ADA) == []
+    shop.clock.advance(1)
+    shop.track("Order Cancelled", ADA)
+    shop.commit()
+    assert shop.why(ADA) == ["cancelled"]
+    shop.clock.advance(1)
+    shop.track("Order Completed", ADA)
+    shop.feedback.opt_out(ADA)
+    shop.commit()
+    assert shop.why(ADA) == ["opted_out"]
+    shop.fold()
+    assert shop.why(ADA) == ["opted_out"]
+
+
 # Plugins choose
 
 

@@ -207,7 +207,7 @@ class Watch:
 
 
 @given(operations=st.lists(OPERATIONS, min_size=10, max_size=80))
-@settings(max_examples=5 * settings().max_examples)
+@settings(max_examples=3 * settings().max_examples)
 def test_no_sequence_breaks_a_rule(make_shop: Callable[..., Any], operations: list[Any]) -> None:
     """Whatever happens in whatever order, before or after it was folded, each show keeps the rules."""
     shop = make_shop(*PROMPTS, feedback=FEEDBACK)

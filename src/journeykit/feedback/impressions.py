@@ -167,7 +167,9 @@ class Impressions:
             self._claims.change(claim, claim._replace(withdrawn=True))
             return _CLOSED
         # Noted first: what was withdrawn meanwhile is not shown, and so is no fact.
-        shown = claim._replace(shown_at=now, rank=history.SHOWN)
+        # To whoever has signed in since, so that it counts on their other devices too.
+        person = showing.keys[0]
+        shown = claim._replace(customer=person, shown_at=now, rank=history.SHOWN)
         if not self._claims.change(claim, shown):
             again = self._again(claim)
             if again.shown_at is None or again.withdrawn:

@@ -89,7 +89,7 @@ class PromptFold:
             return self._note_impression(view, known, stored, count=count)
         return entry.name == _CONSENTED and _note_consent(view, known, stored)
 
-    def _note_touchpoint(self, view: View, known: History, stored: Stored) -> bool:
+    def _note_touchpoint(self, view: View | _Bare, known: History, stored: Stored) -> bool:
         entry, told = stored.entry, False
         if entry.flags & HISTORICAL:
             return False
@@ -133,6 +133,18 @@ class PromptFold:
         if first and count:
             _count_answers(view, prompt, 1)
         return True
+
+    def foresee(self, known: History, stored: Stored) -> None:
+        """
+        Add to *known* what an event tells that is not folded yet, for whoever cannot wait.
+
+        Only what may be told twice: the event may be folded by the time that State is read.
+        """
+        entry = stored.entry
+        if entry.kind is not Kind.FACT:
+            self._note_touchpoint(_Bare(), known, stored)
+        elif entry.name == _CONSENTED:
+            _note_consent(_Bare(), known, stored)
 
     # What was derived from it
 
@@ -219,6 +231,16 @@ class PromptFold:
         return pieces
 
 
+class _Bare:
+    """Reads events where there is no view of State."""
+
+    @staticmethod
+    def properties(stored: Stored) -> dict[str, Any]:
+        """Return an event's properties."""
+        properties: dict[str, Any] = jsonbytes.loads(stored.entry.body)["properties"]
+        return properties
+
+
 def _rank(name: str, properties: Mapping[str, Any]) -> int:
     if name == facts.ANSWERED and properties.get("complete") is True:
         return history.COMPLETED
@@ -238,7 +260,7 @@ def _is_pain(way: Way, code: str, severity: int, properties: Mapping[str, Any]) 
     return same and enough and matches(when.where, properties)
 
 
-def _note_consent(view: View, known: History, stored: Stored) -> bool:
+def _note_consent(view: View | _Bare, known: History, stored: Stored) -> bool:
     properties, entry = view.properties(stored), stored.entry
     for said, refuses in (("denied", True), ("granted", False)):
         purposes = properties.get(said)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journeykit.feedback.history import ANSWERS, PROMPTS, History
 from journeykit.feedback.overrides import SETTINGS, Overlaid, overlay
+from journeykit.feedback.prompts import PromptFold
 from journeykit.feedback.routes import asks_for, stages_asked_for
 from journeykit.feedback.standing import Known
 from journeykit.journeys.identity import LINKS, MEMBERS
@@ -13,18 +14,26 @@ from journeykit.journeys.run import NOWHERE, Run
 from journeykit.journeys.stages import INSTANCES, Place
 from journeykit.model import jsonbytes
 from journeykit.model.customer import customer_key
+from journeykit.store.protocol import PROJECTOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from journeykit.config.settings import FeedbackSettings
+    from journeykit.feedback.routes import Routes
     from journeykit.journeys.plan import Plan
     from journeykit.model.customer import Customer
+    from journeykit.model.event import Stored
     from journeykit.model.prompt import Prompt
     from journeykit.store.protocol import Store
 
 #: The devices of one person whose claims are looked at, the last ones.
 _DEVICES: Final = 20
+
+
+#: The events that are looked at which are not folded yet: a page comes a second behind the event
+#: that arms its prompt, and the projector may be in another process.
+_AHEAD: Final = 200
 
 
 class Complaint(NamedTuple):
@@ -52,6 +61,9 @@ class Reader:
     Reads the State of *store* for prompts.
 
     Args:
+        routes: What events mean to prompts, so that those that are not folded yet count too; None
+            for only what State knows.
+
         complaint: Returns what the closed loop says of a customer, by their key.
     """
 
@@ -61,6 +73,8 @@ class Reader:
         prompts: Sequence[Prompt],
         feedback: FeedbackSettings,
         plans: Sequence[Plan],
+        *,
+        routes: Routes | None = None,
         complaint: Callable[[Store, str], Complaint] = no_complaint,
     ) -> None:
         self._store = store
@@ -69,6 +83,7 @@ class Reader:
         stages = set(stages_asked_for(prompts, feedback))
         self._plans = [plan for plan in plans if asks_for(plan, stages)]
         self._complaint = complaint
+        self._fold = None if routes is None else PromptFold(routes)
         #: The prompts as they are declared.
         self.declared = Overlaid(self._prompts, feedback)
         self._overlaid: tuple[Any, Overlaid] = (None, self.declared)
@@ -84,6 +99,8 @@ class Reader:
 
     def read(self, customer: Customer, *, consents: bool | None) -> tuple[Known, list[str]]:
         """Return what is known of a customer, and every key that claims of theirs may have."""
+        # Before State, so that nothing falls between the two.
+        ahead = self._ahead()
         person = self._person(customer)
         devices = self._piece(MEMBERS, person) or []
         overlaid = self.overlaid()
@@ -103,7 +120,16 @@ class Reader:
             recovery=complaint.recovery,
         )
         keys = [person, *keys_of(customer), *devices[-_DEVICES:]]
+        for stored in ahead:
+            if self._fold is not None and stored.entry.customer_key in keys:
+                self._fold.foresee(history, stored)
         return known, list(dict.fromkeys(keys))
+
+    def _ahead(self) -> Sequence[Stored]:
+        """Return the first events that are in the Log and not in State."""
+        if self._fold is None:
+            return ()
+        return self._store.read(self._store.cursor(PROJECTOR), _AHEAD, derived=False)
 
     def _person(self, customer: Customer) -> str:
         if customer.user_id or not customer.anonymous_id:
