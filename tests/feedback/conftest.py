@@ -14,7 +14,7 @@ from journeykit.feedback import Feedback
 from journeykit.feedback.asking import Asking
 from journeykit.feedback.history import PROMPTS, History
 from journeykit.feedback.reading import Reader
-from journeykit.journeys import declare, folds, plans
+from journeykit.journeys import Rulebook, declare, folds, plans
 from journeykit.model import (
     Customer,
     Entry,
@@ -27,6 +27,7 @@ from journeykit.model import (
     Prompt,
     Receipt,
 )
+from journeykit.model.rule import PainPointRule
 from journeykit.model.times import to_micros
 from journeykit.plugins import Plugins
 from journeykit.store.memory import MemoryStore
@@ -133,7 +134,7 @@ class Shop:
 def make_shop(
     make_clock: Callable[[], Any], make_entry: Callable[..., Entry]
 ) -> Callable[..., Any]:
-    """Return a factory of shops: `make_shop(prompt, …, journeys=…, feedback=…, store=…)`."""
+    """Return a factory of shops: `make_shop(prompt, …, journeys=…, rules=…, store=…)`."""
 
     def make_shop(
         *prompts: Prompt,
@@ -142,6 +143,7 @@ def make_shop(
         store: Store | None = None,
         plugins: Iterable[object] = (),
         clock: Any = None,
+        rules: Iterable[PainPointRule] = (),
     ) -> Shop:
         clock, store = clock or make_clock(), store if store is not None else MemoryStore()
         settings = feedback or FeedbackSettings()
@@ -151,7 +153,7 @@ def make_shop(
         asks = Asking(prompts, settings, declared.vocabulary)
         projector = Projector(
             store,
-            folds(compiled, asked, others=asks.folds),
+            folds(compiled, asked, Rulebook.of(rules, declared.vocabulary), asks.folds),
             declaration=asks.fingerprint(compiled),
             now=clock,
         )

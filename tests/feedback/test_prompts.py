@@ -9,6 +9,7 @@ import pytest
 
 from journeykit.config.settings import FeedbackSettings
 from journeykit.feedback.history import ANSWERS, KEPT, PROMPTS
+from journeykit.journeys.catalogue import CATALOGUE
 from journeykit.model import (
     Ask,
     Customer,
@@ -100,6 +101,22 @@ def test_a_stage_arms(make_shop: MakeShop) -> None:
     shop.track("Order Completed", ADA)
     assert shop.why(ADA, prompt="bought") == []
     assert shop.why(ADA, prompt="other") == ["not_armed"]
+
+
+def test_what_time_alone_finds_arms(make_shop: MakeShop) -> None:
+    """A pain point or a stall that follows from nothing but time passing arms like any other."""
+    shop = make_shop(
+        csat("left", when=When(pain_point="cart.abandoned")),
+        journeys=[CHECKOUT],
+        rules=[rule for rule in CATALOGUE if rule.code == "cart.abandoned"],
+    )
+    shop.track("Product Added", DEVICE, {"cart_id": "c1", "value": 10})
+    shop.track("User Signed In", BOTH)
+    assert "not_armed" in shop.why(ADA)
+    shop.clock.advance(7_200)
+    shop.fold()
+    assert shop.log("pain_point.detected")
+    assert shop.why(ADA, prompt="left") == []
 
 
 def test_a_pain_point_arms(make_shop: MakeShop) -> None:
