@@ -106,14 +106,14 @@ def test_a_stage_arms(make_shop: MakeShop) -> None:
 def test_what_time_alone_finds_arms(make_shop: MakeShop) -> None:
     """A pain point or a stall that follows from nothing but time passing arms like any other."""
     shop = make_shop(
-        csat("left", when=When(pain_point="cart.abandoned")),
+        csat("left", when=When(pain_point="cart.abandoned", within=timedelta(days=30))),
         journeys=[CHECKOUT],
         rules=[rule for rule in CATALOGUE if rule.code == "cart.abandoned"],
     )
     shop.track("Product Added", DEVICE, {"cart_id": "c1", "value": 10})
     shop.track("User Signed In", BOTH)
     assert "not_armed" in shop.why(ADA)
-    shop.clock.advance(7_200)
+    shop.clock.advance(7 * 86_400)
     shop.fold()
     assert shop.log("pain_point.detected")
     assert shop.why(ADA, prompt="left") == []
