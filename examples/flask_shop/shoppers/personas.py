@@ -67,10 +67,20 @@ def cart_abandoner(visitor: Visitor) -> None:
     visitor.submit(f"/basket/change/{slug}", quantity="2")
     if visitor.rng.random() < 0.5:
         visitor.submit("/basket/coupon", coupon=visitor.rng.choice(("SPRING", "LONGWAY20", "FREE")))
-    if visitor.rng.random() < 0.5:
-        visitor.submit(f"/basket/change/{slug}", quantity="0")
-    elif visitor.rng.random() < 0.5:
-        visitor.submit("/checkout")
+
+
+def checkout_abandoner(visitor: Visitor) -> None:
+    """Comes as far as the address, and remembers something else."""
+    visitor.open("/")
+    _put_in_basket(visitor)
+    visitor.submit("/checkout")
+
+
+def ditherer(visitor: Visitor) -> None:
+    """Puts it in, and takes it out again."""
+    visitor.open("/")
+    slug = _put_in_basket(visitor)
+    visitor.submit(f"/basket/change/{slug}", quantity="0")
 
 
 def guest_buyer(visitor: Visitor) -> None:
@@ -119,7 +129,9 @@ PERSONAS: tuple[tuple[Callable[[Visitor], None], int], ...] = (
     (passer_by, 8),
     (window_shopper, 13),
     (searcher, 9),
-    (cart_abandoner, 10),
+    (cart_abandoner, 6),
+    (checkout_abandoner, 2),
+    (ditherer, 2),
     (guest_buyer, 5),
     (declined_then_pays, 4),
     (declined_and_leaves, 3),
