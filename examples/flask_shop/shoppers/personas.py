@@ -90,11 +90,16 @@ def ditherer(visitor: Visitor) -> None:
 
 
 def guest_buyer(visitor: Visitor) -> None:
-    """Buys one thing, without an account."""
-    visitor.open("/")
-    _buy(visitor, "Guest")
+    """Buys one thing, without an account, and may say how that was."""
+    guest_purchase(visitor)
     if visitor.rng.random() < 0.6:
         visitor.answer(visitor.rng.uniform(0.6, 1))
+
+
+def guest_purchase(visitor: Visitor) -> None:
+    """Buys one thing, and stops on the page that says thank you."""
+    visitor.open("/")
+    _buy(visitor, "Guest")
 
 
 def declined_then_pays(visitor: Visitor) -> None:

@@ -69,6 +69,7 @@ class Visitor:
         )
         self.path = "/"
         self.status = 0
+        self.text = ""
         self._page = _Page("/")
 
     def __enter__(self) -> Self:
@@ -118,5 +119,6 @@ class Visitor:
         if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
             response.raise_for_status()
         self.path, self.status = urlsplit(str(response.url)).path, response.status_code
+        self.text = response.text
         self._page = _Page(self.path)
-        self._page.feed(response.text)
+        self._page.feed(self.text)

@@ -99,7 +99,7 @@ def order(order_id: str) -> str:
 
 @pages.post("/orders/<order_id>/delivered")
 def delivered(order_id: str) -> Response:
-    """A parcel has arrived. A shop with a carrier would hear so from them, and name the customer."""
+    """A parcel has arrived; a shop with a carrier hears so from them, and names the customer."""
     found = orders.order(order_id) or abort(404)
     if orders.deliver(found.id):
         kit.track("Order Delivered", {"order_id": found.id}, durable=True)
