@@ -17,15 +17,18 @@ from journeykit.config.settings import ConsentMode, Core, DeclaredPainPoint, Set
 from journeykit.delivery import builtin
 from journeykit.delivery.gate import Gate
 from journeykit.exceptions import ConfigError, PluginError
+from journeykit.feedback import checks
+from journeykit.feedback.asking import Asking
+from journeykit.feedback.facts import ANSWERED
 from journeykit.insight.steps import Steps
 from journeykit.insight.watch import Watch
-from journeykit.journeys import Declared, Publisher, Rulebook, declare, folds
+from journeykit.journeys import Declared, Publisher, Rulebook, declare, folds, plans
 from journeykit.journeys.catalogue import CATALOGUE, POPULATION
 from journeykit.journeys.catalogue.population import RateAnomaly
 from journeykit.journeys.rulebook import GuardedPopulationRule, GuardedRule
 from journeykit.model.extension import SinkOptions
 from journeykit.model.population import PopulationRule
-from journeykit.model.vocabulary import STANDARD_NAMES
+from journeykit.model.vocabulary import FRICTION_NAMES, STANDARD_NAMES
 from journeykit.pipeline import Parts
 from journeykit.plugins import Plugin, Plugins, load_file
 from journeykit.store import open_store
@@ -54,6 +57,7 @@ class Assembly:
     rules: tuple[PainPointRule, ...]
     unfed: list[PainPointRule]
     endpoints: list[Endpoint]
+    asks: Asking
 
 
 def assemble(
@@ -84,10 +88,12 @@ def assemble(
     population = [rule for rule in wanted if isinstance(rule, PopulationRule)]
     wanted = [rule for rule in wanted if not isinstance(rule, PopulationRule)]
     book = Rulebook.of(wanted, declared.vocabulary)
-    publisher = _publisher(declared, settings, plugins, book)
+    asks = Asking.of(settings, declared.vocabulary)
+    publisher = _publisher(declared, settings, plugins, book, asks)
     changed = _changed(publisher, store) if declared.journeys else []
     redactor = Redactor(settings.redaction)
     wrong += _unseen(settings, redactor)
+    wrong += checks.problems(settings, plans(declared), declared.vocabulary)
     found = [*problems, *mistakes, *wrong, *changed, *unbuilt, *unopened]
     if found or store is None:
         raise ConfigError(found, source=settings.origin)
@@ -121,7 +127,7 @@ def assemble(
     endpoints = plugins.register_endpoints(settings)
     lacking = unfed(settings, declared, book)
     every = (*book.rules, *population)
-    return Assembly(parts, tracker, declared.journeys, watch, every, lacking, endpoints)
+    return Assembly(parts, tracker, declared.journeys, watch, every, lacking, endpoints, asks)
 
 
 def declared_in(path: str | Path) -> tuple[Settings, Declared]:
@@ -260,6 +266,8 @@ def unfed(settings: Settings, declared: Declared, book: Rulebook) -> list[PainPo
     """
     names = {point.name for point in settings.touchpoints}
     known = names | settings.names.keys() | (set() if names else STANDARD_NAMES)
+    known |= {ANSWERED} if settings.prompts else set()
+    known |= FRICTION_NAMES if settings.web.friction else set()
     for journey in declared.journeys:
         ways = (*journey.entry, *journey.exits, *((journey.goal and (journey.goal,)) or ()))
         stages = (rule for stage in journey.stages for rule in stage.enter)
@@ -275,12 +283,13 @@ def unfed(settings: Settings, declared: Declared, book: Rulebook) -> list[PainPo
 
 
 def _publisher(
-    declared: Declared, settings: Settings, plugins: Plugins, book: Rulebook
+    declared: Declared, settings: Settings, plugins: Plugins, book: Rulebook, asks: Asking
 ) -> Publisher:
-    segments = settings.insight.segments
-    fold = functools.partial(folds, plugins=plugins, book=book, segments=segments)
+    segments, others = settings.insight.segments, asks.folds
+    fold = functools.partial(folds, plugins=plugins, book=book, segments=segments, others=others)
     drafts, rules = settings.core.drafts, _digest(settings, book)
-    return Publisher(declared, plugins, fold=fold, drafts=drafts, rules=rules)
+    prompts = asks.fingerprint(plans(declared))
+    return Publisher(declared, plugins, fold=fold, drafts=drafts, rules=rules, prompts=prompts)
 
 
 def _digest(settings: Settings, book: Rulebook) -> str:

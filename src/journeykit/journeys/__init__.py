@@ -17,7 +17,7 @@ from journeykit.journeys.timers import Clock
 from journeykit.journeys.versions import VersionsFold
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from journeykit.plugins import Plugins
     from journeykit.store.projector import Fold
@@ -35,12 +35,15 @@ def folds(
     plugins: Plugins,
     book: Rulebook | None = None,
     segments: Sequence[str] = (),
+    others: Callable[[tuple[Plan, ...]], Sequence[Fold]] | None = None,
 ) -> list[Fold]:
     """
     Return the folds to run, in their order; none if nothing is declared.
 
     Args:
         segments: The properties to tell customers apart by.
+
+        others: Returns the folds of other rooms, which come last.
     """
     chosen: list[Fold] = []
     was_published = all(plan.publication is not None for plan in plans)
@@ -54,6 +57,8 @@ def folds(
         chosen.append(rules)
     if plugins.implements("detect_pain_points"):
         chosen.append(PainPointFold(plugins))
+    if others is not None:
+        chosen += others(plans)
     if rules is not None:
         chosen.append(Clock({LABEL: rules.expire}, stages.expire))
     elif stages.sets_timers:
