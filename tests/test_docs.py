@@ -44,7 +44,7 @@ from journeykit.config.loader import _LISTS, _TABLES
 from journeykit.config.settings import PainPointOptions, PluginSettings, Web
 from journeykit.delivery.console import ConsoleSettings
 from journeykit.delivery.file import FileSettings
-from journeykit.journeys.catalogue import CATALOGUE
+from journeykit.journeys.catalogue import CATALOGUE, POPULATION
 from journeykit.journeys.templates import ECOMMERCE
 from journeykit.model.extension import SinkOptions
 from journeykit.model.rule import PainPointRule
@@ -310,7 +310,7 @@ def test_no_page_uses_a_path_of_one_machine() -> None:
         assert "—" not in text
 
 
-@pytest.mark.parametrize("rule", CATALOGUE, ids=lambda rule: rule.code)
+@pytest.mark.parametrize("rule", [*CATALOGUE, *POPULATION], ids=lambda rule: rule.code)
 def test_every_rule_has_a_section_with_its_keys(rule: PainPointRule) -> None:
     """The page of pain points has each rule with a picture, its source, its keys and defaults."""
     section = sections("pain-points.md")[rule.code]

@@ -351,6 +351,33 @@ def test_values_beyond_the_most_are_one() -> None:
     assert any("'platform' has 200 values" in note for note in notes)
 
 
+def test_old_days_are_forgotten() -> None:
+    """What nobody looks at any more takes no room."""
+    world = World().live([entry("u", START + 1, "pick", platform="p")], until=4)
+    assert world.pieces()
+
+    world.now += 450 * DAY
+    world.add(entry("v", world.now - 5 * DAY, "pick", platform="p")).look()
+
+    days = {int(key) for key, _ in world.store.scan(SUMS)}
+    parts = {int(key[:8]) for key, _ in world.store.scan(PARTS)}
+    trials = {int(key.rpartition("\x1f")[2]) for key, _ in world.store.scan(TRIALS)}
+    assert days == parts == trials
+    assert min(days) > 20_400
+
+
+def test_forgotten_state_is_seen_by_whoever_leads() -> None:
+    """A rebuild in another process has the watcher begin anew, without a day to wait."""
+    world = World().live([entry("u", START + 1, "pick", platform="p")], until=4)
+    before = world.pieces()
+
+    world.store.forget_state({})
+    world.projector = world._projector()
+    world.add().look()
+
+    assert world.pieces() == before
+
+
 def test_an_interrupted_look_goes_on_where_it_was() -> None:
     """Whatever is lost with a process, the days are the same."""
     events = list(visits(30, range(10, 16), customers=60))

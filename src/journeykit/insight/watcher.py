@@ -184,6 +184,10 @@ class Watcher:
             if data is None:
                 return True
             self._meta = Meta(**jsonbytes.loads(data))
+            self._place = self._store.cursor(WATCHER)
+        if self._store.cursor(WATCHER) != self._place:
+            # State was forgotten meanwhile, or another database was put there.
+            return True
         return self._meta.boundary < self._today()
 
     def _until_tomorrow(self) -> float:
@@ -294,15 +298,26 @@ class Watcher:
             yield from self._remove(gone)
         oldest = self._horizon() - KEPT_DAYS
         for day in self._ready():
-            if day > oldest:
-                state = self._sealed(watch, day, people)
-            else:
-                state = dict.fromkeys(stale(self._store, day))
-                state |= {(PARTS, key): None for key in self._days_parts(day)}
+            state = self._sealed(watch, day, people) if day > oldest else self._forgotten(day)
             self._known.dirty.remove(day)
             self._resealed.append(day)
             self._write(state, self._place)
             yield
+        yield from self._prune(oldest)
+
+    def _prune(self, oldest: int) -> Iterator[None]:
+        """Forget days that nobody looks at any more."""
+        for space in (SUMS, PARTS):
+            while page := self._store.page(space, "", 1):
+                day = int(page[0][0].partition("/")[0])
+                if day > oldest:
+                    break
+                self._write(self._forgotten(day), self._place)
+                yield
+
+    def _forgotten(self, day: int) -> dict[tuple[str, str], bytes | None]:
+        state: dict[tuple[str, str], bytes | None] = dict.fromkeys(stale(self._store, day))
+        return {**state, **{(PARTS, key): None for key in self._days_parts(day)}}
 
     def _sealed(
         self, watch: Watch, day: int, people: Mapping[str, str | None]
@@ -390,8 +405,9 @@ class Watcher:
             state |= more
             derived += [] if silent else tells
         meta.looked, meta.told = newest, []
-        self._store.tell_status(WATCHER, jsonbytes.dumps({"looked": newest}))
         self._write(state, self._place, derived)
+        # Behind what was told, so that nothing is taken for told that was not.
+        self._store.tell_status(WATCHER, jsonbytes.dumps({"looked": newest}))
         if derived:
             self._told()
         yield
