@@ -26,6 +26,7 @@ from journeykit.model.event import HISTORICAL
 from journeykit.model.population import Judged, PopulationRule, Spread, Top
 from journeykit.model.times import to_rfc3339
 from journeykit.store.memory import MemoryStore
+from journeykit.store.projector import Projector
 from journeykit.store.protocol import Commit
 
 START = 20_000 * DAY
@@ -73,6 +74,7 @@ class World:
         self.store.open()
         self.watcher = Watcher(self.store, lambda: watch, now=lambda: self.now)
         self.watch = watch
+        self.projector = Projector(self.store, now=lambda: self.now)
 
     def live(self, entries: Sequence[Entry], until: int = 44) -> World:
         """Let each day come to its end."""
@@ -80,6 +82,8 @@ class World:
             self.now = START + (day + 1) * DAY
             due = [each for each in entries if each.occurred_at // DAY == 20_000 + day]
             self.store.commit(Commit(due), self.now)
+            while self.projector.step() is not None:
+                pass
             self.watcher.asked = True
             while self.watcher.asked:
                 self.watcher.step()
@@ -145,12 +149,8 @@ def test_state_made_anew_tells_nothing() -> None:
     told = world.told
 
     world.store.forget_state({})
-    world.watcher.asked = True
-    while world.watcher.asked:
-        try:
-            world.watcher.step()
-        except Exception:
-            world.watcher.asked = True
+    world.projector.forget()
+    world.live([], until=44)
 
     assert world.told == told
     assert [finding.code for _, finding in findings(world.store)] == ["page.slowed"]

@@ -51,7 +51,7 @@ class World:
 
     def again(self, declaration: str = "again") -> World:
         """Return this world with a projector that begins anew, declared otherwise."""
-        folding = folds(tuple(self.plans), self.plugins, self.book, self.segments)
+        folding = folds(tuple(self.plans), self.plugins, self.book, segments=self.segments)
         projector = Projector(self.store, folding, declaration=declaration, now=self.now)
         return attrs.evolve(self, projector=projector)
 
@@ -179,7 +179,7 @@ def new_world() -> Callable[..., contextlib.AbstractContextManager[World]]:
             asked = Plugins(plugins, installed=False)
             given = [GuardedRule(rule, plugin, asked) for plugin, rule in asked.register_rules()]
             book = Rulebook.of([*rules, *given], declared.vocabulary)
-            folding = folds(compiled, asked, book, segments)
+            folding = folds(compiled, asked, book, segments=segments)
             projector = Projector(store, folding, declaration="first", now=now)
             yield World(store, compiled, projector, asked, now, book, segments)
             store.close()

@@ -35,7 +35,7 @@ from journeykit.journeys.identity import LINKS
 from journeykit.journeys.segments import GONE, SALT, hashed, values_of
 from journeykit.model import jsonbytes
 from journeykit.model.event import DELIVER, HISTORICAL, Kind
-from journeykit.store.protocol import WATCHER, Projection
+from journeykit.store.protocol import PROJECTOR, WATCHER, Projection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -145,7 +145,7 @@ class Watcher:
         self._told = told
         self.right = right
         #: Set by whoever waits: read now, whatever the time, and do not rest.
-        self.asked = False
+        self.asked = self._answers = False
         self._work: Iterator[None] | None = None
         self._meta: Meta | None = None
         self._place: Any = None
@@ -162,12 +162,13 @@ class Watcher:
         if self._work is None:
             if not (self.asked or self._is_due()):
                 return self._until_tomorrow()
-            self._work = self._run()
+            # Who asks meanwhile is not answered by what was read before.
+            self._work, self._answers = self._run(), self.asked
         began = time.monotonic()
         try:
             while time.monotonic() - began < _SLICE_SECONDS:
                 if next(self._work, self) is self:
-                    self._work, self.asked = None, False
+                    self._work, self.asked = None, self.asked and not self._answers
                     return 0.0
         except BaseException:
             self.forget()
@@ -259,7 +260,9 @@ class Watcher:
         meta, today = self._known, self._today()
         reader = _Reader(watch, meta, self._salt)
         position = self._place
-        while page := self._store.read(position, _PAGE):
+        # No further than it is known who is whom.
+        until = self._store.cursor(PROJECTOR)
+        while page := self._folded(position, until):
             for stored in page:
                 reader.take(stored)
             position = page[-1].position
@@ -268,6 +271,11 @@ class Watcher:
             yield
         meta.boundary = today
         self._write(self._parts(reader), position)
+
+    def _folded(self, position: Any, until: Any) -> list[Stored]:
+        if until is None:
+            return []
+        return [one for one in self._store.read(position, _PAGE) if one.position <= until]
 
     def _parts(self, reader: _Reader) -> dict[tuple[str, str], bytes | None]:
         meta = self._known

@@ -34,16 +34,16 @@ def folds(
     plans: tuple[Plan, ...],
     plugins: Plugins,
     book: Rulebook | None = None,
-    segments: Sequence[str] = (),
     others: Callable[[tuple[Plan, ...]], Sequence[Fold]] | None = None,
+    segments: Sequence[str] = (),
 ) -> list[Fold]:
     """
     Return the folds to run, in their order; none if nothing is declared.
 
     Args:
-        segments: The properties to tell customers apart by.
-
         others: Returns the folds of other rooms, which come last.
+
+        segments: The properties to tell customers apart by.
     """
     chosen: list[Fold] = []
     was_published = all(plan.publication is not None for plan in plans)
