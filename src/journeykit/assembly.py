@@ -296,8 +296,10 @@ def _digest(settings: Settings, book: Rulebook) -> str:
     """Return what tells the rules apart from others; empty if there are none."""
     if not book.rules:
         return ""
-    parts = repr((book.rules, sorted(settings.names.items()), settings.insight.segments))
-    return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
+    # What was found names the customer's segments.
+    segments = settings.insight.segments
+    told = (book.rules, sorted(settings.names.items()), *((segments,) if segments else ()))
+    return hashlib.blake2b(repr(told).encode(), digest_size=16).hexdigest()
 
 
 def _changed(publisher: Publisher, store: Store | None) -> list[str]:

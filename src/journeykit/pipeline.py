@@ -290,12 +290,14 @@ class Pipeline:
             return True
         deadline = time.monotonic() + timeout
         led = next(led for led, worker in self._led if worker.name == WATCHER)
-        self.watcher.asked = True
+        rest, next_look, self.watcher.asked = native.Signal(), 0.0, True
         while self.watcher.asked and time.monotonic() < deadline:
-            if not led.leads and not led.free() and not led.leads:
-                break
-            self.look()
-            native.pause(self._moved, _LOOK)
+            if time.monotonic() >= next_look:
+                if not led.leads and not led.free() and not led.leads:
+                    break
+                self.look()
+                next_look = time.monotonic() + _PATIENCE
+            native.pause(rest, _LOOK)
         done, self.watcher.asked = not self.watcher.asked, False
         return done
 

@@ -397,9 +397,9 @@ def test_flagged_loops_hurt(make_world: MakeWorld, make_entry: MakeEntry) -> Non
     found = [entry.event() for entry in world.derived if entry.name == "pain_point.detected"]
     assert [(each.properties["code"], each.properties["stage"]) for each in found] == [
         ("journey.looped", "cart"),
-        ("journey.looped", "payment"),
+        ("journey.looped", "done"),
         ("journey.looped", "cart"),
-        ("journey.looped", "payment"),
+        ("journey.looped", "done"),
     ]
     assert world.run(value="c1").visits == [7, 7]
 

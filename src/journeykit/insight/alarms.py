@@ -162,13 +162,14 @@ class Teller:
         self._sources = {source.step: source for source in sources}
         self._properties = tuple(properties)
         self._beside = beside
-        self._loaded: dict[Any, Sequence[Trial]] = {}
+        #: The step whose trials were loaded last, and these: those of all would be too many.
+        self._loaded: tuple[Any, Sequence[Trial]] = (None, ())
 
     def _trials(self, step: Any) -> Sequence[Trial]:
-        if step not in self._loaded:
+        if self._loaded[0] != step:
             source = self._sources.get(step)
-            self._loaded[step] = () if source is None else source.load()
-        return self._loaded[step]
+            self._loaded = step, () if source is None else source.load()
+        return self._loaded[1]
 
     def told(self, anomaly: Anomaly) -> Told:
         """Return *anomaly* with what else is known of it."""
@@ -267,10 +268,12 @@ class Teller:
         return trial.segments[self._properties.index(name)] == value
 
 
+#: Customer → the names of what else happened on a day, with when and the event's id.
+Met = dict[Any, dict[str, tuple[int, str]]]
+
+
 def besides(
-    failures: Sequence[Trial],
-    others: Sequence[Trial],
-    met: Mapping[tuple[Any, int], Mapping[str, tuple[int, str]]],
+    failures: Sequence[Trial], others: Sequence[Trial], met: Callable[[int], Met]
 ) -> list[Beside]:
     """
     Return what else happened to the customers of failed trials on that day, the commonest first.
@@ -278,13 +281,20 @@ def besides(
     Names that a fifth of them met, and at most a third as many of *others*.
 
     Args:
-        met: Customer and day → the names of what else happened, with when and the event's id.
+        met: Returns what happened on a day; asked a day at a time, and for none twice.
     """
     found: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for trial in failures:
-        for name, mark in met.get((trial.customer, trial.day), {}).items():
-            found[name].append(mark)
-    usual = Counter(name for trial in others for name in met.get((trial.customer, trial.day), ()))
+    usual = Counter[str]()
+    days: dict[int, tuple[list[Any], list[Any]]] = defaultdict(lambda: ([], []))
+    for place, trials in enumerate((failures, others)):
+        for trial in trials:
+            days[trial.day][place].append(trial.customer)
+    for day, (failed, passed) in days.items():
+        here = met(day)
+        for who in failed:
+            for name, mark in here.get(who, {}).items():
+                found[name].append(mark)
+        usual.update(name for who in passed for name in here.get(who, ()))
     told = []
     for name, marks in found.items():
         share = len(marks) / len(failures)

@@ -30,7 +30,7 @@ from journeykit.model.times import from_rfc3339
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from journeykit.insight.alarms import Beside, Told
+    from journeykit.insight.alarms import Beside, Met, Told
     from journeykit.insight.anomaly import Anomaly, Scan
     from journeykit.insight.trials import Source, Trial
     from journeykit.insight.visits import Day
@@ -235,13 +235,15 @@ class Evaluation:
 
     def _beside(self, anomaly: Anomaly, others: Sequence[Trial]) -> list[Beside]:
         first = max(anomaly.first_day - USUAL_DAYS, self._oldest)
-        met: dict[tuple[Any, int], dict[str, tuple[int, str]]] = {}
-        for day in range(first, anomaly.last_day + 1):
-            for (who, act), row in self._rows(day).items():
-                if not self._steps.knows(act.name):
-                    met.setdefault((who, day), {})[act.name] = row.first, row.mark
         near = [trial for trial in others if first <= trial.day <= anomaly.last_day]
-        return besides(anomaly.failures, near, met)
+        return besides(anomaly.failures, near, self._met)
+
+    def _met(self, day: int) -> Met:
+        met: Met = {}
+        for (who, act), row in self._rows(day).items():
+            if not self._steps.knows(act.name):
+                met.setdefault(who, {})[act.name] = row.first, row.mark
+        return met
 
     def _notes(self, found: Scan) -> dict[str, Any]:
         return {
