@@ -229,6 +229,10 @@ class Score:
     weeks: tuple[ScorePeriod, ...] = ()
     months: tuple[ScorePeriod, ...] = ()
 
+    def is_of(self, journey: str) -> bool:
+        """Return whether some of it was answered in a journey."""
+        return any((each.by, each.value) == ("journey", journey) for each in self.groups)
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return {
