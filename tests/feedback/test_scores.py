@@ -11,7 +11,18 @@ from journeykit.capture.context import bind_customer
 from journeykit.config.settings import FeedbackSettings
 from journeykit.erasing import fact
 from journeykit.feedback.scores import SCORED, SCORES
-from journeykit.model import Ask, Customer, Goal, Journey, Kind, Option, Prompt, Stage, When
+from journeykit.model import (
+    Ask,
+    Customer,
+    Goal,
+    Journey,
+    Kind,
+    Option,
+    Prompt,
+    Rule,
+    Stage,
+    When,
+)
 from journeykit.model.score import Score
 from journeykit.store.eraser import Eraser
 from journeykit.store.protocol import Commit, Store
@@ -231,6 +242,23 @@ def test_an_answer_belongs_to_when_it_was_shown(make_shop: MakeShop) -> None:
     assert [each.figures.answers for each in only(shop).months] == [1, 0]
 
 
+def test_a_change_needs_enough_answers_before_it(make_shop: MakeShop) -> None:
+    """A month with too few answers is compared with neither the one before nor the next."""
+    shop = make_shop(asking(), feedback=FREE)
+    for scores in ([5] * 6, [2] * 4, [5] * 6):
+        answers(shop, *scores)
+        shop.clock.advance(31 * DAY)
+    assert [each.changes for each in only(shop).months] == [(), (), (), ()]
+
+
+def test_a_date_in_the_future_is_of_now(make_shop: MakeShop) -> None:
+    """An import whose clock is ahead makes no months that have not come yet."""
+    shop = make_shop(asking(), feedback=FREE)
+    about = {"impression": "i1", "prompt": "q", "kind": "csat"}
+    shop.track("prompt.shown", ADA, about, at=90 * DAY, kind=Kind.FACT)
+    assert [each.start for each in only(shop).months] == [date(2026, 3, 1)]
+
+
 def test_no_change_is_told_of_another_question(make_shop: MakeShop) -> None:
     """Where the words have changed there is no comparison, and a figure of both says so."""
     shop = make_shop(asking(), feedback=FREE)
@@ -339,9 +367,60 @@ def test_a_stage_that_arms(make_shop: MakeShop) -> None:
     assert ("stage", None, "shop.purchase") in groups(shop)
 
 
+def test_only_the_stage_of_the_journey_that_is_named(make_shop: MakeShop) -> None:
+    """Where two journeys have a stage of that name, the other one is where the customer is."""
+    other = Journey(
+        key="other",
+        version=1,
+        stages=[
+            Stage("purchase", enter=["Product Viewed"]),
+            Stage("late", enter=["Order Completed"]),
+        ],
+    )
+    prompt = asking(when=When(stage="purchase", journey="shop"))
+    shop = make_shop(prompt, feedback=FREE, journeys=[SHOP, other])
+    shop.track("Order Completed", ADA)
+    answer(shop, ADA, 4)
+    assert {each.value for each in only(shop).groups if each.by == "stage"} == {
+        "shop.purchase",
+        "other.late",
+    }
+
+
+def test_a_rule_with_a_condition_says_nothing_of_the_trigger(make_shop: MakeShop) -> None:
+    """Whether a conditional rule led somewhere is told by where the customer is."""
+    rule = Rule("Order Completed", where={"shipping": "express"})
+    express = Journey(key="express", version=1, stages=[Stage("fast", enter=[rule])])
+    shop = make_shop(asking(when=When(event="Order Completed")), feedback=FREE, journeys=[express])
+    shop.track("Order Completed", ADA, {"shipping": "slow"})
+    answer(shop, ADA, 4)
+    assert only(shop).groups == ()
+    shop.track("Order Completed", BOB, {"shipping": "express"})
+    answer(shop, BOB, 4)
+    assert groups(shop)["stage", None, "express.fast"] == (1, 1)
+
+
+def test_the_version_that_the_customer_was_seen_in_last(make_shop: MakeShop) -> None:
+    """Of a journey with two versions the run that went on last tells the stage."""
+    old = Journey(
+        key="way",
+        version=1,
+        stages=[Stage("look", enter=["Page Viewed"]), Stage("ask", enter=["Email Opened"])],
+    )
+    new = Journey(key="way", version=2, stages=[Stage("look", enter=["Page Viewed"])])
+    shop = make_shop(asking(), feedback=FREE, journeys=[old, new])
+    shop.track("Page Viewed", ADA)
+    shop.clock.advance(1)
+    shop.track("Email Opened", ADA)
+    answer(shop, ADA, 4)
+    assert ("stage", None, "way.ask") in groups(shop)
+
+
 def test_segments(make_shop: MakeShop) -> None:
     """A segment is what the customer has shown last: in a request, an event, or its context."""
-    shop = make_shop(asking(), feedback=FREE, segments=["device", "payment_method", "channel"])
+    shop = make_shop(
+        asking(), feedback=FREE, segments=["device", "payment_method", "channel", "no"]
+    )
     shop.track("Order Completed", ADA, {"payment_method": "paypal", "device": "desktop"})
     shop.track("Order Completed", ADA, {"payment_method": "card", "other": 1})
     shop.track("Order Completed", BOB, {"payment_method": True})
