@@ -136,7 +136,7 @@ def test_coverage(kind: PromptKind, shape: list[int], n: int) -> None:
             hits[told.metric] += told.low <= true.value <= told.high
     for metric, hit in hits.items():
         # Of 2,000 runs at 95 % all but one in 1,000 have 93.4 % to 96.5 %.
-        # A share jumps from answer to answer, so that Wilson's interval is a little off that.
+        # A share jumps from answer to answer, so that Wilson is a little off that.
         assert 0.925 <= hit / runs <= 0.985, (metric, hit / runs)
 
 

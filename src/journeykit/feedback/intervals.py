@@ -1,7 +1,7 @@
 """
 Figures of scores with intervals of 95 %, from how often each score was given.
 
-NPS and means have the adjusted Wald interval, which was found best for NPS (Sauro and Lewis,
+NPS and means have the adjusted Wald interval, which does best for NPS (Rocks 2016; Lewis and Sauro,
 MeasuringU): it reckons as if three answers more had come, three quarters of one at each end of the
 scale and one and a half in the middle.
 Of a mean it is the same interval, on the scale as it is.
