@@ -70,9 +70,7 @@ def test_what_to_know_is_said() -> None:
     assert "no text for readers of de" in text
     assert "mirrored" in text
     assert "Languages" not in text
-    offer = ask(
-        shown, "GET", "/rtl/journeykit/v1/prompt?lang=de", **{"sec-fetch-site": "same-origin"}
-    )
+    offer = ask(shown, "GET", "/rtl/journeykit/v1/prompt?lang=de")
     assert (json.loads(offer.body)["dir"], json.loads(offer.body)["lang"]) == ("rtl", "en")
 
 
@@ -123,7 +121,10 @@ def test_it_is_served_to_this_machine_until_it_ends() -> None:
             assert page.status == 200
             assert page.headers["content-security-policy"].startswith("default-src 'self'")
         post = urllib.request.Request(
-            f"{address}light/journeykit/v1/impressions/x", b"x" * 70_000, method="POST"
+            f"{address}light/journeykit/v1/impressions/x",
+            b"x" * 70_000,
+            {"sec-fetch-site": "same-origin"},
+            method="POST",
         )
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(post, timeout=10)

@@ -30,7 +30,7 @@ from journeykit.model.language import direction
 from journeykit.model.receipt import Receipt
 from journeykit.store.memory import MemoryStore
 from journeykit.web import form
-from journeykit.web.endpoints import MOST_BYTES, Endpoints
+from journeykit.web.endpoints import Endpoints
 from journeykit.web.http import Request, Response
 from journeykit.web.static_files import static_file
 
@@ -43,6 +43,9 @@ _LOOKER: Final = Customer(None, "preview", "preview")
 
 #: A language that runs from right to left, for prompts that have no text in one.
 _MIRRORED: Final = "ar"
+
+#: The most of a body that is read.
+_READ_BYTES: Final = 2**20
 
 #: What pages of the preview may load.
 _POLICY: Final = "default-src 'self'; base-uri 'none'; object-src 'none'"
@@ -298,7 +301,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _do(self) -> None:
         length = self.headers.get("content-length", "0")
         size = int(length) if length.isdigit() else 0
-        self.close_connection |= size > MOST_BYTES
+        # A little too much is read, so that the browser hears that it is.
+        self.close_connection |= size > _READ_BYTES
         parts = urlsplit(self.path)
         response = self.preview.answer(
             Request(
@@ -306,7 +310,7 @@ class _Handler(BaseHTTPRequestHandler):
                 path=parts.path,
                 query=dict(parse_qsl(parts.query)),
                 headers={name.lower(): value for name, value in self.headers.items()},
-                body=self.rfile.read(min(size, MOST_BYTES + 1)),
+                body=self.rfile.read(min(size, _READ_BYTES)),
             )
         )
         self.send_response(response.status)
