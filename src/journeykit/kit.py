@@ -619,13 +619,14 @@ class JourneyKit:
 
     def report(self) -> Report:
         """
-        Return the figures of all journeys, and where customers hurt, the worst first.
+        Return the figures of all journeys, the scores, and where customers hurt, the worst first.
 
         It reads a row a version, and one an instance where rules have found something.
         Steps that began to fail are those of the last day that was over; `watch()` has it look now.
         """
         plans = self._plans()
-        return report(self.store, plans, self._watch(plans))
+        found = report(self.store, plans, self._watch(plans))
+        return attrs.evolve(found, scores=self.feedback.scores())
 
     def watch(self, timeout: float = 600.0) -> bool:
         """
