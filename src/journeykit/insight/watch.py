@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from journeykit.journeys.plan import Plan
     from journeykit.store.protocol import Store
 
+#: Counts up when a new journeykit keeps what it watches in another form.
+FORM: Final = 1
+
 #: A segment is named if it has so many times the share among those affected that it has among all,
 #: at the least (the lower end of its interval).
 _MORE_OFTEN: Final = 1.3
@@ -59,7 +62,7 @@ class Watch:
     @property
     def digest(self) -> str:
         """What tells it apart from what leads to something else."""
-        return f"{self.steps.digest} {self.segments!r} {self.book.rules!r}"
+        return f"{FORM} {self.steps.digest} {self.segments!r} {self.book.rules!r}"
 
 
 _NOTHING: Final = Ranking(points=(), held_back=())
