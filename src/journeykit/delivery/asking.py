@@ -66,10 +66,14 @@ class Asking:
 
     def ask(self, erasure: Erasure) -> tuple[str, str]:
         """Ask the sink; returns its answer, or the worst one where it is asked several times."""
+        customers = erasure.customers()
+        if not customers:
+            # What a late event told was another's.
+            return ErasureStatus.ERASED.value, ""
         erase = getattr(self._sink, "erase", None)
         if erase is None:
             return ErasureStatus.UNSUPPORTED.value, "it has no way to erase; see to it there"
-        results = [_checked(erase(customer)) for customer in erasure.customers()]
+        results = [_checked(erase(customer)) for customer in customers]
         worst = min(results, key=lambda result: _WORST.index(result.status))
         # To be asked again is what "queued" means here; the other side has it.
         status = worst.status

@@ -10,6 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from journeykit.model.event import Kind
+from journeykit.store import late
 from journeykit.store.erasure import Resolved, key_of
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ class Eraser:
         users = {one for one in erasure.ids if one[0] == "user"}
         visitors = erasure.ids - users
         owners = self._owners(visitors, erasure)
+        if erasure.follows is not None:
+            return late.theirs(erasure, lambda one: {owners[one]} if one in owners else ())
         users |= set(owners.values())
         met = {entry_ids[1] for entry_ids in self._pairs(users, erasure) if entry_ids[0] in users}
         owners = self._owners(met | visitors, erasure)

@@ -34,6 +34,10 @@ StateKey = tuple[str, str]
 #: In State: the last event that an unfinished rebuild folds for the second time.
 REBUILDING: Final[StateKey] = ("projector", "rebuilding")
 
+#: In State: that it has of somebody who was erased what cannot be taken out, so it is to be made
+#: again from the Log.
+STALE: Final[StateKey] = ("projector", "stale")
+
 
 class Parking(NamedTuple):
     """
