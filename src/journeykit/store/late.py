@@ -116,6 +116,16 @@ def apart(user: Id, visitor: Id) -> Id:
     return ("apart", f"{user[1]}\x1f{visitor[1]}")
 
 
+def apart_by(entries: Iterable[Entry]) -> set[Id]:
+    """Return what to keep of the facts among *entries* that took a user and an id apart."""
+    return {
+        apart(("user", entry.user_id), ("anonymous", entry.anonymous_id))
+        for entry in entries
+        if entry.kind is Kind.FACT and entry.name == UNMERGED
+        if entry.user_id and entry.anonymous_id
+    }
+
+
 def by_request(told: Iterable[Told]) -> dict[int, frozenset[Id]]:
     """Return the ids that were told by when the requests were that they belong to."""
     found: dict[int, set[Id]] = {}

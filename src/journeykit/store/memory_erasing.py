@@ -166,6 +166,9 @@ class MemoryErasing:
         """Delete what the Log has of a customer, and what is parked."""
         with self._store.lock:
             staying = {each.id for each in self._staying(erasure)}
+            before = self._store.read(None, self._store.length(), derived=False)
+            apart = late.apart_by(each.entry for each in before)
+            self._remember(apart, erasure.erased_at)
             log, observed = self._store.rewrite_log(lambda each: _left(erasure, each, staying))
             trail = self._forget_trails(erasure, erasure.ids)
             parked = self._store.rewrite_parked(lambda parked: _still_parked(erasure, parked))

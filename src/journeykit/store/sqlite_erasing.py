@@ -66,7 +66,7 @@ _FIND: Final = (
 )
 #: Bodies only of what it takes them for: whether a derived event follows from one that stays.
 _LOOKED_AT: Final = (
-    "position, kind, user_id, anonymous_id, occurred_at, "
+    "position, kind, name, user_id, anonymous_id, occurred_at, "
     f"CASE WHEN kind = {KINDS.index(Kind.DERIVED)} AND occurred_at > :erased_at THEN body END"
 )
 
@@ -263,6 +263,10 @@ class SQLiteErasing:
                 "AND position IN (SELECT value FROM json_each(?))",
                 (KINDS.index(Kind.DERIVED), json.dumps(taken)),
             ).fetchone()[0]
+            apart = late.apart_by(
+                Entry("", KINDS[row[1]], *row[2:5], None, 0, 0, b"") for row in found
+            )
+            self._hashes.add(db, apart, erasure.erased_at)
             gone = "DELETE FROM log WHERE position IN (SELECT value FROM json_each(?))"
             deleted = db.execute(gone, (json.dumps(taken),)).rowcount
             _cut(db, "log", "position", cut)
@@ -399,8 +403,8 @@ def _sorted_out(
     """
     taken: list[int] = []
     cut: list[int] = []
-    for position, kind, user, visitor, occurred_at, body in found:
-        entry = Entry("", KINDS[kind], "", user, visitor, None, occurred_at, 0, b"")
+    for position, kind, name, user, visitor, occurred_at, body in found:
+        entry = Entry("", KINDS[kind], name, user, visitor, None, occurred_at, 0, b"")
         if not erasure.takes(entry, position, stays=_cause(body) in staying):
             continue
         theirs = ("user", user) in erasure.ids if user else True
