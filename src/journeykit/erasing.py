@@ -12,6 +12,7 @@ from journeykit.capture.segment import begun_before, damaged_segments
 from journeykit.model import jsonbytes
 from journeykit.model.times import to_rfc3339
 from journeykit.store.erasure import QUEUED, fact_of, ids_of
+from journeykit.store.protocol import STALE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -122,14 +123,19 @@ def report(store: Store, erasure: Erasure) -> ErasureReport:
         actor=wire.get("actor"),
         reason=wire.get("reason"),
         done=all(part.finished for part in parts) and spool.status == DONE,
-        places=(*_stored(parts), spool, _set_aside(store), *_sinks(parts)),
+        places=(
+            *_stored(parts, stale=store.state(STALE) is not None),
+            spool,
+            _set_aside(store),
+            *_sinks(parts),
+        ),
     )
 
 
-def _stored(parts: Sequence[Erasure]) -> list[Place]:
+def _stored(parts: Sequence[Erasure], *, stale: bool) -> list[Place]:
     status = _status(part.swept for part in parts)
     # Who the customer is, is known once the fact was folded, which is what removes State.
-    folded = _status(part.until is not None for part in parts)
+    folded = QUEUED if stale else _status(part.until is not None for part in parts)
     return [
         *(
             Place(

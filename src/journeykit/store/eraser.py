@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from journeykit.model.event import Kind
 from journeykit.store import late
 from journeykit.store.erasure import Resolved, key_of
+from journeykit.store.protocol import STALE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,14 +80,19 @@ class Eraser:
                     self._store.claims.forget([key_of(one) for one in erasure.ids])
                     erasing.sweep(erasure)
                 return True
-            if erasure.swept and erasure.answered and not erasure.cleared:
+            if erasure.swept and erasure.answered and not erasure.cleared and not self._stale:
                 with self.right():
                     erasing.clear(erasure.number)
                 return True
-        if any(erasure.swept and not erasure.purged for erasure in pending):
+        if any(erasure.swept and not erasure.purged for erasure in pending) and not self._stale:
             with self.right():
                 return erasing.purge()
         return False
+
+    @property
+    def _stale(self) -> bool:
+        """Whether State has of somebody what goes only when it is made again."""
+        return self._projected and self._store.state(STALE) is not None
 
     def _resolve(self, erasure: Erasure) -> frozenset[Id]:
         """

@@ -3,6 +3,7 @@ How the projector folds an erasure.
 
 The fact has no ids; they are in the store until the erasure has come to its end.
 Folded again after that, it means nothing: the events of before are no more in the Log.
+Where State is made again before that, they are passed over, for they may go at any moment.
 
 An erasure that follows another takes only what occurred before the request. Where State has both
 that and what came later of the same customer, it is made again from the Log, without that.
@@ -116,7 +117,8 @@ class Erasures:
 
 
 def _is_known(erasure: Erasure, position: Position) -> bool:
-    """Return whether it was folded up to *position*, or known before that whom it is about."""
-    if erasure.follows is not None and erasure.until is not None:
+    """Return whether it was folded, up to *position* or before State began to be made again."""
+    # The eraser goes on meanwhile: once the ids are gone, nothing would be removed any more.
+    if erasure.until is not None:
         return True
     return position is not None and bool(erasure.position <= position)
