@@ -134,6 +134,7 @@ def report(store: Store, erasure: Erasure) -> ErasureReport:
 
 def _stored(parts: Sequence[Erasure], *, stale: bool) -> list[Place]:
     status = _status(part.swept for part in parts)
+    purged = _status(part.swept and part.purged for part in parts)
     # Who the customer is, is known once the fact was folded, which is what removes State.
     folded = QUEUED if stale else _status(part.until is not None for part in parts)
     return [
@@ -146,8 +147,8 @@ def _stored(parts: Sequence[Erasure], *, stale: bool) -> list[Place]:
             )
             for name, what in _COUNTED.items()
         ),
-        Place("claims", status),
-        Place("free_space", _status(part.swept and part.purged for part in parts)),
+        Place("claims", purged),
+        Place("free_space", purged),
     ]
 
 

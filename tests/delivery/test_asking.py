@@ -81,7 +81,7 @@ class Bench:
         """Begin to erase somebody, and return the number of it."""
         stated = fact("customer", "asked", {}, NOON + 10)
         self.store.erasing.begin(stated, ids, [self.sink.name], NOON + 10)
-        return self.store.erasing.newest()
+        return self.store.erasing.pending()[-1].number
 
     def sweep(self, *ids: tuple[str, str]) -> None:
         """Delete what the Log has."""

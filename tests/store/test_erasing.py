@@ -157,7 +157,7 @@ def test_late_events_are_left_out(store: Store, person: MakeEntry, make_entry: M
         LATER + 1,
     )
 
-    assert committed == (2, 0, 2)
+    assert committed == (2, 0, 2, True)
     assert names(store) == ["customer.erased", "Bob's", "Carol's"]
     assert store.read(None, 10)[1].entry.anonymous_id is None
     assert store.counters()["erased"] == 2
@@ -272,12 +272,14 @@ def test_ids_go_at_the_end(store: Store) -> None:
 
 
 def test_erasures_are_numbered(store: Store) -> None:
-    """The newest number tells that somebody was erased, and the signal changes."""
-    assert store.erasing.newest() == 0
-    begin(store, ADA)
+    """A number tells that somebody is to be erased, and that it is known who that is."""
+    assert store.erasing.progress() == 0
+    first = begin(store, ADA)
     begin(store, COOKIE)
-    assert store.erasing.newest() == 2
+    assert store.erasing.progress() == 2
     assert [each.ids for each in store.erasing.pending()] == [{ADA}, {COOKIE}]
+    store.erasing.resolve(Resolved(first.event, first.ids))
+    assert store.erasing.progress() == 3
 
 
 def test_find_looks_at_all_keys(store: Store) -> None:

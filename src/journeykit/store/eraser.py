@@ -86,7 +86,7 @@ class Eraser:
                 return True
         if any(erasure.swept and not erasure.purged for erasure in pending) and not self._stale:
             with self.right():
-                return erasing.purge()
+                return self._store.claims.purge() and erasing.purge()
         return False
 
     @property

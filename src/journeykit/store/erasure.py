@@ -149,8 +149,8 @@ class Erasing(Protocol):
             sinks: Who is to be asked, besides all that have a cursor.
         """
 
-    def newest(self) -> int:
-        """Return the number of the last erasure, 0 without any."""
+    def progress(self) -> int:
+        """Return a number that grows when an erasure begins, and when it is known who that is."""
 
     def pending(self) -> list[Erasure]:
         """Return those that have not come to their end, oldest first."""

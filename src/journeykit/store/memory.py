@@ -88,7 +88,7 @@ class MemoryStore:
             self.erasing.follow(screened, now)
             added = [entry for entry in screened.kept if self._append(entry, now)]
             erased = len(commit.entries) - len(screened.kept)
-            self._park(commit.parked, now)
+            aside = self._park(commit.parked, now)
             self._counters.update(commit.counts)
             self._counters["events"] += len(added)
             if erased:
@@ -100,7 +100,8 @@ class MemoryStore:
                     self._watermarks.pop(file, None)
                 else:
                     self._watermarks[file] = max(place, self._watermarks.get(file, 0))
-        return Committed(len(added), len(screened.kept) - len(added), erased)
+        repeated = len(screened.kept) - len(added)
+        return Committed(len(added), repeated, erased, screened=screened.changed or aside)
 
     def read(self, after: Position, limit: int, *, derived: bool = True) -> list[Stored]:
         """Return up to *limit* events behind *after*, in Log order."""
@@ -384,10 +385,13 @@ class MemoryStore:
         self._appended += 1
         return True
 
-    def _park(self, parkings: Sequence[Parking], now: int) -> None:
+    def _park(self, parkings: Sequence[Parking], now: int) -> bool:
+        """Set aside; returns whether anything of that was about people who were erased since."""
+        changed = False
         for owner, given, reason in parkings:
             screened = self.erasing.screen([given])
             self.erasing.follow(screened, now)
+            changed |= screened.changed
             if not screened.kept:
                 continue
             entry = screened.kept[0]
@@ -398,6 +402,7 @@ class MemoryStore:
                 continue
             number = self._parked_count
             self._parked[number] = Parked(number, owner, entry, reason, now, replay=False)
+        return changed
 
     def _find_parked(self, owner: str, event_id: str) -> Parked | None:
         found = (item for item in self._parked.values() if item.owner == owner)

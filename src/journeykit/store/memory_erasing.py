@@ -91,9 +91,9 @@ class MemoryErasing:
         )
         self._keep(erasure)
 
-    def newest(self) -> int:
-        """Return the number of the last erasure, 0 without any."""
-        return len(self._erasures)
+    def progress(self) -> int:
+        """Return a number that grows when an erasure begins, and when it is known who that is."""
+        return len(self._erasures) + sum(each.until is not None for each in self._all())
 
     def pending(self) -> list[Erasure]:
         """Return those that have not come to their end, oldest first."""

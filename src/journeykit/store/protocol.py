@@ -101,12 +101,14 @@ class Committed(NamedTuple):
     What became of the entries of a commit.
 
     `added` came to the Log, `repeated` were there already, `erased` were left out because they are
-    about somebody who was erased since.
+    about somebody who was erased since. `screened` says that anything of the commit, also of what
+    it parks, named somebody who was.
     """
 
     added: int
     repeated: int
     erased: int = 0
+    screened: bool = False
 
 
 @attrs.frozen

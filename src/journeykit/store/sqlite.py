@@ -89,7 +89,7 @@ class SQLiteStore(Database):
             screened = self.erasing.screen(db, commit.entries, standing.erased_at)
             self.erasing.follow(db, screened, now)
             added = rows.append(db, screened.kept, standing.recorded_at, now)
-            self._park(db, commit.parked, standing.erased_at, now)
+            aside = self._park(db, commit.parked, standing.erased_at, now)
             erased = len(commit.entries) - len(screened.kept)
             counts = Counter(commit.counts)
             counts.update({"events": added, LATE_COUNT: erased})
@@ -98,15 +98,21 @@ class SQLiteStore(Database):
                 db.execute(FOUND_AGAIN, (added, LOST))
             db.executemany("DELETE FROM parked WHERE number = ?", one_column(commit.unparked))
             rows.mark(db, commit.watermarks)
-        return Committed(added, len(screened.kept) - added, erased)
+        return Committed(
+            added, len(screened.kept) - added, erased, screened=screened.changed or aside
+        )
 
     def _park(
         self, db: sqlite3.Connection, parked: Sequence[Parking], erased_at: int | None, now: int
-    ) -> None:
+    ) -> bool:
+        """Set aside; returns whether anything of that was about people who were erased since."""
+        changed = False
         for owner, entry, reason in parked:
             screened = self.erasing.screen(db, [entry], erased_at)
             self.erasing.follow(db, screened, now)
             rows.park(db, [Parking(owner, one, reason) for one in screened.kept], now)
+            changed |= screened.changed
+        return changed
 
     def read(self, after: Position, limit: int, *, derived: bool = True) -> list[Stored]:
         """Return up to *limit* events behind *after*, in Log order."""

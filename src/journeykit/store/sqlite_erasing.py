@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journeykit.model import jsonbytes
 from journeykit.model.event import Entry, Kind
-from journeykit.store import late, rows, wipe
+from journeykit.store import late, rows
 from journeykit.store.erasure import (
     DELETED_COUNT,
     QUEUED,
@@ -21,6 +20,7 @@ from journeykit.store.erasure import (
     with_hashes,
     without_visitor,
 )
+from journeykit.store.free_space import FreeSpace
 from journeykit.store.hashes import Hashes
 from journeykit.store.rows import ENTRY_COLUMNS, KINDS
 from journeykit.store.schema import count
@@ -40,12 +40,6 @@ _SPAN: Final = 20_000
 #: Rows deleted in one transaction, and the seconds that one slice looks for some.
 _ROWS: Final = 500
 _SLICE: Final = 0.1
-
-#: Pages overwritten while nobody else may write: about a millisecond, and the disk's own time.
-_PAGES: Final = 500
-
-#: Pages that one look for left-overs reads.
-_LOOK: Final = 2**15
 
 _COLUMNS: Final = (
     "number, id, position, erased_at, ids, until, reached, swept, cleared, purged, counts, sinks, "
@@ -92,15 +86,11 @@ class SQLiteErasing:
         self._hashes = Hashes(path)
         self._read = read
         self._write = write
-        self._locked = locked
-        self._descriptor: int | None = None
-        self._wiped = 0
+        self._free_space = FreeSpace(path, read, locked)
 
     def reset_after_fork(self) -> None:
         """Close this process's copy of the parent's descriptor."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+        self._free_space.reset_after_fork()
 
     def screen(
         self, db: sqlite3.Connection, entries: Sequence[Entry], latest: int | None
@@ -165,10 +155,11 @@ class SQLiteErasing:
         db.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'min_writer'", (version,))
         count(db, {"events": 1})
 
-    def newest(self) -> int:
-        """Return the number of the last erasure, 0 without any."""
+    def progress(self) -> int:
+        """Return a number that grows when an erasure begins, and when it is known who that is."""
         with self._read() as db:
-            return db.execute("SELECT max(number) FROM erasure").fetchone()[0] or 0
+            found: int = db.execute("SELECT count(*) + count(until) FROM erasure").fetchone()[0]
+        return found
 
     def pending(self) -> list[Erasure]:
         """Return those that have not come to their end, oldest first."""
@@ -243,7 +234,6 @@ class SQLiteErasing:
     def clear(self, number: int) -> None:
         """Forget the ids: everybody has been asked."""
         query = "UPDATE erasure SET ids = '[]', cleared = 1, purged = 0 WHERE number = ?"
-        self._wiped = 0
         with self._write() as db:
             db.execute(query, (number,))
 
@@ -251,9 +241,8 @@ class SQLiteErasing:
 
     def sweep(self, erasure: Erasure) -> None:
         """Delete a slice of what the Log has of a customer; at its end what is parked."""
-        self._wiped = 0
         reached, deadline = erasure.reached, time.monotonic() + _SLICE
-        found: list[tuple[Any, ...]] = []
+        found: list[_Found] = []
         while not found and reached < erasure.until and time.monotonic() < deadline:
             found, reached = self._look(erasure, reached)
         with self._write() as db:
@@ -263,9 +252,7 @@ class SQLiteErasing:
                 "AND position IN (SELECT value FROM json_each(?))",
                 (KINDS.index(Kind.DERIVED), json.dumps(taken)),
             ).fetchone()[0]
-            apart = late.apart_by(
-                Entry("", KINDS[row[1]], *row[2:5], None, 0, 0, b"") for row in found
-            )
+            apart = late.apart_by(each.entry for each in found)
             self._hashes.add(db, apart, erasure.erased_at)
             gone = "DELETE FROM log WHERE position IN (SELECT value FROM json_each(?))"
             deleted = db.execute(gone, (json.dumps(taken),)).rowcount
@@ -282,76 +269,27 @@ class SQLiteErasing:
             _note_counts(db, erasure.number, counts)
             count(db, {DELETED_COUNT: observed})
 
-    def _look(self, erasure: Erasure, after: int) -> tuple[list[tuple[Any, ...]], int]:
+    def _look(self, erasure: Erasure, after: int) -> tuple[list[_Found], int]:
         last = min(after + _SPAN, erasure.until)
         query = f"SELECT {_LOOKED_AT} FROM log WHERE {_FIND} ORDER BY position LIMIT {_ROWS}"
         values = {**_values(erasure.ids, after, last), "erased_at": erasure.erased_at}
         with self._read() as db:
-            found = db.execute(query, values).fetchall()
-        return found, found[-1][0] if len(found) == _ROWS else last
+            found = [_Found.of(*row) for row in db.execute(query, values)]
+        return found, found[-1].position if len(found) == _ROWS else last
 
     # Free space
 
     def purge(self) -> bool:
         """Overwrite what deleted rows have left behind; returns False where it must wait."""
-        pages = self._pages()
-        if pages >= wipe.MOST_PAGES:
-            return self._vacuum()
-        if not self._wiped and not self._bring_in():
-            return False
-        while self._wiped < pages:
-            until = min(self._wiped + _LOOK, pages)
-            dirty = [page for page, _, _ in wipe.dirty(self._open(), self._wiped, until)]
-            for start in range(0, len(dirty), _PAGES):
-                if not self._wipe(dirty[start : start + _PAGES]):
-                    return False
-            self._wiped = until
-        if not self._finish():
-            return False
-        self._wiped = 0
-        return True
-
-    def _pages(self) -> int:
-        with self._read() as db:
-            pages: int = db.execute("PRAGMA page_count").fetchone()[0]
-        return pages
-
-    def _wipe(self, pages: list[int]) -> bool:
-        with self._locked() as db:
-            if not _empty_wal(db):
-                return False
-            # With the lock of SQLite too, for those who do not know ours.
-            db.execute("BEGIN IMMEDIATE")
-            wipe.wipe(self._open(), pages)
-            # What is committed makes everybody read the pages anew that they remember.
-            db.execute("UPDATE erasure SET purged = 0 WHERE purged = 0")
-            db.execute("COMMIT")
-        return True
-
-    def _bring_in(self) -> bool:
-        """Bring all that was committed into the database, for only that is looked at."""
-        with self._locked() as db:
-            return _empty_wal(db)
-
-    def _finish(self) -> bool:
-        """Note that nothing is left, if that is so."""
-        with self._locked() as db:
-            if not _empty_wal(db):
-                return False
-            db.execute("UPDATE erasure SET purged = 1 WHERE swept = 1 AND purged = 0")
-        return True
-
-    def _vacuum(self) -> bool:
-        with self._locked() as db:
-            db.execute("VACUUM")
-        return self._finish()
-
-    def _open(self) -> int:
-        known = self._descriptor
-        if known is None or not os.path.samestat(os.fstat(known), self._path.stat()):
-            # Never closed: that would free the locks that SQLite has on the file.
-            known = self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
-        return known
+        waiting = frozenset(
+            (each.number, each.cleared) for each in self.pending() if each.swept and not each.purged
+        )
+        numbers = [number for number, _ in waiting]
+        return self._free_space.purge(
+            waiting,
+            note="UPDATE erasure SET purged = 1 WHERE number IN (SELECT value FROM json_each(?))",
+            values=(json.dumps(numbers),),
+        )
 
     def set_aside(self) -> Sequence[Path]:
         """Return files that were set aside and cannot be edited."""
@@ -393,30 +331,30 @@ def _values(ids: Collection[Id], after: int, last: int) -> dict[str, Any]:
     return {**texts, "after": after, "last": last}
 
 
-def _sorted_out(
-    erasure: Erasure, found: Sequence[tuple[Any, ...]], staying: Collection[str]
-) -> tuple[list[int], list[int]]:
-    """
-    Return the positions to delete, and those of others' events that name one of the ids.
+class _Found(NamedTuple):
+    """An event that names one of the ids; `cause` is what it follows from, where that matters."""
 
-    What follows from the events *staying* stays.
-    """
-    taken: list[int] = []
-    cut: list[int] = []
-    for position, kind, name, user, visitor, occurred_at, body in found:
+    position: int
+    entry: Entry
+    cause: str
+
+    @classmethod
+    def of(cls, position: int, kind: int, *columns: Any) -> _Found:
+        name, user, visitor, occurred_at, body = columns
         entry = Entry("", KINDS[kind], name, user, visitor, None, occurred_at, 0, b"")
-        if not erasure.takes(entry, position, stays=_cause(body) in staying):
-            continue
-        theirs = ("user", user) in erasure.ids if user else True
-        (taken if theirs else cut).append(position)
-    return taken, cut
+        return cls(position, entry, _cause(body))
 
 
-def _staying(
-    db: sqlite3.Connection, erasure: Erasure, found: Sequence[tuple[Any, ...]]
-) -> set[str]:
+def _cause(body: bytes | None) -> str:
+    try:
+        return str(jsonbytes.loads(body)["caused_by"]) if body is not None else ""
+    except (ValueError, LookupError, TypeError):
+        return ""
+
+
+def _staying(db: sqlite3.Connection, erasure: Erasure, found: Sequence[_Found]) -> set[str]:
     """Return which events stay of those that *found* follows from."""
-    causes = [cause for row in found if (cause := _cause(row[-1]))]
+    causes = [each.cause for each in found if each.cause]
     if not causes:
         return set()
     query = (
@@ -427,12 +365,23 @@ def _staying(
     return {each for (each,) in db.execute(query, (json.dumps(causes), erasure.erased_at, since))}
 
 
-def _cause(body: bytes | None) -> str:
-    """Return the id of the event that a derived one follows from."""
-    try:
-        return str(jsonbytes.loads(body)["caused_by"]) if body is not None else ""
-    except (ValueError, LookupError, TypeError):
-        return ""
+def _sorted_out(
+    erasure: Erasure, found: Sequence[_Found], staying: Collection[str]
+) -> tuple[list[int], list[int]]:
+    """
+    Return the positions to delete, and those of others' events that name one of the ids.
+
+    What follows from the events *staying* stays.
+    """
+    taken: list[int] = []
+    cut: list[int] = []
+    for position, entry, cause in found:
+        if not erasure.takes(entry, position, stays=cause in staying):
+            continue
+        user = entry.user_id
+        theirs = ("user", user) in erasure.ids if user else True
+        (taken if theirs else cut).append(position)
+    return taken, cut
 
 
 def _cut(db: sqlite3.Connection, table: str, key: str, numbers: Collection[int]) -> None:
@@ -485,9 +434,3 @@ def _note_counts(db: sqlite3.Connection, number: int, counts: Mapping[str, int])
     for place, more in counts.items():
         known[place] = known.get(place, 0) + more
     db.execute("UPDATE erasure SET counts = ? WHERE number = ?", (json.dumps(known), number))
-
-
-def _empty_wal(db: sqlite3.Connection) -> bool:
-    """Bring all that was committed into the database, and cut the write-ahead log off."""
-    blocked: int = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-    return not blocked
