@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 import json
+import random
 import sqlite3
 import stat
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from journeykit.erasing import fact
 from journeykit.exceptions import StoreError
 from journeykit.model import Customer, Entry, Kind
 from journeykit.model.event import ERASURE
+from journeykit.store import free_space, wipe
 from journeykit.store.erasure import Erasure, Resolved
 from journeykit.store.protocol import PROJECTOR, Commit, Parking, Projection, Store
 from journeykit.store.sqlite import SQLiteStore
@@ -490,6 +492,41 @@ def test_no_byte_is_left_in_the_database(tmp_path: Path, make_entry: MakeEntry) 
         assert (file.name, data.count(b"ada@")) == (file.name, 0)
         assert (file.name, data.count(b"secret-of-ada")) == (file.name, 0)
     store.close()
+
+
+def test_two_erasers_leave_nothing_between_them(
+    tmp_path: Path, make_entry: MakeEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one process had overwritten is looked at again when another has deleted meanwhile."""
+    first, second = SQLiteStore(tmp_path / "store.db"), SQLiteStore(tmp_path / "store.db")
+    monkeypatch.setattr(free_space, "_LOOK", 1)
+    first.commit(Commit([make_entry(user_id="bob"), make_entry(user_id="ada")]), NOON)
+    chance = random.Random(1)
+    whose = ["secret-of-ada", "other", "other"] * 1_000
+    keys = [f"{chance.getrandbits(64):016x} {each}" for each in whose]
+    for start in range(0, 3_000, 100):
+        pieces: Any = {
+            ("instance", key): b"x" * chance.randrange(900) for key in keys[start:][:100]
+        }
+        first.project(Projection(PROJECTOR, None, None, pieces), NOON)
+    sweep(first, begin(first, ("user", "bob")))
+    with monkeypatch.context() as patch:
+        finish = iter([True, False])
+        patch.setattr(free_space, "_empty_wal", lambda db: next(finish, True))
+        patch.setattr(wipe, "dirty", lambda *_: iter(()))
+        assert not first.erasing.purge()
+
+    gone: Any = {("instance", key): None for key in keys[::3]}
+    second.project(Projection(PROJECTOR, None, None, gone), NOON)
+    erasure = sweep(second, begin(second, ("user", "ada")))
+    second.erasing.clear(erasure.number)
+    assert first.erasing.purge()
+
+    assert found(first, erasure.event).finished
+    for file in tmp_path.glob("store.db*"):
+        assert not file.is_file() or b"secret-of-ada" not in file.read_bytes()
+    first.close()
+    second.close()
 
 
 def test_purge_waits_for_readers(tmp_path: Path, make_entry: MakeEntry) -> None:
