@@ -244,6 +244,59 @@ def test_late_events_do_not_bring_them_back(make_kit: Callable[..., JourneyKit])
     assert kit.report().customers == 4
 
 
+def test_a_link_that_comes_late_takes_what_is_there_under_it(
+    tmp_path: Path, make_kit: Callable[..., JourneyKit], wait_until: WaitUntil
+) -> None:
+    """
+    A sign-in that was still in another process's spool tells one more id, and that is erased.
+
+    What was done under it came before the request and behind it, and to a sink too.
+    """
+    remote = Remote()
+    kit, old = make_kit(remote), datetime.now(UTC)
+    visitor, person = Customer(None, COOKIE), Customer(USER, COOKIE)
+    kit.track("Product Viewed", {"name": NAME}, customer=visitor)
+    kit.track("Product Viewed", customer="bob")
+    found = kit.erase(USER, reason="asked", actor="customer")
+    assert found.done
+    kit.track("Product Viewed", {"search": QUOTED}, customer=visitor, at=old)
+    assert kit.flush(10)
+    assert left(tmp_path)
+
+    kit.track("Product Viewed", {"card": CARD}, customer=person, at=old)
+    kit.track("Order Completed", {"name": NAME}, customer=visitor, at=old)
+    assert kit.flush(10)
+
+    wait_until(lambda: kit.erasures()[0].done)
+    wait_until(lambda: not left(tmp_path))
+    (again,) = kit.erasures()
+    assert (again.id, again.reason) == (found.id, "asked")
+    assert place(again, "log").count >= 4
+    assert place(again, "sink:crm").status == "erased"
+    assert ("erase", None) in remote.calls
+    assert kit.report().customers == 1
+    kept = state(kit.store)
+    kit.close()
+    kit = make_kit()
+    assert kit.rebuild(10)
+    assert state(kit.store) == kept
+    assert left(tmp_path) == []
+
+
+def test_late_events_leave_nothing_in_the_spool(
+    tmp_path: Path, make_kit: Callable[..., JourneyKit], wait_until: WaitUntil
+) -> None:
+    """The file of a process that goes on has soon nothing more of what came too late."""
+    kit = make_kit()
+    kit.track("Product Viewed", customer=USER)
+    kit.erase(USER, reason="asked", actor="customer")
+    time.sleep(1.2)
+    old = datetime(2020, 1, 1, tzinfo=UTC)
+    kit.track("Product Viewed", {"name": NAME}, customer=USER, at=old)
+    assert kit.flush(10)
+    wait_until(lambda: not left(tmp_path), 3.0)
+
+
 def test_who_is_erased_twice_is_erased_twice(make_kit: Callable[..., JourneyKit]) -> None:
     """Somebody who came back after an erasure can be erased again."""
     kit = make_kit()
@@ -383,6 +436,20 @@ def test_a_shop_without_journeys_finds_out_by_itself(
         assert found.done
         names = [each.entry.name for each in kit.store.read(None, 20)]
         assert names == ["Fifth", "Seventh", "customer.erased"]
+        old = datetime(2020, 1, 1, tzinfo=UTC)
+        for whom in (
+            Customer(None, "third"),
+            Customer(USER, "third"),
+            Customer(USER, "bobs browser"),
+        ):
+            kit.track("Late", customer=whom, at=old)
+            assert kit.flush(10)
+        deadline = time.monotonic() + 10
+        while not kit.erasures()[0].done or len(kit.store.erasing.pending()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        names = [each.entry.name for each in kit.store.read(None, 20)]
+        assert names == ["Fifth", "Seventh", *["customer.erased"] * 3]
 
 
 def test_segments_that_were_set_aside_are_listed(
