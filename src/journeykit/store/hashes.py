@@ -26,6 +26,11 @@ class Hashes:
         self._path = database.with_name(f"{database.name}-key")
         self._key: bytes | None = None
 
+    @property
+    def known(self) -> bool:
+        """Whether there is a key, that is whether anybody was erased yet."""
+        return self._path.exists()
+
     def of(self, ids: Collection[Id]) -> dict[Id, str]:
         """Return the hash of each id; the first that is asked for makes the key."""
         key = self._key = self._key or self._read_key()
