@@ -24,7 +24,7 @@ from journeykit.exceptions import StoreDamaged, StoreError, StoreReplaced
 from journeykit.model import jsonbytes
 from journeykit.model.event import Entry, Kind
 from journeykit.store import repair as module
-from journeykit.store.erasure import Erasure, Resolved
+from journeykit.store.erasure import Resolved
 from journeykit.store.protocol import PROJECTOR, REBUILDING, Commit, Parking, Projection
 from journeykit.store.schema import LOST, SALVAGED
 from journeykit.store.sqlite import SQLiteStore
@@ -278,27 +278,24 @@ def test_damaged_write_ahead_log_is_noticed(
     killed.close()
 
 
-def erase(store: SQLiteStore, *ids: tuple[str, str]) -> Erasure:
-    """Erase somebody up to where the Log has nothing more of them."""
-    stated = fact("customer", "asked", {}, NOW)
-    store.erasing.begin(stated, ids, (), NOW)
-    store.erasing.resolve(Resolved(stated.id, ids))
-    return swept(store)
-
-
-def swept(store: SQLiteStore) -> Erasure:
-    """Delete what the Log has of the one who is to be erased."""
-    while True:
-        (erasure,) = store.erasing.pending()
-        if erasure.swept:
-            return erasure
+def erase(store: SQLiteStore, *ids: tuple[str, str], until: str) -> None:
+    """Erase somebody, as far as it is to come."""
+    if not store.erasing.pending():
+        store.erasing.begin(fact("customer", "asked", {}, NOW), ids, (), NOW)
+    (erasure,) = store.erasing.pending()
+    if until == "begun":
+        return
+    store.erasing.resolve(Resolved(erasure.event, ids))
+    while not (erasure := store.erasing.pending()[0]).swept:
         store.erasing.sweep(erasure)
+    if until != "swept":
+        store.erasing.clear(erasure.number)
 
 
 @pytest.mark.parametrize("place", ["header", "root", "frame"])
-@pytest.mark.parametrize("cleared", [True, False])
+@pytest.mark.parametrize("until", ["begun", "swept", "cleared"])
 def test_who_was_erased_does_not_come_back(
-    tmp_path: Path, open_store: OpenStore, make_entry: MakeEntry, place: str, cleared: bool
+    tmp_path: Path, open_store: OpenStore, make_entry: MakeEntry, place: str, until: str
 ) -> None:
     """Old versions of pages, from before somebody was erased, bring none of their events back."""
     store = open_store()
@@ -310,9 +307,8 @@ def test_who_was_erased_does_not_come_back(
         entries.append(make_entry(id=f"event-bob-{start}", user_id="bob", anonymous_id="v"))
         parked = [Parking("plugin:p", entries[-2], "no")]
         store.commit(Commit(entries, parked if start else ()), 1)
-    erasure = erase(store, ("user", "ada"), ("anonymous", "v"))
-    if cleared:
-        store.erasing.clear(erasure.number)
+    ids = ("user", "ada"), ("anonymous", "v")
+    erase(store, *ids, until=until)
     copied = copy_of(tmp_path)
     wal = copied.with_name("store.db-wal")
     if place == "frame":
@@ -332,8 +328,9 @@ def test_who_was_erased_does_not_come_back(
     assert killed.parked() == []
     assert killed.counters()["events"] == 181
     assert killed.counters()[LOST] == 0
-    killed.erasing.clear(swept(killed).number)
+    erase(killed, *ids, until="cleared")
     assert killed.erasing.purge()
+    assert killed.erasing.pending() == []
     killed.close()
     assert b"ada-" not in copied.read_bytes()
 
