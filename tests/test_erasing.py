@@ -452,6 +452,27 @@ def test_a_shop_without_journeys_finds_out_by_itself(
         assert names == ["Fifth", "Seventh", *["customer.erased"] * 3]
 
 
+def test_a_shop_that_has_no_journeys_any_more_keeps_no_state(
+    tmp_path: Path, make_kit: Callable[..., JourneyKit], make_settings: MakeSettings
+) -> None:
+    """Where nothing is folded any more, State goes as a whole, and can be made again without them."""
+    kit = make_kit()
+    visit(kit)
+    assert kit.flush(10)
+    told = len(kit.store.read(None, 1_000))
+    kit.close()
+    with JourneyKit(make_settings(core={"store": "sqlite:///var/shop.db"}, base=tmp_path)) as kit:
+        found = kit.erase(USER, reason="asked", actor="customer")
+        assert found.done
+    assert left(tmp_path) == []
+    kit = make_kit()
+    assert kit.flush(10)
+    assert kit.report().customers == 20
+    assert len(kit.store.read(None, 1_000)) == told - place(found, "log").count + 1
+    kit.close()
+    assert left(tmp_path) == []
+
+
 def test_segments_that_were_set_aside_are_listed(
     tmp_path: Path, make_kit: Callable[..., JourneyKit]
 ) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Final
 
+from journeykit.model import jsonbytes
 from journeykit.model.event import Kind
 from journeykit.store import late
 from journeykit.store.erasure import Resolved, key_of
-from journeykit.store.protocol import STALE
+from journeykit.store.protocol import PROJECTOR, REBUILDING, STALE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +73,7 @@ class Eraser:
             if erasure.until is None and not self._projected:
                 resolved = Resolved(erasure.event, self._resolve(erasure))
                 with self.right():
+                    self._forget_state()
                     erasing.resolve(resolved)
                 return True
             if erasure.until is not None and not erasure.swept:
@@ -88,6 +90,14 @@ class Eraser:
             with self.right():
                 return self._store.claims.purge() and erasing.purge()
         return False
+
+    def _forget_state(self) -> None:
+        """Remove what a projector has left of all customers, for there is none that forgets one."""
+        position = self._store.cursor(PROJECTOR)
+        if position is not None:
+            # Should there be one again, it makes all of it anew, and tells nothing twice.
+            until = self._store.state(REBUILDING) or jsonbytes.dumps(position)
+            self._store.forget_state({REBUILDING: until})
 
     @property
     def _stale(self) -> bool:
