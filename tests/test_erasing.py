@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from journeykit.store.protocol import Store
 
 MakeSettings = Callable[..., Settings]
 WaitUntil = Callable[..., None]
+Run = Callable[[str], subprocess.Popen[str]]
 
 USER, COOKIE = "ada.lövelace@example.org", "cookie-5f2c-of-ada"
 NAME, CARD, QUOTED = "Ada Lövelace-King", "4111 1111 1111 1111", 'Ada "the Countess" Byron'
@@ -527,18 +528,33 @@ while True:
 """
 
 
-def run(tmp_path: Path, name: str) -> subprocess.Popen[str]:
-    """Start a process that tracks until it is killed."""
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Return a function that starts a process, which tracks until it is killed."""
     script = tmp_path / "script.py"
     script.write_text(_SCRIPT, encoding="utf-8")
-    command = [sys.executable, str(script), str(tmp_path / "shop"), name, USER, COOKIE, NAME]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with contextlib.ExitStack() as stack:
+
+        def run(name: str) -> subprocess.Popen[str]:
+            command = [sys.executable, str(script), str(tmp_path / "shop"), name]
+            process = subprocess.Popen(
+                [*command, USER, COOKIE, NAME], stdout=subprocess.PIPE, text=True
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield run
 
 
 def begun(database: Path) -> bool:
     """Return whether an erasure was begun."""
-    with contextlib.closing(sqlite3.connect(database)) as db:
-        return bool(db.execute("SELECT count(*) FROM erasure").fetchone()[0])
+    try:
+        with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as db:
+            return bool(db.execute("SELECT count(*) FROM erasure").fetchone()[0])
+    except sqlite3.OperationalError:
+        # It is being made.
+        return False
 
 
 def kill(process: subprocess.Popen[str]) -> int:
@@ -569,13 +585,13 @@ def finish(tmp_path: Path, make_settings: MakeSettings) -> list[str]:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_killed_at_any_moment_it_is_completed(
-    tmp_path: Path, make_settings: MakeSettings, wait_until: WaitUntil, seed: int
+    tmp_path: Path, make_settings: MakeSettings, wait_until: WaitUntil, run: Run, seed: int
 ) -> None:
     """Whenever the erasing process dies, another one ends it, and nothing of others is lost."""
     (tmp_path / "shop").mkdir()
     chance = random.Random(seed)
-    worker = run(tmp_path, "worker")
-    eraser = run(tmp_path, "eraser")
+    worker = run("worker")
+    eraser = run("eraser")
     assert eraser.stdout is not None
     for line in eraser.stdout:
         if line.strip() == "41":
@@ -594,11 +610,11 @@ def test_killed_at_any_moment_it_is_completed(
 
 
 def test_a_live_worker_lets_go_too(
-    tmp_path: Path, make_settings: MakeSettings, wait_until: WaitUntil
+    tmp_path: Path, make_settings: MakeSettings, wait_until: WaitUntil, run: Run
 ) -> None:
     """While another process leads and tracks, an erasure reaches its spool and its State."""
     (tmp_path / "shop").mkdir()
-    worker = run(tmp_path, "worker")
+    worker = run("worker")
     assert worker.stdout is not None
     for line in worker.stdout:
         if line.strip() == "100":
