@@ -22,12 +22,12 @@ def microseconds() -> int:
 
 def create_app(
     *,
-    toml: Path | None = None,
+    toml: Path | str | None = None,
     database_file: Path | None = None,
     now: Callable[[], int] = microseconds,
 ) -> Flask:
     """Build the shop. Data lies in `var/` next to the journeykit.toml unless told otherwise."""
-    toml = toml or HERE / "journeykit.toml"
+    toml = Path(toml or HERE / "journeykit.toml")
     database_file = database_file or toml.parent / "var" / "shop.db"
 
     app = Flask(__name__)

