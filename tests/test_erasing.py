@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from journeykit.store.protocol import Store
 
 MakeSettings = Callable[..., Settings]
 WaitUntil = Callable[..., None]
+Run = Callable[[str], subprocess.Popen[str]]
 
 USER, COOKIE = "ada.lövelace@example.org", "cookie-5f2c-of-ada"
 NAME, CARD, QUOTED = "Ada Lövelace-King", "4111 1111 1111 1111", 'Ada "the Countess" Byron'
@@ -244,6 +245,59 @@ def test_late_events_do_not_bring_them_back(make_kit: Callable[..., JourneyKit])
     assert kit.report().customers == 4
 
 
+def test_a_link_that_comes_late_takes_what_is_there_under_it(
+    tmp_path: Path, make_kit: Callable[..., JourneyKit], wait_until: WaitUntil
+) -> None:
+    """
+    A sign-in that was still in another process's spool tells one more id, and that is erased.
+
+    What was done under it came before the request and behind it, and to a sink too.
+    """
+    remote = Remote()
+    kit, old = make_kit(remote), datetime.now(UTC)
+    visitor, person = Customer(None, COOKIE), Customer(USER, COOKIE)
+    kit.track("Product Viewed", {"name": NAME}, customer=visitor)
+    kit.track("Product Viewed", customer="bob")
+    found = kit.erase(USER, reason="asked", actor="customer")
+    assert found.done
+    kit.track("Product Viewed", {"search": QUOTED}, customer=visitor, at=old)
+    assert kit.flush(10)
+    assert left(tmp_path)
+
+    kit.track("Product Viewed", {"card": CARD}, customer=person, at=old)
+    kit.track("Order Completed", {"name": NAME}, customer=visitor, at=old)
+    assert kit.flush(10)
+
+    wait_until(lambda: kit.erasures()[0].done)
+    wait_until(lambda: not left(tmp_path))
+    (again,) = kit.erasures()
+    assert (again.id, again.reason) == (found.id, "asked")
+    assert place(again, "log").count >= 4
+    assert place(again, "sink:crm").status == "erased"
+    assert ("erase", None) in remote.calls
+    assert kit.report().customers == 1
+    kept = state(kit.store)
+    kit.close()
+    kit = make_kit()
+    assert kit.rebuild(10)
+    assert state(kit.store) == kept
+    assert left(tmp_path) == []
+
+
+def test_late_events_leave_nothing_in_the_spool(
+    tmp_path: Path, make_kit: Callable[..., JourneyKit], wait_until: WaitUntil
+) -> None:
+    """The file of a process that goes on has soon nothing more of what came too late."""
+    kit = make_kit()
+    kit.track("Product Viewed", customer=USER)
+    kit.erase(USER, reason="asked", actor="customer")
+    time.sleep(1.2)
+    old = datetime(2020, 1, 1, tzinfo=UTC)
+    kit.track("Product Viewed", {"name": NAME}, customer=USER, at=old)
+    assert kit.flush(10)
+    wait_until(lambda: not left(tmp_path), 3.0)
+
+
 def test_who_is_erased_twice_is_erased_twice(make_kit: Callable[..., JourneyKit]) -> None:
     """Somebody who came back after an erasure can be erased again."""
     kit = make_kit()
@@ -383,6 +437,41 @@ def test_a_shop_without_journeys_finds_out_by_itself(
         assert found.done
         names = [each.entry.name for each in kit.store.read(None, 20)]
         assert names == ["Fifth", "Seventh", "customer.erased"]
+        old = datetime(2020, 1, 1, tzinfo=UTC)
+        for whom in (
+            Customer(None, "third"),
+            Customer(USER, "third"),
+            Customer(USER, "bobs browser"),
+        ):
+            kit.track("Late", customer=whom, at=old)
+            assert kit.flush(10)
+        deadline = time.monotonic() + 10
+        while not kit.erasures()[0].done or len(kit.store.erasing.pending()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        names = [each.entry.name for each in kit.store.read(None, 20)]
+        assert names == ["Fifth", "Seventh", *["customer.erased"] * 3]
+
+
+def test_a_shop_that_has_no_journeys_any_more_keeps_no_state(
+    tmp_path: Path, make_kit: Callable[..., JourneyKit], make_settings: MakeSettings
+) -> None:
+    """Where nothing is folded any more, State goes as a whole, and can be made again without them."""
+    kit = make_kit()
+    visit(kit)
+    assert kit.flush(10)
+    told = len(kit.store.read(None, 1_000))
+    kit.close()
+    with JourneyKit(make_settings(core={"store": "sqlite:///var/shop.db"}, base=tmp_path)) as kit:
+        found = kit.erase(USER, reason="asked", actor="customer")
+        assert found.done
+    assert left(tmp_path) == []
+    kit = make_kit()
+    assert kit.flush(10)
+    assert kit.report().customers == 20
+    assert len(kit.store.read(None, 1_000)) == told - place(found, "log").count + 1
+    kit.close()
+    assert left(tmp_path) == []
 
 
 def test_segments_that_were_set_aside_are_listed(
@@ -439,18 +528,33 @@ while True:
 """
 
 
-def run(tmp_path: Path, name: str) -> subprocess.Popen[str]:
-    """Start a process that tracks until it is killed."""
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Return a function that starts a process, which tracks until it is killed."""
     script = tmp_path / "script.py"
     script.write_text(_SCRIPT, encoding="utf-8")
-    command = [sys.executable, str(script), str(tmp_path / "shop"), name, USER, COOKIE, NAME]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with contextlib.ExitStack() as stack:
+
+        def run(name: str) -> subprocess.Popen[str]:
+            command = [sys.executable, str(script), str(tmp_path / "shop"), name]
+            process = subprocess.Popen(
+                [*command, USER, COOKIE, NAME], stdout=subprocess.PIPE, text=True
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield run
 
 
 def begun(database: Path) -> bool:
     """Return whether an erasure was begun."""
-    with contextlib.closing(sqlite3.connect(database)) as db:
-        return bool(db.execute("SELECT count(*) FROM erasure").fetchone()[0])
+    try:
+        with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as db:
+            return bool(db.execute("SELECT count(*) FROM erasure").fetchone()[0])
+    except sqlite3.OperationalError:
+        # It is being made.
+        return False
 
 
 def kill(process: subprocess.Popen[str]) -> int:
@@ -481,13 +585,13 @@ def finish(tmp_path: Path, make_settings: MakeSettings) -> list[str]:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_killed_at_any_moment_it_is_completed(
-    tmp_path: Path, make_settings: MakeSettings, wait_until: WaitUntil, seed: int
+    tmp_path: Path, make_settings: MakeSettings, wait_until: WaitUntil, run: Run, seed: int
 ) -> None:
     """Whenever the erasing process dies, another one ends it, and nothing of others is lost."""
     (tmp_path / "shop").mkdir()
     chance = random.Random(seed)
-    worker = run(tmp_path, "worker")
-    eraser = run(tmp_path, "eraser")
+    worker = run("worker")
+    eraser = run("eraser")
     assert eraser.stdout is not None
     for line in eraser.stdout:
         if line.strip() == "41":
@@ -506,11 +610,11 @@ def test_killed_at_any_moment_it_is_completed(
 
 
 def test_a_live_worker_lets_go_too(
-    tmp_path: Path, make_settings: MakeSettings, wait_until: WaitUntil
+    tmp_path: Path, make_settings: MakeSettings, wait_until: WaitUntil, run: Run
 ) -> None:
     """While another process leads and tracks, an erasure reaches its spool and its State."""
     (tmp_path / "shop").mkdir()
-    worker = run(tmp_path, "worker")
+    worker = run("worker")
     assert worker.stdout is not None
     for line in worker.stdout:
         if line.strip() == "100":

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from journeykit.capture.encode import encode
 from journeykit.capture.ids import RandomIds
 from journeykit.capture.segment import begun_before, damaged_segments
 from journeykit.model import jsonbytes
-from journeykit.model.event import ERASURE, WIRE_VERSION, Entry, Kind
 from journeykit.model.times import to_rfc3339
-from journeykit.store.erasure import ERASED, QUEUED, ids_of
+from journeykit.store.erasure import QUEUED, fact_of, ids_of
+from journeykit.store.protocol import STALE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from journeykit.model.customer import Customer
+    from journeykit.model.event import Entry
     from journeykit.store.erasure import Erasure
     from journeykit.store.protocol import Store
 
@@ -107,55 +107,53 @@ def check(customer: Customer, actor: str, reason: str) -> None:
 def fact(actor: str, reason: str, source: Mapping[str, str], at: int) -> Entry:
     """Return the fact that somebody is erased at the instant *at*; the store adds the hashes."""
     event_id = RandomIds(random.Random()).new(at)
-    wire: dict[str, Any] = {
-        "id": event_id,
-        "kind": Kind.FACT.value,
-        "name": ERASED,
-        "customer": {"user_id": None, "anonymous_id": None, "session_id": None},
-        "context": {},
-        "occurred_at": to_rfc3339(at),
-        "channel": None,
-        "properties": {"ids": []},
-        "source": dict(source),
-        "actor": actor,
-        "reason": reason,
-        "v": WIRE_VERSION,
-    }
-    return Entry(event_id, Kind.FACT, ERASED, None, None, None, at, ERASURE, encode(wire))
+    return fact_of(event_id, actor=actor, reason=reason, source=source, at=at, properties={})
 
 
 def report(store: Store, erasure: Erasure) -> ErasureReport:
-    """Return what became of *erasure*."""
+    """Return what became of *erasure*, and of what late events have added to it."""
+    # First: where nothing waits any more, all that follows has begun.
+    spool = _spool(store, erasure)
+    parts = [erasure, *store.erasing.following(erasure.event)]
     found = store.fetch([erasure.position])
     wire = jsonbytes.loads(found[0].entry.body) if found else {}
-    spool = _spool(store, erasure)
     return ErasureReport(
         id=erasure.event,
         erased_at=to_rfc3339(erasure.erased_at),
         actor=wire.get("actor"),
         reason=wire.get("reason"),
-        done=erasure.finished and spool.status == DONE,
-        places=(*_stored(erasure), spool, _set_aside(store), *_sinks(erasure)),
+        done=all(part.finished for part in parts) and spool.status == DONE,
+        places=(
+            *_stored(parts, stale=store.state(STALE) is not None),
+            spool,
+            _set_aside(store),
+            *_sinks(parts),
+        ),
     )
 
 
-def _stored(erasure: Erasure) -> list[Place]:
-    status = DONE if erasure.swept else QUEUED
+def _stored(parts: Sequence[Erasure], *, stale: bool) -> list[Place]:
+    status = _status(part.swept for part in parts)
+    purged = _status(part.swept and part.purged for part in parts)
     # Who the customer is, is known once the fact was folded, which is what removes State.
-    folded = DONE if erasure.until is not None else QUEUED
+    folded = QUEUED if stale else _status(part.until is not None for part in parts)
     return [
         *(
             Place(
                 name,
                 folded if name == "state" else status,
-                erasure.counts.get(name, 0),
+                sum(part.counts.get(name, 0) for part in parts),
                 what,
             )
             for name, what in _COUNTED.items()
         ),
-        Place("claims", status),
-        Place("free_space", DONE if erasure.swept and erasure.purged else QUEUED),
+        Place("claims", purged),
+        Place("free_space", purged),
     ]
+
+
+def _status(done: Iterable[bool]) -> str:
+    return DONE if all(done) else QUEUED
 
 
 def _spool(store: Store, erasure: Erasure) -> Place:
@@ -170,11 +168,22 @@ def _set_aside(store: Store) -> Place:
     return Place("set_aside", LISTED if files else NOTHING, None, _paths(files))
 
 
-def _sinks(erasure: Erasure) -> list[Place]:
-    return [
-        Place(f"sink:{name}", status, None, detail)
-        for name, (status, detail) in erasure.sinks.items()
-    ]
+def _sinks(parts: Sequence[Erasure]) -> list[Place]:
+    answers: dict[str, list[tuple[str, str]]] = {}
+    for part in parts:
+        for name, answer in part.sinks.items():
+            answers.setdefault(name, []).append(answer)
+    return [_sink(name, given) for name, given in answers.items()]
+
+
+def _sink(name: str, answers: Sequence[tuple[str, str]]) -> Place:
+    """Return what a sink has answered that leaves most to do; of the same, the first."""
+    status, detail = min(answers, key=lambda answer: _rank(answer[0]))
+    return Place(f"sink:{name}", status, None, detail)
+
+
+def _rank(status: str) -> int:
+    return 0 if status == QUEUED else 2 if status == DONE else 1
 
 
 def _paths(files: Sequence[Path]) -> str:

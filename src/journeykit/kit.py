@@ -42,11 +42,11 @@ from journeykit.insight import (
 )
 from journeykit.journeys.decisions import MUTED, RESOLVED
 from journeykit.journeys.findings import findings
-from journeykit.journeys.identity import UNMERGED, linked_to
+from journeykit.journeys.identity import linked_to
 from journeykit.journeys.meaning import OPTED_OUT_FACT, TRANSFERRED_FACT
 from journeykit.metrics import observe
 from journeykit.model.customer import NOBODY, Customer
-from journeykit.model.event import DELIVER, HISTORICAL, Kind
+from journeykit.model.event import DELIVER, HISTORICAL, UNMERGED, Kind
 from journeykit.model.receipt import Receipt
 from journeykit.pipeline import Pipeline
 from journeykit.store.erasure import QUEUED, ids_of, key_of

@@ -210,7 +210,8 @@ class Pipeline:
         ]
         self.eraser = Eraser(parts.store, projected=parts.projected or parts.publisher is not None)
         self._erase = self._lead(ERASER, self.eraser) if parts.erases else None
-        self._newest_erasure = 0
+        #: How far erasures had come when this process last left no bytes behind.
+        self._progress = 0
         self._workers = (self._commit, *(worker for _, worker in self._led))
         self._ticker = Ticker(
             self._workers, timeout=parts.plugin_timeout, tripped=self._tripped, tick=self._tick
@@ -440,13 +441,13 @@ class Pipeline:
 
     def _look_for_erasures(self) -> None:
         erasing = self._parts.store.erasing
-        newest, known = erasing.newest(), self._newest_erasure
-        if newest == known:
+        progress = erasing.progress()
+        if progress == self._progress:
             return
         if self._erase is not None and erasing.pending():
             self._erase.start()
             self._erase.wake()
-        self._newest_erasure = newest
+        self._progress = progress
         self.committer.turn = True
         self._commit.wake()
 

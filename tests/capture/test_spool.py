@@ -571,6 +571,23 @@ def test_deleted_files_are_forgotten_by_the_store(
     assert committer.added == 61
 
 
+def test_turned_file_goes_once_it_is_read(make_spool: MakeSpool, directory: Path) -> None:
+    """A file that takes nothing more is deleted with its last event, also if nothing follows."""
+    spool = make_spool()
+    spool.append(pack(entry(1)))
+    spool.append(pack(entry(2)))
+    spool.turn()
+    spool.release(spool.take(1).mark)
+    assert len(list(directory.glob("*.seg"))) == 1
+
+    spool.release(spool.take(9).mark)
+
+    assert list(directory.glob("*.seg")) == []
+    assert len(spool) == 0
+    spool.append(pack(entry(3)))
+    assert [each.id for each in spool.take(9).entries] == ["3"]
+
+
 # Adoption by a committer
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ from journeykit.delivery import Backoff, Batch, Rejection, Relay
 from journeykit.delivery.sink import ErasureResult
 from journeykit.erasing import fact
 from journeykit.exceptions import DeliveryError
-from journeykit.model import Entry
+from journeykit.model import Entry, Event
 from journeykit.plugins import Plugins
 from journeykit.store.erasure import Resolved
 from journeykit.store.memory import MemoryStore
@@ -31,10 +32,12 @@ class Forgetful:
         self.failures: list[BaseException] = []
         self.answers: list[Any] = []
         self.held: set[str] = set()
+        self.seen: list[Event] = []
 
     def deliver(self, batch: Batch) -> list[Rejection]:
         """Take all but what is held back."""
         self.calls.append([event.name for event in batch])
+        self.seen += batch
         return [
             Rejection(event.id, "later", retryable=True)
             for event in batch
@@ -81,13 +84,13 @@ class Bench:
         """Begin to erase somebody, and return the number of it."""
         stated = fact("customer", "asked", {}, NOON + 10)
         self.store.erasing.begin(stated, ids, [self.sink.name], NOON + 10)
-        return self.store.erasing.newest()
+        return self.store.erasing.pending()[-1].number
 
     def sweep(self, *ids: tuple[str, str]) -> None:
         """Delete what the Log has."""
-        (erasure,) = self.store.erasing.pending()
+        erasure = self.store.erasing.pending()[-1]
         self.store.erasing.resolve(Resolved(erasure.event, ids or erasure.ids))
-        self.store.erasing.sweep(self.store.erasing.pending()[0])
+        self.store.erasing.sweep(self.store.erasing.pending()[-1])
 
     def run(self, steps: int = 20) -> None:
         """Let the relay work until it waits."""
@@ -238,6 +241,57 @@ def test_what_is_held_back_of_the_person_is_dropped(bench: Bench, make_entry: Ma
     assert bench.sink.calls[before:] == [["Held"]]
     assert bench.relay.step() is None
     assert bench.store.cursor("sink:crm") == bench.store.read(None, 10)[-1].position
+
+
+def test_what_is_held_back_of_others_goes_without_the_browser(
+    bench: Bench, make_entry: MakeEntry
+) -> None:
+    """An event of somebody else from the same browser goes out later without the browser's id."""
+    bench.sink.held = {"Held"}
+    bench.commit(make_entry("Held", user_id="bob", anonymous_id="cookie"), make_entry("Taken"))
+    bench.run()
+    bench.erase(ADA)
+    bench.sweep(ADA, COOKIE)
+    bench.run()
+    bench.sink.held, bench.sink.seen = set(), []
+    bench.seconds += 1000
+    bench.run()
+    (event,) = bench.sink.seen
+    assert event.customer == Customer("bob")
+
+
+def test_what_is_held_back_of_who_is_new_goes_out(bench: Bench, make_entry: MakeEntry) -> None:
+    """Where a late event has told one more id, what came under it since the request is delivered."""
+    bench.erase(ADA)
+    bench.sweep()
+    bench.run()
+    bench.sink.held = {"Held"}
+    visitor = functools.partial(make_entry, "Held", user_id=None, anonymous_id="cookie")
+    bench.commit(visitor(), visitor(at=100), make_entry("Taken", at=100))
+    bench.run()
+    bench.commit(make_entry("Late", user_id="ada", anonymous_id="cookie"))
+    bench.sweep()
+    bench.run()
+    assert bench.sink.calls[-1] == Customer(anonymous_id="cookie")
+    bench.sink.held, bench.sink.seen = set(), []
+    bench.seconds += 1000
+    bench.run()
+    assert [event.occurred_at.minute for event in bench.sink.seen] == [1]
+    assert bench.relay.step() is None
+
+
+def test_nobody_is_asked_about_what_is_anothers(bench: Bench, make_entry: MakeEntry) -> None:
+    """Where the id that a late event told is another person's, the sink is not asked."""
+    bench.erase(ADA)
+    bench.sweep()
+    bench.run()
+    bench.commit(make_entry("Bob's", user_id="bob", anonymous_id="cookie", at=100))
+    bench.commit(make_entry("Late", user_id="ada", anonymous_id="cookie"))
+    bench.sweep(ADA)
+    bench.run()
+    assert bench.sink.calls == [Customer("ada"), ["Bob's"]]
+    (erasure,) = [each for each in bench.store.erasing.pending() if each.follows]
+    assert erasure.sinks == {"crm": ("erased", "")}
 
 
 def test_new_sink_is_not_asked_about_the_past(bench: Bench, make_entry: MakeEntry) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -246,42 +246,258 @@ def test_what_comes_behind_an_erased_end_is_news(
     assert [entry.name for entry in world.derived if entry.user_id == "new"] == ["stage.entered"]
 
 
-STEPS = ("event", "event", "event", "late", "late", "fold", "erase", "sweep")
-
-
-@given(data=st.data())
-def test_any_erasure_leaves_what_a_rebuild_makes(
-    data: st.DataObject, new_world: Callable[..., Any], make_entry: MakeEntry
+@KINDS
+def test_rebuild_under_way_keeps_nothing_of_who_was_erased_meanwhile(
+    make_world: Callable[..., Any], make_entry: MakeEntry, kind: str, monkeypatch: Any
 ) -> None:
-    """However events, links, erasures and sweeps follow each other, a rebuild agrees."""
+    """What a rebuild has folded before the Log was swept does not stay in State behind that."""
+    monkeypatch.setattr(module, "BATCH_EVENTS", 1)
+    world = make_world(SHOP, kind=kind, now=lambda: NOON)
+    world.add(make_entry(user_id="a", anonymous_id="v"), make_entry(user_id="b"))
+    begin(world.store, ("user", "a"), at=100)
+    world.fold()
+    world = world.again()
+    world.projector.step()
+
+    work_off(world.store)
+    world.fold()
+
+    assert set(world.runs()) == {("u:b", "")}
+    assert not any("a" in key.split(":")[-1] for key in state(world.store)["customer"])
+    check(world)
+
+
+@KINDS
+def test_conclusions_about_who_is_new_stay(
+    make_world: Callable[..., Any], make_entry: MakeEntry, kind: str
+) -> None:
+    """What follows from events behind the fact is not deleted with what came before it."""
+    world = make_world(SHOP, kind=kind, now=lambda: NOON)
+    commit(world.store, make_entry(user_id="a"))
+    begin(world.store, ("user", "a"), at=100)
+    commit(world.store, make_entry(user_id="a", at=130), make_entry(user_id="b", at=900))
+    world.fold()
+    before = {entry.name for entry in world.derived if entry.user_id == "a"}
+    work_off(world.store)
+    told = {(entry.name, entry.occurred_at > NOON) for entry in world.derived}
+    assert before == {"stage.entered", "journey.stalled", "journey.exited"}
+    assert told == {(name, True) for name in before}
+    check(world)
+
+
+# What late events tell
+
+
+@KINDS
+@pytest.mark.parametrize("known", [True, False])
+def test_late_link_takes_what_was_done_under_it(
+    make_world: Callable[..., Any], make_entry: MakeEntry, kind: str, known: bool
+) -> None:
+    """A late event that names one more id removes what State has under it, before and behind."""
+    world = make_world(SHOP, kind=kind, now=lambda: NOON)
+    world.add(make_entry(user_id="b"), make_entry(user_id=None, anonymous_id="v", at=1))
+    if known:
+        world.add(make_entry(user_id="a", at=2))
+    begin(world.store, ("user", "a"), at=100)
+    world.fold()
+    work_off(world.store)
+    assert ("a:v", "") in world.runs()
+
+    world.add(
+        make_entry(user_id=None, anonymous_id="v", at=50),
+        make_entry(user_id="a", anonymous_id="v", at=60),
+    )
+    work_off(world.store)
+
+    assert set(world.runs()) == {("u:b", "")}
+    assert {stored.entry.user_id for stored in world.log} == {"b", None}
+    assert not [stored for stored in world.log if stored.entry.anonymous_id]
+    check(world)
+
+
+@KINDS
+def test_late_link_waits_for_nothing_else_of_the_request(
+    make_world: Callable[..., Any], make_entry: MakeEntry, kind: str
+) -> None:
+    """Told before anything of the request was folded or swept, it comes to the same end."""
+    world = make_world(SHOP, kind=kind, now=lambda: NOON)
+    commit(world.store, make_entry(user_id=None, anonymous_id="v", at=1), make_entry(user_id="a"))
+    begin(world.store, ("user", "a"), at=100)
+    commit(
+        world.store,
+        make_entry(user_id="a", anonymous_id="v", at=60),
+        make_entry(user_id=None, anonymous_id="v", at=50),
+        make_entry(user_id=None, anonymous_id="w", at=50),
+        make_entry(user_id="a", anonymous_id="w", at=60),
+    )
+    world.fold()
+    work_off(world.store)
+    assert world.runs() == {}
+    assert {stored.entry.name for stored in world.log} == {"customer.erased"}
+    check(world)
+
+
+@KINDS
+def test_late_link_leaves_who_is_new(
+    make_world: Callable[..., Any], make_entry: MakeEntry, kind: str
+) -> None:
+    """Who came back with the same browser keeps what is new; State is made again without the rest."""
+    world = make_world(SHOP, ORDERS, kind=kind, now=lambda: NOON + 500_000_000)
+    world.add(make_entry(user_id=None, anonymous_id="v", at=1), make_entry(user_id="b", at=2))
+    begin(world.store, ("user", "a"), at=100)
+    world.fold()
+    work_off(world.store)
+    world.add(
+        make_entry(user_id=None, anonymous_id="v", at=110),
+        make_entry("Order Completed", {"order_id": "1"}, user_id="a", anonymous_id="v", at=120),
+    )
+    assert world.run("u:a").started_at == NOON + 1_000_000
+
+    world.add(make_entry(user_id="a", anonymous_id="v", at=60))
+    work_off(world.store)
+
+    assert world.run("u:a").started_at == NOON + 110_000_000
+    observed = [each.entry for each in world.log if each.entry.kind is not Kind.DERIVED]
+    whose = [(entry.user_id, entry.anonymous_id) for entry in observed if not entry.flags]
+    assert whose == [("b", None), (None, "v"), ("a", "v")]
+    check(world)
+
+
+@KINDS
+def test_erasure_waits_for_state_that_is_made_again(
+    make_world: Callable[..., Any], make_entry: MakeEntry, kind: str
+) -> None:
+    """While State has still what cannot be taken out of it, the erasure has not come to its end."""
+    world = make_world(SHOP, kind=kind, now=lambda: NOON)
+    world.add(make_entry(user_id=None, anonymous_id="v", at=1))
+    begin(world.store, ("user", "a"), at=100)
+    world.fold()
+    work_off(world.store)
+    commit(world.store, make_entry(user_id=None, anonymous_id="v", at=110))
+    commit(world.store, make_entry(user_id="a", anonymous_id="v", at=60))
+    while all(each.until is None for each in world.store.erasing.pending()):
+        world.projector.step()
+    eraser = Eraser(world.store, projected=True)
+    for _ in range(10):
+        eraser.step()
+    (erasure,) = world.store.erasing.pending()
+    assert (erasure.swept, erasure.purged) == (True, False)
+
+    # By another one, for this one has died.
+    world = world.again("first").fold()
+    work_off(world.store)
+
+    assert world.run("a:v").started_at == NOON + 110_000_000
+    check(world)
+
+
+@KINDS
+def test_late_link_to_a_browser_of_somebody_else_takes_nothing(
+    make_world: Callable[..., Any], make_entry: MakeEntry, kind: str
+) -> None:
+    """Where the browser was another person's before, that person keeps it, and all they did."""
+    world = make_world(SHOP, kind=kind, now=lambda: NOON)
+    world.add(
+        make_entry(user_id=None, anonymous_id="v", at=1),
+        make_entry(user_id="b", anonymous_id="v", at=2),
+    )
+    begin(world.store, ("user", "a"), at=100)
+    world.fold()
+    work_off(world.store)
+    kept = state(world.store)
+
+    world.add(make_entry(user_id="a", anonymous_id="v", at=60))
+    work_off(world.store)
+
+    assert state(world.store) == kept
+    check(world)
+
+
+STEPS = ("event", "event", "late", "late", "late", "fold", "begin to fold", "erase", "sweep")
+STEPS += ("rebuild", "next leader")
+
+
+def left_of(entries: Sequence[Entry], requests: Sequence[tuple[str, str, int]]) -> set[str]:
+    """
+    Return the ids of events that nobody may find any more after *requests*, told plainly.
+
+    Of a browser only where one person alone was ever seen with it, since the request before.
+    """
+    seen: dict[str, set[str]] = {}
+    for entry in entries:
+        if entry.anonymous_id and entry.user_id:
+            seen.setdefault(entry.anonymous_id, set()).add(entry.user_id)
+    gone: set[str] = set()
+    before = 0
+    for kind, value, at in requests:
+        old = [entry for entry in entries if entry.occurred_at <= at]
+        links = [each for each in old if kind == "user" and each.user_id == value]
+        theirs = {each.anonymous_id for each in links if each.occurred_at > before}
+        theirs = {each for each in theirs if seen.get(each or "") == {value}}
+        before = at
+        theirs |= {value} if kind == "anonymous" else set()
+        for entry in old:
+            whose = entry.user_id or entry.anonymous_id
+            if whose == value or (entry.user_id is None and entry.anonymous_id in theirs):
+                gone.add(entry.id)
+    return gone
+
+
+def draw_entry(data: st.DataObject, make_entry: MakeEntry, at: float, number: int) -> Entry | None:
+    """Return an event of somebody; None for nobody's."""
     names = ["Product Viewed", "Order Completed", "Payment Refused"]
+    user = data.draw(st.sampled_from([None, "a", "b"]))
+    visitor = data.draw(st.sampled_from(["v", "w", None]))
+    if not user and not visitor:
+        return None
+    return make_entry(
+        data.draw(st.sampled_from(names)),
+        {"revenue": 2.5, "order_id": f"o{number % 3}"},
+        user_id=user,
+        anonymous_id=visitor,
+        at=max(0.0, at),
+    )
+
+
+@given(data=st.data(), kind=st.sampled_from(["memory", "memory", "sqlite"]))
+def test_any_erasure_leaves_what_a_rebuild_makes(
+    data: st.DataObject, kind: str, new_world: Callable[..., Any], make_entry: MakeEntry
+) -> None:
+    """However events, links, erasures, sweeps and rebuilds follow each other, a rebuild agrees."""
     clock = [NOON]
-    with new_world(SHOP, ORDERS, plugins=[Plugin()], now=lambda: clock[0]) as world:
+    entries, requests = [], []
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        new_world(SHOP, ORDERS, kind=kind, plugins=[Plugin()], now=lambda: clock[0]) as first,
+    ):
+        world = first
+        patch.setattr(module, "BATCH_EVENTS", data.draw(st.sampled_from([1, 3, 2_000])))
         eraser = Eraser(world.store, projected=True)
+        declaration = "first"
         for number in range(data.draw(st.integers(5, 40))):
             at = number * 10.0
             clock[0] = NOON + int(at * 1e6)
             step = data.draw(st.sampled_from(STEPS))
             if step in ("event", "late"):
-                user = data.draw(st.sampled_from([None, "a", "b"]))
-                visitor = data.draw(st.sampled_from([None, "v", "w"]))
-                back = 0.0 if step == "event" else data.draw(st.sampled_from([5.0, 15.0, 45.0]))
-                if user or visitor:
-                    entry = make_entry(
-                        data.draw(st.sampled_from(names)),
-                        {"revenue": 2.5, "order_id": f"o{number % 3}"},
-                        user_id=user,
-                        anonymous_id=visitor,
-                        at=max(0.0, at - back),
-                    )
+                back = 0.0 if step == "event" else data.draw(st.sampled_from([45.0, 100.0, 15.0]))
+                entry = draw_entry(data, make_entry, at - back, number)
+                if entry is not None:
                     world.store.commit(Commit([entry]), clock[0])
+                    entries.append(entry)
             elif step == "fold":
                 world.fold()
+            elif step == "begin to fold":
+                world.projector.step()
             elif step == "sweep":
                 eraser.step()
+            elif step in ("rebuild", "next leader"):
+                declaration = f"rebuild {number}" if step == "rebuild" else declaration
+                world = world.again(declaration)
             else:
                 whom = data.draw(st.sampled_from([("user", "a"), ("anonymous", "v")]))
                 begin(world.store, whom, at=at)
+                requests.append((*whom, clock[0]))
         world.fold()
         work_off(world.store)
+        assert not {each.id for each in world.log} & left_of(entries, requests)
         check(world)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import random
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -73,6 +75,37 @@ def test_old_claims_go(claims: Claims) -> None:
     late = claim("i2", claimed_at=NOON + KEPT + 1)
     assert claims.take(late, ["u:ada"], known)
     assert claims.of(["u:ada"]) == [late]
+
+
+def test_nothing_of_what_was_forgotten_is_left(claims: Claims, tmp_path: Path) -> None:
+    """What the pages of the file have kept of deleted claims goes too; others' claims stay."""
+    chance = random.Random(1)
+    theirs = [f"u:secret-of-ada{number}" for number in range(1_000)]
+    others = [f"u:other{number}" for number in range(2_000)]
+    for customer in chance.sample([*theirs, *others], 3_000):
+        each = claim(f"{chance.getrandbits(64):016x}", customer, prompt="p" * chance.randrange(40))
+        assert claims.take(each, [customer], [])
+    assert claims.forget(theirs) == 1_000
+
+    assert claims.purge()
+
+    for file in tmp_path.iterdir():
+        assert b"secret-of-ada" not in file.read_bytes()
+    assert len(claims.of(others)) == 2_000
+
+
+def test_purge_of_claims_waits(tmp_path: Path) -> None:
+    """Where there is nothing, nothing is made; while another process writes, it must wait."""
+    claims = SQLiteClaims(tmp_path / "claims")
+    assert claims.purge()
+    assert list(tmp_path.iterdir()) == []
+    claims.take(claim(), ["u:ada"], [])
+    with contextlib.closing(sqlite3.connect(tmp_path / "claims", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert not claims.purge()
+        other.execute("ROLLBACK")
+    assert claims.purge()
+    claims.close()
 
 
 def test_forget(claims: Claims) -> None:

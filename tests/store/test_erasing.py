@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 import json
+import random
 import sqlite3
 import stat
 from collections.abc import Callable
@@ -12,8 +13,9 @@ import pytest
 
 from journeykit.erasing import fact
 from journeykit.exceptions import StoreError
-from journeykit.model import Entry, Kind
+from journeykit.model import Customer, Entry, Kind
 from journeykit.model.event import ERASURE
+from journeykit.store import free_space, wipe
 from journeykit.store.erasure import Erasure, Resolved
 from journeykit.store.protocol import PROJECTOR, Commit, Parking, Projection, Store
 from journeykit.store.sqlite import SQLiteStore
@@ -157,7 +159,7 @@ def test_late_events_are_left_out(store: Store, person: MakeEntry, make_entry: M
         LATER + 1,
     )
 
-    assert committed == (2, 0, 2)
+    assert committed == (2, 0, 2, True)
     assert names(store) == ["customer.erased", "Bob's", "Carol's"]
     assert store.read(None, 10)[1].entry.anonymous_id is None
     assert store.counters()["erased"] == 2
@@ -272,12 +274,14 @@ def test_ids_go_at_the_end(store: Store) -> None:
 
 
 def test_erasures_are_numbered(store: Store) -> None:
-    """The newest number tells that somebody was erased, and the signal changes."""
-    assert store.erasing.newest() == 0
-    begin(store, ADA)
+    """A number tells that somebody is to be erased, and that it is known who that is."""
+    assert store.erasing.progress() == 0
+    first = begin(store, ADA)
     begin(store, COOKIE)
-    assert store.erasing.newest() == 2
+    assert store.erasing.progress() == 2
     assert [each.ids for each in store.erasing.pending()] == [{ADA}, {COOKIE}]
+    store.erasing.resolve(Resolved(first.event, first.ids))
+    assert store.erasing.progress() == 3
 
 
 def test_find_looks_at_all_keys(store: Store) -> None:
@@ -298,6 +302,153 @@ def test_events_that_were_deleted_are_passed_over(store: Store, make_entry: Make
     assert [stored.entry.name for stored in store.fetch(before)] == ["a", "c"]
     assert [stored.entry.name for stored in store.read(before[0], 2)] == ["c", "customer.erased"]
     assert store.read(None, 10)[-1].position not in before
+
+
+# What late events tell
+
+
+def erased_before(store: Store, *ids: tuple[str, str], at: int = LATER) -> Erasure:
+    """Erase somebody, and come to the end of it."""
+    erasure = sweep(store, begin(store, *ids, at=at))
+    store.erasing.clear(erasure.number)
+    assert store.erasing.purge()
+    return found(store, erasure.event)
+
+
+def follower(store: Store, erasure: Erasure) -> Erasure:
+    """Return the only erasure that follows another."""
+    (following,) = store.erasing.following(erasure.event)
+    return following
+
+
+def test_late_event_tells_one_more_id(
+    store: Store, person: MakeEntry, make_entry: MakeEntry
+) -> None:
+    """What was done under an id that only a late event tells is erased as well, however it came."""
+    anonymous = functools.partial(make_entry, user_id=None, anonymous_id=COOKIE[1])
+    store.commit(Commit([anonymous("Before"), person("Known", anonymous_id=None)]), NOON)
+    erasure = erased_before(store, ADA)
+    store.commit(Commit([anonymous("Between"), make_entry("Bob's", user_id="bob")]), LATER)
+    store.commit(Commit([anonymous("With it"), person("Late")]), LATER)
+    store.commit(Commit([anonymous("Behind")]), LATER)
+
+    following = follower(store, erasure)
+    assert following.ids == {ADA, COOKIE}
+    assert (following.erased_at, following.until) == (LATER, None)
+    sweep(store, following)
+
+    assert names(store) == ["customer.erased", "Bob's", "customer.erased"]
+    store.commit(Commit([anonymous("Later still")]), LATER)
+    assert names(store)[3:] == []
+    assert [each.event for each in store.erasing.recent(9)] == [erasure.event]
+
+
+def test_fact_that_follows_names_nobody(store: Store, person: MakeEntry) -> None:
+    """It tells which request it belongs to, and the hashes of whom it is about once that is known."""
+    erasure = erased_before(store, ADA)
+    store.commit(Commit([person("Late")]), LATER)
+    wires = [json.loads(each.entry.body) for each in store.read(None, 9)]
+    assert wires[1]["properties"]["follows"] == erasure.event
+    assert wires[1]["properties"]["ids"] == wires[0]["properties"]["ids"]
+    assert wires[1]["occurred_at"] == wires[0]["occurred_at"]
+
+    sweep(store, follower(store, erasure))
+
+    wire = json.loads(store.read(None, 9)[1].entry.body)
+    assert len(wire["properties"]["ids"]) == 2
+    assert COOKIE[1] not in str(wire)
+
+
+def test_what_is_new_under_an_id_told_late_stays(
+    store: Store, person: MakeEntry, make_entry: MakeEntry
+) -> None:
+    """Only what occurred before the request goes: the new customer keeps what is theirs."""
+    erasure = erased_before(store, ADA)
+    new = make_entry("New", user_id=None, anonymous_id=COOKIE[1], at=100)
+    old = make_entry("Old", user_id=None, anonymous_id=COOKIE[1])
+    store.commit(Commit([new, old]), LATER)
+    position = store.read(None, 9)[1].position
+    derived = [
+        person("stage.entered", kind=Kind.DERIVED, user_id=None, at=100, caused_by=each.id)
+        for each in (new, old)
+    ]
+    trail = [(f"a:{COOKIE[1]}", each.position) for each in store.read(None, 9)[1:]]
+    store.project(Projection(PROJECTOR, None, position, {}, trail, derived), LATER)
+    store.commit(Commit([person("Late"), person("Newer", at=101)]), LATER)
+
+    sweep(store, follower(store, erasure))
+
+    kept = [each for each in store.read(None, 9) if not each.entry.flags]
+    assert [each.entry.name for each in kept] == ["New", "stage.entered", "Newer"]
+    assert kept[1].id == derived[0].id
+    assert store.trail(f"a:{COOKIE[1]}") == [position]
+
+
+def test_one_more_id_that_is_anothers_stays_theirs(
+    store: Store, person: MakeEntry, make_entry: MakeEntry
+) -> None:
+    """Where it turns out that the id was another person's, nothing goes, and nobody asks again."""
+    erasure = erased_before(store, ADA)
+    store.commit(Commit([make_entry("Bob's", user_id="bob", anonymous_id=COOKIE[1])]), LATER)
+    store.commit(Commit([person("Late")]), LATER)
+
+    sweep(store, follower(store, erasure), ADA)
+
+    store.commit(Commit([person("Late again")]), LATER)
+    assert [name for name in names(store) if name != "customer.erased"] == ["Bob's"]
+    assert store.read(None, 9)[1].entry.anonymous_id == COOKIE[1]
+    assert len(store.erasing.following(erasure.event)) == 1
+    store.commit(Commit([person("customer.identified", kind=Kind.FACT)]), LATER)
+    assert len(store.erasing.following(erasure.event)) == 2
+
+
+def test_one_more_id_is_told_once(store: Store, person: MakeEntry) -> None:
+    """While nobody knows yet whose it is, another late event adds only an id that is new."""
+    erasure = erased_before(store, ADA)
+    for visitor in (COOKIE[1], COOKIE[1], "another"):
+        store.commit(Commit([person("Late", anonymous_id=visitor)]), LATER)
+    following = store.erasing.following(erasure.event)
+    assert [each.ids - {ADA} for each in following] == [{COOKIE}, {("anonymous", "another")}]
+
+
+def test_what_is_parked_late_tells_too(store: Store, person: MakeEntry) -> None:
+    """An event that a plugin has failed on is left out, and tells what the others tell."""
+    erasure = erased_before(store, ADA)
+    store.commit(Commit([], [Parking("plugin:p", person("Late"), "no")]), LATER)
+    assert store.parked() == []
+    assert follower(store, erasure).ids == {ADA, COOKIE}
+
+
+def test_what_was_taken_apart_is_not_told(store: Store, person: MakeEntry) -> None:
+    """A late event that takes the two apart tells the opposite; a sign-in behind it does not."""
+    erasure = erased_before(store, ADA)
+    apart = person("customer.unmerged", kind=Kind.FACT)
+    store.commit(Commit([person("Late"), apart, person("Late too")]), LATER)
+    store.commit(Commit([person("Late as well")]), LATER)
+    assert store.erasing.following(erasure.event) == []
+
+    store.commit(Commit([apart, person("customer.identified", kind=Kind.FACT)]), LATER)
+
+    assert follower(store, erasure).ids == {ADA, COOKIE}
+
+
+def test_what_was_taken_apart_before_is_not_told(store: Store, person: MakeEntry) -> None:
+    """Who was taken apart from the person before the request is not erased by a late event."""
+    store.commit(Commit([person("customer.unmerged", kind=Kind.FACT)]), NOON)
+    erasure = erased_before(store, ADA)
+    store.commit(Commit([person("Late")]), LATER)
+    assert names(store) == ["customer.erased"]
+    assert store.erasing.following(erasure.event) == []
+
+
+def test_sinks_are_asked_about_what_was_told(store: Store, person: MakeEntry) -> None:
+    """Sinks of the request are asked again, about the new id only: who is new has the old one."""
+    erasure = begin(store, ADA, sinks=["crm"])
+    sweep(store, erasure)
+    store.commit(Commit([person("Late")]), LATER)
+    following = follower(store, erasure)
+    assert following.sinks == {"crm": ("queued", "")}
+    assert following.customers() == [Customer(anonymous_id=COOKIE[1])]
 
 
 # SQLite only
@@ -341,6 +492,41 @@ def test_no_byte_is_left_in_the_database(tmp_path: Path, make_entry: MakeEntry) 
         assert (file.name, data.count(b"ada@")) == (file.name, 0)
         assert (file.name, data.count(b"secret-of-ada")) == (file.name, 0)
     store.close()
+
+
+def test_two_erasers_leave_nothing_between_them(
+    tmp_path: Path, make_entry: MakeEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one process had overwritten is looked at again when another has deleted meanwhile."""
+    first, second = SQLiteStore(tmp_path / "store.db"), SQLiteStore(tmp_path / "store.db")
+    monkeypatch.setattr(free_space, "_LOOK", 1)
+    first.commit(Commit([make_entry(user_id="bob"), make_entry(user_id="ada")]), NOON)
+    chance = random.Random(1)
+    whose = ["secret-of-ada", "other", "other"] * 1_000
+    keys = [f"{chance.getrandbits(64):016x} {each}" for each in whose]
+    for start in range(0, 3_000, 100):
+        pieces: Any = {
+            ("instance", key): b"x" * chance.randrange(900) for key in keys[start:][:100]
+        }
+        first.project(Projection(PROJECTOR, None, None, pieces), NOON)
+    sweep(first, begin(first, ("user", "bob")))
+    with monkeypatch.context() as patch:
+        finish = iter([True, False])
+        patch.setattr(free_space, "_empty_wal", lambda db: next(finish, True))
+        patch.setattr(wipe, "dirty", lambda *_: iter(()))
+        assert not first.erasing.purge()
+
+    gone: Any = {("instance", key): None for key in keys[::3]}
+    second.project(Projection(PROJECTOR, None, None, gone), NOON)
+    erasure = sweep(second, begin(second, ("user", "ada")))
+    second.erasing.clear(erasure.number)
+    assert first.erasing.purge()
+
+    assert found(first, erasure.event).finished
+    for file in tmp_path.glob("store.db*"):
+        assert not file.is_file() or b"secret-of-ada" not in file.read_bytes()
+    first.close()
+    second.close()
 
 
 def test_purge_waits_for_readers(tmp_path: Path, make_entry: MakeEntry) -> None:

@@ -19,10 +19,12 @@ import pytest
 
 from journeykit import Journey, JourneyKit, Settings
 from journeykit.delivery import Batch
+from journeykit.erasing import fact
 from journeykit.exceptions import StoreDamaged, StoreError, StoreReplaced
 from journeykit.model import jsonbytes
 from journeykit.model.event import Entry, Kind
 from journeykit.store import repair as module
+from journeykit.store.erasure import Resolved
 from journeykit.store.protocol import PROJECTOR, REBUILDING, Commit, Parking, Projection
 from journeykit.store.schema import LOST, SALVAGED
 from journeykit.store.sqlite import SQLiteStore
@@ -274,6 +276,63 @@ def test_damaged_write_ahead_log_is_noticed(
     assert len(kept) >= 180
     assert killed.counters()[LOST] == 200 - len(kept)
     killed.close()
+
+
+def erase(store: SQLiteStore, *ids: tuple[str, str], until: str) -> None:
+    """Erase somebody, as far as it is to come."""
+    if not store.erasing.pending():
+        store.erasing.begin(fact("customer", "asked", {}, NOW), ids, (), NOW)
+    (erasure,) = store.erasing.pending()
+    if until == "begun":
+        return
+    store.erasing.resolve(Resolved(erasure.event, ids))
+    while not (erasure := store.erasing.pending()[0]).swept:
+        store.erasing.sweep(erasure)
+    if until != "swept":
+        store.erasing.clear(erasure.number)
+
+
+@pytest.mark.parametrize("place", ["header", "root", "frame"])
+@pytest.mark.parametrize("until", ["begun", "swept", "cleared"])
+def test_who_was_erased_does_not_come_back(
+    tmp_path: Path, open_store: OpenStore, make_entry: MakeEntry, place: str, until: str
+) -> None:
+    """Old versions of pages, from before somebody was erased, bring none of their events back."""
+    store = open_store()
+    for start in range(0, 200, 10):
+        entries = [make_entry(id=f"event-{number}") for number in range(start, start + 8)]
+        # One of them from the future: all goes that was there.
+        at = 0 if start == 100 else -40 * 86_400
+        entries.append(make_entry(id=f"ada-{start}", user_id="ada", anonymous_id="v", at=at))
+        entries.append(make_entry(id=f"event-bob-{start}", user_id="bob", anonymous_id="v"))
+        parked = [Parking("plugin:p", entries[-2], "no")]
+        store.commit(Commit(entries, parked if start else ()), 1)
+    ids = ("user", "ada"), ("anonymous", "v")
+    erase(store, *ids, until=until)
+    copied = copy_of(tmp_path)
+    wal = copied.with_name("store.db-wal")
+    if place == "frame":
+        scramble(wal, 32 + (wal.stat().st_size // (24 + PAGE)) // 3 * (24 + PAGE) + 900, 200)
+    else:
+        # In the database itself, with an older version of each page in the write-ahead log still.
+        scramble(copied, 0 if place == "header" else PAGE, PAGE)
+        scramble(wal, 0, 32)
+    killed = SQLiteStore(copied)
+
+    assert mended(killed)
+
+    kept = killed.read(None, 1_000)
+    assert not [each.id for each in kept if each.entry.user_id == "ada"]
+    assert not [each.id for each in kept if each.entry.anonymous_id]
+    assert len([each for each in kept if each.id.startswith("event")]) == 180
+    assert killed.parked() == []
+    assert killed.counters()["events"] == 181
+    assert killed.counters()[LOST] == 0
+    erase(killed, *ids, until="cleared")
+    assert killed.erasing.purge()
+    assert killed.erasing.pending() == []
+    killed.close()
+    assert b"ada-" not in copied.read_bytes()
 
 
 # What follows from it

@@ -227,6 +227,8 @@ class Spool:
             segment = self._segments[last]
             segment.read, segment.again = mark.place, max(mark.place, segment.again)
             self.released, self._freed = mark.released, mark.freed
+            # Of one that takes nothing more, nobody would delete what it has.
+            last += segment.full and segment.read == segment.end
             done, self._segments = self._segments[:last], self._segments[last:]
             self._gone = [name for name in self._gone if name not in mark.gone]
         for each in done:

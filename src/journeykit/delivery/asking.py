@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from journeykit.delivery.sink import Sink
+    from journeykit.delivery.window import Window
     from journeykit.model.event import Outgoing
     from journeykit.store.erasure import Erasure
     from journeykit.store.protocol import Store
@@ -64,12 +65,32 @@ class Asking:
         """Return whether it is known who the customer is, and nothing of theirs can follow."""
         return erasure.swept or not hasattr(self._sink, "erase")
 
+    def drop(self, erasure: Erasure, window: Window) -> None:
+        """Settle what waits of the customer; of others it goes out as the Log has it now."""
+        items = window.naming(erasure.ids)
+        found = self._store.fetch([item.event.position for item in items])
+        stored = {each.position: each for each in found}
+        for item in items:
+            user, visitor = item.event.user_id, item.event.anonymous_id
+            theirs = (("user", user) if user else ("anonymous", visitor)) in erasure.ids
+            known = stored.get(item.event.position)
+            if known is None:
+                item.done = True
+            elif not erasure.swept:
+                item.done = theirs and erasure.takes(known.entry, known.position)
+            else:
+                item.event = known.outgoing()
+
     def ask(self, erasure: Erasure) -> tuple[str, str]:
         """Ask the sink; returns its answer, or the worst one where it is asked several times."""
+        customers = erasure.customers()
+        if not customers:
+            # What a late event told was another's.
+            return ErasureStatus.ERASED.value, ""
         erase = getattr(self._sink, "erase", None)
         if erase is None:
             return ErasureStatus.UNSUPPORTED.value, "it has no way to erase; see to it there"
-        results = [_checked(erase(customer)) for customer in erasure.customers()]
+        results = [_checked(erase(customer)) for customer in customers]
         worst = min(results, key=lambda result: _WORST.index(result.status))
         # To be asked again is what "queued" means here; the other side has it.
         status = worst.status

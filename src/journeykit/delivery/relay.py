@@ -377,7 +377,7 @@ class Relay:
         """Have the sink erase a customer, all of whose events it was handed; then go on."""
         erasure = self._asking.erasure(fact)
         if erasure is not None:
-            self._window.drop(erasure.ids)
+            self._asking.drop(erasure, self._window)
             if not self._asking.may(erasure):
                 return ASK_AGAIN
             status, detail = self._erased(erasure)

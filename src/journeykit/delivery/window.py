@@ -123,12 +123,10 @@ class Window:
                 break
         return count
 
-    def drop(self, erased: Collection[tuple[str, str]]) -> None:
-        """Settle the events of people who were erased."""
-        for item in self._items:
-            whose = item.event
-            user, visitor = whose.user_id, whose.anonymous_id
-            item.done |= (("user", user) if user else ("anonymous", visitor)) in erased
+    def naming(self, ids: Collection[tuple[str, str]]) -> list[Item]:
+        """Return what waits and names one of *ids*."""
+        waiting = (item for item in self._items if not item.done)
+        return [item for item in waiting if not ids_of(item.event).isdisjoint(ids)]
 
     def customers(self) -> Ids:
         """Return the ids of all whose events wait."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from journeykit.journeys.derived import Cause, derive
 from journeykit.model import jsonbytes
 from journeykit.model.customer import customer_key
-from journeykit.model.event import Kind
+from journeykit.model.event import IDENTIFIED, UNMERGED, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from journeykit.store.projector import Step
     from journeykit.store.protocol import Store
     from journeykit.store.view import View
-
-#: The facts that this fold resolves, in Log order.
-IDENTIFIED: Final = "customer.identified"
-UNMERGED: Final = "customer.unmerged"
 
 #: What it derives.
 MERGED: Final = "customer.merged"

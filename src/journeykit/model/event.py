@@ -22,6 +22,10 @@ WIRE_VERSION = 1
 #: The fact that a version of a journey is published; it concerns no customer.
 PUBLISHED = "journey.published"
 
+#: The facts that an anonymous customer is a known one, and that they are not.
+IDENTIFIED = "customer.identified"
+UNMERGED = "customer.unmerged"
+
 
 class Kind(StrEnum):
     """What an event is a record of."""

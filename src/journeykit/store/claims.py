@@ -107,6 +107,9 @@ class Claims(Protocol):
     def forget(self, customers: Collection[str]) -> int:
         """Delete the claims of customers by their keys; returns how many there were."""
 
+    def purge(self) -> bool:
+        """Leave no bytes of what was deleted; returns False where it must wait."""
+
 
 class MemoryClaims:
     """Keeps claims in this process."""
@@ -158,6 +161,10 @@ class MemoryClaims:
             for each in found:
                 del self._claims[each.impression]
             return len(found)
+
+    def purge(self) -> bool:
+        """Do nothing: memory keeps nothing that was deleted."""
+        return True
 
     def _of(self, customers: Collection[str]) -> list[Claim]:
         found = [each for each in self._claims.values() if each.customer in customers]

@@ -97,7 +97,8 @@ class Committer:
         self.erased = 0
         #: Set by `flush()`: commit what there is, without waiting for more.
         self.hurry = False
-        #: Set when somebody was erased: leave no bytes of what was committed behind.
+        #: Set when somebody was erased, or when something of theirs came late: leave no bytes of
+        #: what was committed behind.
         self.turn = False
 
     def step(self) -> float | None:
@@ -151,6 +152,8 @@ class Committer:
         with self.right():
             committed = self._store.commit(commit, self._now())
             self._tail.release(taken.mark)
+        # What was left out is in this process's file still; that of a dead one is deleted anyway.
+        self.turn |= committed.screened and taken.mark is not None
         self.added += committed.added
         self.repeated += committed.repeated
         self.erased += committed.erased

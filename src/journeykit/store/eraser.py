@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Final
 
+from journeykit.model import jsonbytes
 from journeykit.model.event import Kind
+from journeykit.store import late
 from journeykit.store.erasure import Resolved, key_of
+from journeykit.store.protocol import PROJECTOR, REBUILDING, STALE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +73,7 @@ class Eraser:
             if erasure.until is None and not self._projected:
                 resolved = Resolved(erasure.event, self._resolve(erasure))
                 with self.right():
+                    self._forget_state()
                     erasing.resolve(resolved)
                 return True
             if erasure.until is not None and not erasure.swept:
@@ -78,14 +82,27 @@ class Eraser:
                     self._store.claims.forget([key_of(one) for one in erasure.ids])
                     erasing.sweep(erasure)
                 return True
-            if erasure.swept and erasure.answered and not erasure.cleared:
+            if erasure.swept and erasure.answered and not erasure.cleared and not self._stale:
                 with self.right():
                     erasing.clear(erasure.number)
                 return True
-        if any(erasure.swept and not erasure.purged for erasure in pending):
+        if any(erasure.swept and not erasure.purged for erasure in pending) and not self._stale:
             with self.right():
-                return erasing.purge()
+                return self._store.claims.purge() and erasing.purge()
         return False
+
+    def _forget_state(self) -> None:
+        """Remove what a projector has left of all customers, for there is none that forgets one."""
+        position = self._store.cursor(PROJECTOR)
+        if position is not None:
+            # Should there be one again, it makes all of it anew, and tells nothing twice.
+            until = self._store.state(REBUILDING) or jsonbytes.dumps(position)
+            self._store.forget_state({REBUILDING: until})
+
+    @property
+    def _stale(self) -> bool:
+        """Whether State has of somebody what goes only when it is made again."""
+        return self._projected and self._store.state(STALE) is not None
 
     def _resolve(self, erasure: Erasure) -> frozenset[Id]:
         """
@@ -96,6 +113,8 @@ class Eraser:
         users = {one for one in erasure.ids if one[0] == "user"}
         visitors = erasure.ids - users
         owners = self._owners(visitors, erasure)
+        if erasure.follows is not None:
+            return late.theirs(erasure, lambda one: {owners[one]} if one in owners else ())
         users |= set(owners.values())
         met = {entry_ids[1] for entry_ids in self._pairs(users, erasure) if entry_ids[0] in users}
         owners = self._owners(met | visitors, erasure)

@@ -15,9 +15,11 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import attrs
 
+from journeykit.capture.encode import encode
 from journeykit.model import jsonbytes
 from journeykit.model.customer import Customer, customer_key
-from journeykit.model.event import Entry
+from journeykit.model.event import ERASURE, WIRE_VERSION, Entry, Kind
+from journeykit.model.times import to_rfc3339
 
 #: One of a customer's ids: `("user", user_id)` or `("anonymous", anonymous_id)`.
 Id = tuple[str, str]
@@ -76,6 +78,11 @@ class Erasure:
         counts: Place → how much was erased there.
 
         sinks: Sink → what it has answered: status and detail.
+
+        follows: The id of the fact of the request, where a late event has told more ids; None for
+            a request.
+
+        since: From which position on only what occurred before the request is deleted.
     """
 
     number: int
@@ -90,6 +97,8 @@ class Erasure:
     purged: bool = False
     counts: Mapping[str, int] = attrs.field(factory=dict)
     sinks: Mapping[str, tuple[str, str]] = attrs.field(factory=dict)
+    follows: str | None = None
+    since: Any = None
 
     @property
     def answered(self) -> bool:
@@ -103,20 +112,30 @@ class Erasure:
 
     def customers(self) -> list[Customer]:
         """Return whom to ask sinks to erase: each id comes at least once."""
-        users = sorted(value for kind, value in self.ids if kind == "user")
+        # Who is new under the same user id has nothing to do with what a late event told.
+        asks = () if self.follows is not None else self.ids
+        users = sorted(value for kind, value in asks if kind == "user")
         visitors = sorted(value for kind, value in self.ids if kind == "anonymous")
         if not users:
             return [Customer(anonymous_id=visitor) for visitor in visitors]
         first = [Customer(users[0], visitor) for visitor in visitors] or [Customer(users[0])]
         return [*first, *(Customer(user) for user in users[1:])]
 
-    def takes(self, entry: Entry, position: Any, *, derived: bool) -> bool:
-        """Return whether an event that is about one of the ids is to be deleted."""
-        if position < self.position:
+    def takes(self, entry: Entry, position: Any, *, stays: bool = False) -> bool:
+        """
+        Return whether an event that is about one of the ids is to be deleted.
+
+        Args:
+            stays: Whether the event that a derived one follows from is to stay.
+        """
+        since = self.position if self.follows is None else self.since
+        if since is not None and position < since:
             return True
         if self.until is not None and position > self.until:
             return False
-        return derived or entry.occurred_at <= self.erased_at
+        # What time alone has derived tells of what came before.
+        new = entry.occurred_at > self.erased_at
+        return not (new and (stays or entry.kind is not Kind.DERIVED))
 
 
 class Erasing(Protocol):
@@ -130,8 +149,8 @@ class Erasing(Protocol):
             sinks: Who is to be asked, besides all that have a cursor.
         """
 
-    def newest(self) -> int:
-        """Return the number of the last erasure, 0 without any."""
+    def progress(self) -> int:
+        """Return a number that grows when an erasure begins, and when it is known who that is."""
 
     def pending(self) -> list[Erasure]:
         """Return those that have not come to their end, oldest first."""
@@ -140,7 +159,10 @@ class Erasing(Protocol):
         """Return the erasure whose fact has the id *event*."""
 
     def recent(self, limit: int) -> list[Erasure]:
-        """Return the last ones, the latest first."""
+        """Return the last requests, the latest first."""
+
+    def following(self, event: str) -> list[Erasure]:
+        """Return those that follow the request whose fact has the id *event*."""
 
     def resolve(self, resolved: Resolved) -> None:
         """Note who the customer is, where no projector does so."""
@@ -226,32 +248,28 @@ def with_hashes(body: bytes, hashes: Collection[str]) -> bytes:
     return jsonbytes.dumps(wire)
 
 
-def screen(
-    entries: Sequence[Entry], latest: int | None, find: Callable[[Collection[Id]], Mapping[Id, int]]
-) -> list[Entry]:
-    """
-    Return *entries* without those of people who were erased since.
-
-    Args:
-        latest: When the last erasure was; only what occurred before is looked at.
-
-        find: Returns which ids were erased, and when.
-    """
-    if latest is None or all(entry.occurred_at > latest for entry in entries):
-        return list(entries)
-    ids = {
-        one
-        for entry in entries
-        if entry.occurred_at <= latest
-        for one in ids_of(Customer(entry.user_id, entry.anonymous_id))
+def fact_of(
+    event_id: str,
+    *,
+    actor: str,
+    reason: str,
+    source: Mapping[str, str],
+    at: int,
+    properties: Mapping[str, Any],
+) -> Entry:
+    """Return the fact that somebody is erased at the instant *at*; the store adds the hashes."""
+    wire: dict[str, Any] = {
+        "id": event_id,
+        "kind": Kind.FACT.value,
+        "name": ERASED,
+        "customer": {"user_id": None, "anonymous_id": None, "session_id": None},
+        "context": {},
+        "occurred_at": to_rfc3339(at),
+        "channel": None,
+        "properties": {"ids": [], **properties},
+        "source": dict(source),
+        "actor": actor,
+        "reason": reason,
+        "v": WIRE_VERSION,
     }
-    erased = find(ids)
-    if not erased:
-        return list(entries)
-    kept = []
-    for entry in entries:
-        since = {one for one in ids if erased.get(one, entry.occurred_at - 1) >= entry.occurred_at}
-        left = without(entry, since.__contains__)
-        if left is not None:
-            kept.append(left)
-    return kept
+    return Entry(event_id, Kind.FACT, ERASED, None, None, None, at, ERASURE, encode(wire))

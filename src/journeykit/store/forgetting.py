@@ -3,18 +3,28 @@ How the projector folds an erasure.
 
 The fact has no ids; they are in the store until the erasure has come to its end.
 Folded again after that, it means nothing: the events of before are no more in the Log.
+Where State is made again before that, they are passed over, for they may go at any moment.
+
+An erasure that follows another takes only what occurred before the request. Where State has both
+that and what came later of the same customer, it is made again from the Log, without that.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from journeykit.store.erasure import Erasure, Resolved, id_of, key_of, without
+import attrs
+
+from journeykit.model import jsonbytes
+from journeykit.store.erasure import Resolved, id_of, key_of, without
+from journeykit.store.late import theirs
+from journeykit.store.protocol import STALE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from journeykit.model.event import Stored
+    from journeykit.store.erasure import Erasure, Id
     from journeykit.store.protocol import Position, Store
 
 
@@ -35,7 +45,7 @@ class Erasures:
         self._open = [
             erasure
             for erasure in self._store.erasing.pending()
-            if not erasure.swept and position is not None and erasure.position <= position
+            if not erasure.swept and _is_known(erasure, position)
         ]
 
     def folded(self) -> list[Resolved]:
@@ -48,26 +58,57 @@ class Erasures:
         erasure = self._store.erasing.find(stored.id)
         if erasure is None or erasure.cleared:
             return
-        customers = {key_of(one) for one in erasure.ids}
-        for span in self._spans:
-            customers |= set(span(view, customers))
-        ordered = sorted(customers)
-        pieces = sum(forget(view, ordered) for forget in self._forgets)
-        view.forget(ordered, stored.position)
-        ids = frozenset(map(id_of, ordered))
+        if erasure.follows is None:
+            customers = self._span(view, map(key_of, erasure.ids))
+            pieces = self._forget(view, customers, stored.position)
+            ids = frozenset(map(id_of, customers))
+        else:
+            ids, pieces = self._follow(view, erasure)
         self._folded.append(Resolved(stored.id, ids, pieces))
         self._open = [each for each in self._open if not self._is_swept(each)]
-        self._open.append(_known(erasure, ids))
+        self._open.append(attrs.evolve(erasure, ids=ids, until=None))
+
+    def _span(self, view: Any, customers: Iterable[str]) -> set[str]:
+        """Return the keys of *customers*, and of whoever is the same person."""
+        found = set(customers)
+        for span in self._spans:
+            found |= set(span(view, found))
+        return found
+
+    def _forget(self, view: Any, customers: Iterable[str], position: Position) -> int:
+        ordered = sorted(customers)
+        pieces: int = sum(forget(view, ordered) for forget in self._forgets)
+        view.forget(ordered, position)
+        return pieces
+
+    def _follow(self, view: Any, erasure: Erasure) -> tuple[frozenset[Id], int]:
+        """Forget what is there under ids that late events told; returns the ids, and pieces."""
+
+        def person(one: Id) -> set[str]:
+            return self._span(view, [key_of(one)])
+
+        def owner(one: Id) -> set[Id]:
+            return {each for each in map(id_of, person(one)) if each[0] == "user"}
+
+        ids = theirs(erasure, owner)
+        customers = {key for one in ids if one[0] == "anonymous" for key in person(one)}
+        goes = stays = False
+        for stored in view.history(sorted(customers)):
+            taken = erasure.takes(stored.entry, stored.position)
+            goes, stays = goes or taken, stays or not taken
+            if goes and stays:
+                view.put(*STALE, 1, jsonbytes.dumps)
+                return ids, 0
+        return ids, self._forget(view, customers, erasure.position) if goes else 0
 
     def screen(self, stored: Stored) -> Stored | None:
         """Return an event as far as it is not about somebody who was erased before."""
         left: Stored | None = stored
         for erasure in self._open:
-            if left is None or stored.entry.occurred_at > erasure.erased_at:
+            if left is None or not erasure.takes(stored.entry, stored.position):
                 continue
-            if stored.position > erasure.position:
-                entry = without(left.entry, erasure.ids.__contains__)
-                left = None if entry is None else left._replace(entry=entry)
+            entry = without(left.entry, erasure.ids.__contains__)
+            left = None if entry is None else left._replace(entry=entry)
         return left
 
     def _is_swept(self, erasure: Erasure) -> bool:
@@ -75,11 +116,9 @@ class Erasures:
         return known is None or known.swept
 
 
-def _known(erasure: Erasure, ids: frozenset[Any]) -> Erasure:
-    return Erasure(
-        number=erasure.number,
-        event=erasure.event,
-        position=erasure.position,
-        erased_at=erasure.erased_at,
-        ids=ids,
-    )
+def _is_known(erasure: Erasure, position: Position) -> bool:
+    """Return whether it was folded, up to *position* or before State began to be made again."""
+    # The eraser goes on meanwhile: once the ids are gone, nothing would be removed any more.
+    if erasure.until is not None:
+        return True
+    return position is not None and bool(erasure.position <= position)

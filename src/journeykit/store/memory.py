@@ -84,10 +84,11 @@ class MemoryStore:
     def commit(self, commit: Commit, now: int) -> Committed:
         """Write *commit*; its entries are recorded at *now*, or later if the Log is later."""
         with self.lock:
-            entries = self.erasing.screen(commit.entries)
-            added = [entry for entry in entries if self._append(entry, now)]
-            erased = len(commit.entries) - len(entries)
-            self._park(commit.parked, now)
+            screened = self.erasing.screen(commit.entries)
+            self.erasing.follow(screened, now)
+            added = [entry for entry in screened.kept if self._append(entry, now)]
+            erased = len(commit.entries) - len(screened.kept)
+            aside = self._park(commit.parked, now)
             self._counters.update(commit.counts)
             self._counters["events"] += len(added)
             if erased:
@@ -99,7 +100,8 @@ class MemoryStore:
                     self._watermarks.pop(file, None)
                 else:
                     self._watermarks[file] = max(place, self._watermarks.get(file, 0))
-        return Committed(len(added), len(entries) - len(added), erased)
+        repeated = len(screened.kept) - len(added)
+        return Committed(len(added), repeated, erased, screened=screened.changed or aside)
 
     def read(self, after: Position, limit: int, *, derived: bool = True) -> list[Stored]:
         """Return up to *limit* events behind *after*, in Log order."""
@@ -202,15 +204,15 @@ class MemoryStore:
                 index = bisect_left(positions, position)
                 if positions[index : index + 1] != [position]:
                     positions.insert(index, position)
-            for entry in self.erasing.screen(projection.derived):
+            for entry in self.erasing.screen(projection.derived).kept:
                 self._append(entry, now)
             self.erasing.close_window(projection.erased)
             self._counters.update(projection.counts)
 
-    def forget_trail(self, customer: str, before: Position) -> int:
-        """Delete a customer's trail before a position; returns how many events were in it."""
+    def forget_trail(self, customer: str, goes: Callable[[Position], bool]) -> int:
+        """Delete what of a customer's trail *goes*; returns how many events that were."""
         positions = self._trail.get(customer, [])
-        left = [position for position in positions if position >= before]
+        left = [position for position in positions if not goes(position)]
         if positions:
             self._trail[customer] = left
         return len(positions) - len(left)
@@ -384,11 +386,16 @@ class MemoryStore:
         self._appended += 1
         return True
 
-    def _park(self, parkings: Sequence[Parking], now: int) -> None:
+    def _park(self, parkings: Sequence[Parking], now: int) -> bool:
+        """Set aside; returns whether anything of that was about people who were erased since."""
+        changed = False
         for owner, given, reason in parkings:
-            entry = next(iter(self.erasing.screen([given])), None)
-            if entry is None:
+            screened = self.erasing.screen([given])
+            self.erasing.follow(screened, now)
+            changed |= screened.changed
+            if not screened.kept:
                 continue
+            entry = screened.kept[0]
             self._parked_count += 1
             known = self._find_parked(owner, entry.id)
             if known is not None:
@@ -396,6 +403,7 @@ class MemoryStore:
                 continue
             number = self._parked_count
             self._parked[number] = Parked(number, owner, entry, reason, now, replay=False)
+        return changed
 
     def _find_parked(self, owner: str, event_id: str) -> Parked | None:
         found = (item for item in self._parked.values() if item.owner == owner)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from journeykit.model import jsonbytes
 from journeykit.model.event import Kind
+from journeykit.store import late
 from journeykit.store.erasure import (
     DELETED_COUNT,
     KEY_BYTES,
@@ -16,7 +18,6 @@ from journeykit.store.erasure import (
     Resolved,
     hashed,
     key_of,
-    screen,
     with_hashes,
     without,
 )
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 
     from journeykit.model.event import Entry, Stored
     from journeykit.store.erasure import Id
+    from journeykit.store.late import Screened
     from journeykit.store.memory import MemoryStore
-    from journeykit.store.protocol import Parked
+    from journeykit.store.protocol import Parked, Position
 
 
 class MemoryErasing:
@@ -45,24 +47,53 @@ class MemoryErasing:
     def begin(self, fact: Entry, ids: Collection[Id], sinks: Collection[str], now: int) -> None:
         """Append *fact* and note whom it is about; from now on older events are refused."""
         with self._store.lock:
-            hashes = [hashed(self._key, one) for one in ids]
-            fact = fact._replace(body=with_hashes(fact.body, hashes))
-            position = self._store.append_fact(fact, now)
-            asked = {*sinks, *self._store.sinks()}
-            erasure = Erasure(
-                number=len(self._erasures) + 1,
-                event=fact.id,
-                position=position,
-                erased_at=fact.occurred_at,
-                ids=frozenset(ids),
-                sinks=dict.fromkeys(sorted(asked), (QUEUED, "")),
-            )
-            self._keep(erasure)
-            self._remember(hashes, fact.occurred_at)
+            self._begin(fact, ids, sinks, now)
 
-    def newest(self) -> int:
-        """Return the number of the last erasure, 0 without any."""
-        return len(self._erasures)
+    def follow(self, screened: Screened, now: int) -> None:
+        """Begin to erase under the ids that late events have told."""
+        for user, visitor, erased_at, _ in screened.parted:
+            self._remember([late.apart(user, visitor)], erased_at)
+        others = self._find([late.apart(*told[:2]) for told in screened.told])
+        told = [each for each in screened.told if each.sure or late.apart(*each[:2]) not in others]
+        for erased_at, ids in late.by_request(told).items():
+            begun = (each for each in self._all() if each.follows is not None)
+            if any(ids <= each.ids and each.until is None for each in begun):
+                continue
+            first = next(
+                each for each in self._all() if (each.erased_at, each.follows) == (erased_at, None)
+            )
+            fact = late.following_fact(first.event, len(self._erasures) + 1, erased_at)
+            self._begin(fact, ids, first.sinks, now, first)
+
+    def _begin(
+        self,
+        fact: Entry,
+        ids: Collection[Id],
+        sinks: Collection[str],
+        now: int,
+        first: Erasure | None = None,
+    ) -> None:
+        # Whose an id is that a late event told, is known when the fact folds.
+        sure = [one for one in ids if first is None or one[0] == "user"]
+        digests = self._remember(sure, fact.occurred_at)
+        fact = fact._replace(body=with_hashes(fact.body, digests))
+        position = self._store.append_fact(fact, now)
+        asked = {*sinks, *self._store.sinks()}
+        erasure = Erasure(
+            number=len(self._erasures) + 1,
+            event=fact.id,
+            position=position,
+            erased_at=fact.occurred_at,
+            ids=frozenset(ids),
+            sinks=dict.fromkeys(sorted(asked), (QUEUED, "")),
+            follows=None if first is None else first.event,
+            since=None if first is None else first.position,
+        )
+        self._keep(erasure)
+
+    def progress(self) -> int:
+        """Return a number that grows when an erasure begins, and when it is known who that is."""
+        return len(self._erasures) + sum(each.until is not None for each in self._all())
 
     def pending(self) -> list[Erasure]:
         """Return those that have not come to their end, oldest first."""
@@ -73,8 +104,12 @@ class MemoryErasing:
         return next((erasure for erasure in self._all() if erasure.event == event), None)
 
     def recent(self, limit: int) -> list[Erasure]:
-        """Return the last ones, the latest first."""
-        return self._all()[::-1][:limit]
+        """Return the last requests, the latest first."""
+        return [each for each in self._all()[::-1] if each.follows is None][:limit]
+
+    def following(self, event: str) -> list[Erasure]:
+        """Return those that follow the request whose fact has the id *event*."""
+        return [each for each in self._all() if each.follows == event]
 
     def resolve(self, resolved: Resolved) -> None:
         """Note who the customer is, where no projector does so."""
@@ -87,16 +122,16 @@ class MemoryErasing:
         erasure = self.find(resolved.event)
         if erasure is None or erasure.cleared:
             return
-        ids = erasure.ids | set(resolved.ids)
-        hashes = [hashed(self._key, one) for one in ids]
-        self._remember(hashes, erasure.erased_at)
-        trail = sum(self._store.forget_trail(key_of(one), erasure.position) for one in ids)
+        ids = late.resolved_ids(erasure, resolved)
+        digests = self._remember(ids, erasure.erased_at)
+        self._remember(late.not_theirs(erasure, ids), erasure.erased_at)
+        trail = self._forget_trails(erasure, ids)
         counts = {"state": resolved.pieces, "trail": trail}
         self._keep(attrs.evolve(erasure, ids=ids), counts)
         self._store.rewrite_log(
             lambda stored: (
                 stored._replace(
-                    entry=stored.entry._replace(body=with_hashes(stored.entry.body, hashes))
+                    entry=stored.entry._replace(body=with_hashes(stored.entry.body, digests))
                 )
                 if stored.id == erasure.event
                 else stored
@@ -130,9 +165,12 @@ class MemoryErasing:
     def sweep(self, erasure: Erasure) -> None:
         """Delete what the Log has of a customer, and what is parked."""
         with self._store.lock:
-            keys = {key_of(one) for one in erasure.ids}
-            log, observed = self._store.rewrite_log(lambda stored: _left(erasure, stored))
-            trail = sum(self._store.forget_trail(key, erasure.position) for key in keys)
+            staying = {each.id for each in self._staying(erasure)}
+            before = self._store.read(None, self._store.length(), derived=False)
+            apart = late.apart_by(each.entry for each in before)
+            self._remember(apart, erasure.erased_at)
+            log, observed = self._store.rewrite_log(lambda each: _left(erasure, each, staying))
+            trail = self._forget_trails(erasure, erasure.ids)
             parked = self._store.rewrite_parked(lambda parked: _still_parked(erasure, parked))
             self._store.count({DELETED_COUNT: observed} if observed else {})
             counts = {"log": log, "trail": trail, "parked": parked}
@@ -160,17 +198,31 @@ class MemoryErasing:
         """Return nothing: there are no files."""
         return ()
 
-    def screen(self, entries: Sequence[Entry]) -> list[Entry]:
+    def screen(self, entries: Sequence[Entry]) -> Screened:
         """Leave out what is about people who were erased since."""
-        return screen(entries, max(self._hashes.values(), default=None), self._find)
+        return late.screen(entries, max(self._hashes.values(), default=None), self._find)
+
+    def _forget_trails(self, erasure: Erasure, ids: Collection[Id]) -> int:
+        staying = {each.position for each in self._staying(erasure)}
+
+        def goes(position: Position) -> bool:
+            return bool(position < erasure.position) and position not in staying
+
+        return sum(self._store.forget_trail(key_of(one), goes) for one in ids)
+
+    def _staying(self, erasure: Erasure) -> list[Stored]:
+        observed = self._store.read(None, self._store.length(), derived=False)
+        return [each for each in observed if not erasure.takes(each.entry, each.position)]
 
     def _find(self, ids: Iterable[Id]) -> Mapping[Id, int]:
         found = {one: self._hashes.get(hashed(self._key, one)) for one in ids}
         return {one: erased_at for one, erased_at in found.items() if erased_at is not None}
 
-    def _remember(self, hashes: Iterable[str], erased_at: int) -> None:
-        for each in hashes:
+    def _remember(self, ids: Iterable[Id], erased_at: int) -> list[str]:
+        digests = [hashed(self._key, one) for one in ids]
+        for each in digests:
             self._hashes[each] = max(erased_at, self._hashes.get(each, erased_at))
+        return digests
 
     def _keep(self, erasure: Erasure, counts: Mapping[str, int] | None = None) -> None:
         known = dict(erasure.counts)
@@ -183,9 +235,11 @@ class MemoryErasing:
         return list(self._erasures.values())
 
 
-def _left(erasure: Erasure, stored: Stored) -> Stored | None:
+def _left(erasure: Erasure, stored: Stored, staying: Collection[str]) -> Stored | None:
     entry = stored.entry
-    if not erasure.takes(entry, stored.position, derived=entry.kind is Kind.DERIVED):
+    derived = entry.kind is Kind.DERIVED
+    stays = derived and jsonbytes.loads(entry.body).get("caused_by") in staying
+    if not erasure.takes(entry, stored.position, stays=stays):
         return stored
     left = without(entry, erasure.ids.__contains__)
     return None if left is None else stored._replace(entry=left)

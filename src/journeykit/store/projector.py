@@ -15,9 +15,9 @@ import attrs
 
 from journeykit.exceptions import Superseded
 from journeykit.model import jsonbytes
-from journeykit.model.event import ABOUT_NOBODY, ERASURE, PUBLICATION, Entry, Stored
+from journeykit.model.event import ABOUT_NOBODY, ERASURE, Entry, Stored
 from journeykit.store.forgetting import Erasures
-from journeykit.store.protocol import PROJECTOR, REBUILDING, Projection
+from journeykit.store.protocol import PROJECTOR, REBUILDING, STALE, Projection
 from journeykit.store.view import NEVER, Alarm, Cache, View
 
 if TYPE_CHECKING:
@@ -112,10 +112,10 @@ class Prepared(Protocol):
         """Whether State is as far as its cursor what these folds make of the Log."""
 
 
-def _up_to_publication(batch: list[Stored]) -> list[Stored]:
-    """Return what comes before the first publication, and that."""
+def _up_to_fact(batch: list[Stored], flags: int) -> list[Stored]:
+    """Return what comes before the first fact with one of *flags*, and that."""
     for index, stored in enumerate(batch):
-        if stored.entry.flags & PUBLICATION:
+        if stored.entry.flags & flags:
             return batch[: index + 1]
     return batch
 
@@ -194,7 +194,8 @@ class Projector:
             return 0.0
         batch = self._store.read(self._position, BATCH_EVENTS, derived=False)
         self.filled = len(batch) == BATCH_EVENTS
-        batch = _up_to_publication(batch) if self._told else batch
+        # What is derived behind an erasure is about who is new, and must not go with the others.
+        batch = _up_to_fact(batch, ABOUT_NOBODY if self._told else ERASURE)
         view = View(self._store, self._cache, self._alarm)
         # What a batch that failed has left.
         self._erasures.folded()
@@ -261,6 +262,8 @@ class Projector:
         if REBUILDING in state:
             self._silent_until = None
         self._cache.update(state)
+        if STALE in state:
+            self.forget()
         self._projected()
 
     def _let_pass(self, view: View, until: int) -> list[Entry]:
@@ -316,7 +319,7 @@ class Projector:
             self._use(prepared.folds)
             self._declaration = jsonbytes.dumps(prepared.declaration)
             continues = prepared.continues
-        if not continues:
+        if not continues or self._store.state(STALE) is not None:
             self._forget_state()
         self._declares = known != self._declaration
         known = self._store.state(REBUILDING)

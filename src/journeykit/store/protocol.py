@@ -40,6 +40,10 @@ StateKey = tuple[str, str]
 #: In State: the last event that an unfinished rebuild folds for the second time.
 REBUILDING: Final[StateKey] = ("projector", "rebuilding")
 
+#: In State: that it has of somebody who was erased what cannot be taken out, so it is to be made
+#: again from the Log.
+STALE: Final[StateKey] = ("projector", "stale")
+
 
 class Parking(NamedTuple):
     """
@@ -103,12 +107,14 @@ class Committed(NamedTuple):
     What became of the entries of a commit.
 
     `added` came to the Log, `repeated` were there already, `erased` were left out because they are
-    about somebody who was erased since.
+    about somebody who was erased since. `screened` says that anything of the commit, also of what
+    it parks, named somebody who was.
     """
 
     added: int
     repeated: int
     erased: int = 0
+    screened: bool = False
 
 
 @attrs.frozen

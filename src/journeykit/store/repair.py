@@ -21,6 +21,7 @@ from journeykit import native
 from journeykit.exceptions import StoreBusy, StoreDamaged
 from journeykit.store import versions
 from journeykit.store.connection import means_damage
+from journeykit.store.hashes import Hashes
 from journeykit.store.pages import Pages
 from journeykit.store.salvage import Salvage
 from journeykit.store.schema import APPLICATION, TABLES
@@ -206,7 +207,12 @@ class Repair:
                 if source is not None:
                     stack.enter_context(contextlib.closing(source))
                 salvage = Salvage(
-                    source, self._pages(descriptor), target, tally=self._tally.read(), label=label
+                    source,
+                    self._pages(descriptor),
+                    target,
+                    tally=self._tally.read(),
+                    label=label,
+                    hashes=Hashes(self._path),
                 )
                 salvaged = salvage.run()
                 target.execute("PRAGMA journal_mode = WAL")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from journeykit.model import jsonbytes
 from journeykit.model.event import PUBLICATION, Kind
 from journeykit.store import versions
+from journeykit.store.brought_back import find_requests, take_out
 from journeykit.store.connection import means_damage
 from journeykit.store.erasure import DELETED_COUNT
 from journeykit.store.protocol import PROJECTOR, REBUILDING, WATCHER
@@ -24,6 +25,7 @@ from journeykit.store.schema import LOST, SALVAGED, SET_ASIDE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from journeykit.store.hashes import Hashes
     from journeykit.store.pages import Pages
     from journeykit.store.tally import Tally
 
@@ -55,6 +57,7 @@ _SMALL: Final = {
     "watermark": ("file", "place"),
     "counter": ("name", "value"),
     "meta": ("key", "value"),
+    "erased": ("hash", "erased_at"),
     "sqlite_sequence": ("name", "seq"),
 }
 
@@ -81,6 +84,8 @@ class Salvage:
         tally: What it is known to have had.
 
         label: What the counters are to call the damaged file.
+
+        hashes: Tell who was erased.
     """
 
     def __init__(
@@ -91,12 +96,14 @@ class Salvage:
         *,
         tally: Tally | None,
         label: str,
+        hashes: Hashes,
     ) -> None:
         self._source = source
         self._pages = pages
         self._target = target
         self._tally = tally
         self._label = label
+        self._hashes = hashes
         self._small: dict[str, dict[str, int]] = {name: {} for name in _SMALL}
         #: Whether SQLite could read all there was.
         self._whole = source is not None
@@ -115,8 +122,12 @@ class Salvage:
         self._insert_log(self._ranges("log", "position", _LOG, tops["log"]))
         self._insert_parked(self._ranges("parked", "number", _PARKED, tops["parked"]))
         self._copy_others()
-        if not self._whole or self._count() < self._expected(0):
+        searches = not self._whole or self._count() < self._expected(0)
+        if searches:
             self._search_pages()
+        self._write_table("erased")
+        if searches:
+            self._take_out_erased()
         self._write_positions()
         salvaged = self._write_counters()
         if not salvaged.lost:
@@ -125,6 +136,9 @@ class Salvage:
         self._write_table("meta")
         self._write_rebuilding()
         target.execute("COMMIT")
+        if searches and self._hashes.known:
+            # Without what was taken out again.
+            target.execute("VACUUM")
         return salvaged
 
     # What SQLite reads
@@ -207,10 +221,19 @@ class Salvage:
         self._insert_log(log)
         self._insert_parked(parked)
         roots = self._roots()
-        for table in ("cursor", "watermark", "counter", "meta"):
+        find_requests(self._target, self._pages, roots["erasure"])
+        for table in ("cursor", "watermark", "counter", "meta", "erased"):
             for row in self._pages.tree(roots[table]):
                 if len(row.values) == 2:
                     self._note(table, *row.values)
+
+    def _take_out_erased(self) -> None:
+        """Delete again what the pages had of people who were erased."""
+        surplus = max(0, self._count() - self._expected(self._count()))
+        gone = take_out(self._target, self._hashes)
+        # What had not been deleted before is not lost either.
+        if gone > surplus:
+            self._small["counter"][DELETED_COUNT] = self._erased() + gone - surplus
 
     def _roots(self) -> dict[str, int]:
         """Return where the tables begin: as the file says, or else as in every new file."""

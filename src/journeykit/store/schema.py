@@ -112,6 +112,12 @@ PUBLISHING: Final = """
 CREATE INDEX IF NOT EXISTS log_published ON log (name) WHERE name = 'journey.published';
 """
 
+#: What came with the fifth version: erasures that late events have led to, and the fact of the
+#: request that each of them belongs to.
+FOLLOWING: Final = """
+ALTER TABLE erasure ADD COLUMN follows TEXT;
+"""
+
 #: The tables without which a file is not whole.
 TABLES: Final = frozenset(
     (

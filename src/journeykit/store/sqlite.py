@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections import Counter
 from typing import TYPE_CHECKING, Final
@@ -11,7 +10,7 @@ from journeykit import native
 from journeykit.exceptions import Superseded
 from journeykit.store import rows, versions
 from journeykit.store.database import Database
-from journeykit.store.erasure import DELETED_COUNT, LATE_COUNT, screen
+from journeykit.store.erasure import DELETED_COUNT, LATE_COUNT
 from journeykit.store.protocol import (
     NOTHING,
     STATEFUL,
@@ -87,10 +86,11 @@ class SQLiteStore(Database):
         """Write *commit*; its entries are recorded at *now*, or later if the Log is later."""
         with self._write() as db:
             standing = rows.standing(db)
-            entries = self._screen(db, commit.entries, standing.erased_at)
-            added = rows.append(db, entries, standing.recorded_at, now)
-            self._park(db, commit.parked, standing.erased_at, now)
-            erased = len(commit.entries) - len(entries)
+            screened = self.erasing.screen(db, commit.entries, standing.erased_at)
+            self.erasing.follow(db, screened, now)
+            added = rows.append(db, screened.kept, standing.recorded_at, now)
+            aside = self._park(db, commit.parked, standing.erased_at, now)
+            erased = len(commit.entries) - len(screened.kept)
             counts = Counter(commit.counts)
             counts.update({"events": added, LATE_COUNT: erased})
             count(db, counts)
@@ -98,20 +98,21 @@ class SQLiteStore(Database):
                 db.execute(FOUND_AGAIN, (added, LOST))
             db.executemany("DELETE FROM parked WHERE number = ?", one_column(commit.unparked))
             rows.mark(db, commit.watermarks)
-        return Committed(added, len(entries) - added, erased)
-
-    def _screen(
-        self, db: sqlite3.Connection, entries: Sequence[Entry], erased_at: int | None
-    ) -> Sequence[Entry]:
-        """Leave out what is about people who were erased since."""
-        return screen(entries, erased_at, functools.partial(self.erasing.erased, db))
+        return Committed(
+            added, len(screened.kept) - added, erased, screened=screened.changed or aside
+        )
 
     def _park(
         self, db: sqlite3.Connection, parked: Sequence[Parking], erased_at: int | None, now: int
-    ) -> None:
+    ) -> bool:
+        """Set aside; returns whether anything of that was about people who were erased since."""
+        changed = False
         for owner, entry, reason in parked:
-            left = self._screen(db, [entry], erased_at)
-            rows.park(db, [Parking(owner, one, reason) for one in left], now)
+            screened = self.erasing.screen(db, [entry], erased_at)
+            self.erasing.follow(db, screened, now)
+            rows.park(db, [Parking(owner, one, reason) for one in screened.kept], now)
+            changed |= screened.changed
+        return changed
 
     def read(self, after: Position, limit: int, *, derived: bool = True) -> list[Stored]:
         """Return up to *limit* events behind *after*, in Log order."""
@@ -238,7 +239,7 @@ class SQLiteStore(Database):
                 self.erasing.note(db, resolved)
             rows.insert(db, rows.ADD_TRAIL, projection.trail)
             standing = rows.standing(db)
-            derived = self._screen(db, projection.derived, standing.erased_at)
+            derived = self.erasing.screen(db, projection.derived, standing.erased_at).kept
             rows.append(db, derived, standing.recorded_at, now)
             self.erasing.close_window(db, projection.erased)
             count(db, projection.counts)

@@ -10,7 +10,7 @@ import weakref
 from typing import TYPE_CHECKING, Final
 
 from journeykit import native
-from journeykit.exceptions import StoreError
+from journeykit.exceptions import StoreBusy, StoreError
 from journeykit.store.claims import KEPT, Claim
 from journeykit.store.connection import Connection, explained, identity_of, means_damage
 
@@ -121,6 +121,17 @@ class SQLiteClaims:
         query = "DELETE FROM claim WHERE customer IN (SELECT value FROM json_each(?))"
         with self._written() as db:
             return db.execute(query, (json.dumps(sorted(customers)),)).rowcount
+
+    def purge(self) -> bool:
+        """Write the file anew, which is small: rows that moved leave copies where they were."""
+        if not self._path.exists():
+            return True
+        try:
+            with self._used() as db:
+                db.execute("VACUUM")
+        except StoreBusy:
+            return False
+        return True
 
     @contextlib.contextmanager
     def _written(self) -> Iterator[sqlite3.Connection]:

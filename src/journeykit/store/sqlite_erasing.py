@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import json
-import os
-import secrets
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from journeykit import native
+from journeykit.model import jsonbytes
 from journeykit.model.event import Entry, Kind
-from journeykit.store import rows, wipe
+from journeykit.store import late, rows
 from journeykit.store.erasure import (
     DELETED_COUNT,
-    KEY_BYTES,
     QUEUED,
     Erasure,
     Resolved,
-    hashed,
     key_of,
     with_hashes,
     without_visitor,
 )
+from journeykit.store.free_space import FreeSpace
+from journeykit.store.hashes import Hashes
 from journeykit.store.rows import ENTRY_COLUMNS, KINDS
 from journeykit.store.schema import count
-from journeykit.store.versions import ERASING_VERSION
+from journeykit.store.versions import ERASING_VERSION, FOLLOWING_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from journeykit.store.erasure import Id
+    from journeykit.store.late import Screened
 
 #: Positions of the Log looked at in one step: some milliseconds, during which nobody waits.
 _SPAN: Final = 20_000
@@ -42,20 +41,27 @@ _SPAN: Final = 20_000
 _ROWS: Final = 500
 _SLICE: Final = 0.1
 
-#: Pages overwritten while nobody else may write: about a millisecond, and the disk's own time.
-_PAGES: Final = 500
-
-#: Pages that one look for left-overs reads.
-_LOOK: Final = 2**15
-
 _COLUMNS: Final = (
-    "number, id, position, erased_at, ids, until, reached, swept, cleared, purged, counts, sinks"
+    "number, id, position, erased_at, ids, until, reached, swept, cleared, purged, counts, sinks, "
+    "follows, (SELECT first.position FROM erasure AS first WHERE first.id = erasure.follows)"
 )
 _SELECT: Final = f"SELECT {_COLUMNS} FROM erasure"
+#: Of erasures that follow another: whose ids nobody has resolved yet; and the request itself.
+_UNRESOLVED: Final = (
+    "SELECT ids FROM erasure WHERE follows IS NOT NULL AND until IS NULL AND erased_at >= ?"
+)
+_REQUEST: Final = (
+    "SELECT id, sinks FROM erasure WHERE erased_at = ? AND follows IS NULL ORDER BY number LIMIT 1"
+)
 _FIND: Final = (
     "position > :after AND position <= :last AND ("
     "user_id IN (SELECT value FROM json_each(:users)) OR "
     "anonymous_id IN (SELECT value FROM json_each(:visitors)))"
+)
+#: Bodies only of what it takes them for: whether a derived event follows from one that stays.
+_LOOKED_AT: Final = (
+    "position, kind, name, user_id, anonymous_id, occurred_at, "
+    f"CASE WHEN kind = {KINDS.index(Kind.DERIVED)} AND occurred_at > :erased_at THEN body END"
 )
 
 
@@ -77,52 +83,83 @@ class SQLiteErasing:
         locked: Callable[[], AbstractContextManager[sqlite3.Connection]],
     ) -> None:
         self._path = path
-        self._key_path = path.with_name(f"{path.name}-key")
+        self._hashes = Hashes(path)
         self._read = read
         self._write = write
-        self._locked = locked
-        self._key: bytes | None = None
-        self._descriptor: int | None = None
-        self._wiped = 0
+        self._free_space = FreeSpace(path, read, locked)
 
     def reset_after_fork(self) -> None:
         """Close this process's copy of the parent's descriptor."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+        self._free_space.reset_after_fork()
+
+    def screen(
+        self, db: sqlite3.Connection, entries: Sequence[Entry], latest: int | None
+    ) -> Screened:
+        """Leave out what is about people who were erased since; *latest* is when somebody was."""
+        return late.screen(entries, latest, functools.partial(self._hashes.erased, db))
 
     # Erasures
 
     def begin(self, fact: Entry, ids: Collection[Id], sinks: Collection[str], now: int) -> None:
         """Append *fact* and note whom it is about; from now on older events are refused."""
-        hashes = self._hashes(ids)
-        fact = fact._replace(body=with_hashes(fact.body, hashes.values()))
         with self._write() as db:
-            rows.append(db, [fact], rows.standing(db).recorded_at, now)
-            known = db.execute("SELECT name FROM cursor WHERE name LIKE 'sink:%'")
-            asked = {*sinks, *(name.removeprefix("sink:") for (name,) in known)}
-            db.execute(
-                "INSERT INTO erasure (id, position, erased_at, ids, sinks) "
-                "SELECT id, position, ?, ?, ? FROM log WHERE id = ?",
-                (
-                    fact.occurred_at,
-                    json.dumps(sorted(ids)),
-                    json.dumps({sink: [QUEUED, ""] for sink in sorted(asked)}),
-                    fact.id,
-                ),
-            )
-            _add_hashes(db, hashes.values(), fact.occurred_at)
-            # A version that knows nothing of erasures would bring people back.
-            db.execute(
-                "UPDATE meta SET value = max(value, ?) WHERE key = 'min_writer'",
-                (ERASING_VERSION,),
-            )
-            count(db, {"events": 1})
+            self._begin(db, fact, ids, sinks, now)
 
-    def newest(self) -> int:
-        """Return the number of the last erasure, 0 without any."""
+    def follow(self, db: sqlite3.Connection, screened: Screened, now: int) -> None:
+        """Begin to erase under the ids that late events told, in somebody else's transaction."""
+        for user, visitor, erased_at, _ in screened.parted:
+            self._hashes.add(db, [late.apart(user, visitor)], erased_at)
+        if not screened.told:
+            return
+        others = self._hashes.erased(db, [late.apart(*told[:2]) for told in screened.told])
+        told = [each for each in screened.told if each.sure or late.apart(*each[:2]) not in others]
+        for erased_at, ids in late.by_request(told).items():
+            known = db.execute(_UNRESOLVED, (erased_at,))
+            if any(ids <= _ids(text) for (text,) in known.fetchall()):
+                continue
+            # It may be lost to damage.
+            follows, sinks = db.execute(_REQUEST, (erased_at,)).fetchone() or ("", "{}")
+            number = db.execute("SELECT coalesce(max(number), 0) + 1 FROM erasure").fetchone()[0]
+            fact = late.following_fact(follows, number, erased_at)
+            self._begin(db, fact, ids, json.loads(sinks), now, follows)
+
+    def _begin(
+        self,
+        db: sqlite3.Connection,
+        fact: Entry,
+        ids: Collection[Id],
+        sinks: Collection[str],
+        now: int,
+        follows: str | None = None,
+    ) -> None:
+        # Whose an id is that a late event told, is known when the fact folds.
+        sure = [one for one in ids if follows is None or one[0] == "user"]
+        digests = self._hashes.add(db, sure, fact.occurred_at)
+        fact = fact._replace(body=with_hashes(fact.body, digests))
+        rows.append(db, [fact], rows.standing(db).recorded_at, now)
+        known = db.execute("SELECT name FROM cursor WHERE name LIKE 'sink:%'")
+        asked = {*sinks, *(name.removeprefix("sink:") for (name,) in known)}
+        db.execute(
+            "INSERT INTO erasure (id, position, erased_at, ids, sinks, follows) "
+            "SELECT id, position, ?, ?, ?, ? FROM log WHERE id = ?",
+            (
+                fact.occurred_at,
+                json.dumps(sorted(ids)),
+                json.dumps({sink: [QUEUED, ""] for sink in sorted(asked)}),
+                follows,
+                fact.id,
+            ),
+        )
+        # A version that knows nothing of it would bring people back, or erase others.
+        version = ERASING_VERSION if follows is None else FOLLOWING_VERSION
+        db.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'min_writer'", (version,))
+        count(db, {"events": 1})
+
+    def progress(self) -> int:
+        """Return a number that grows when an erasure begins, and when it is known who that is."""
         with self._read() as db:
-            return db.execute("SELECT max(number) FROM erasure").fetchone()[0] or 0
+            found: int = db.execute("SELECT count(*) + count(until) FROM erasure").fetchone()[0]
+        return found
 
     def pending(self) -> list[Erasure]:
         """Return those that have not come to their end, oldest first."""
@@ -133,8 +170,13 @@ class SQLiteErasing:
         return next(iter(self._select(f"{_SELECT} WHERE id = ?", event)), None)
 
     def recent(self, limit: int) -> list[Erasure]:
-        """Return the last ones, the latest first."""
-        return self._select(f"{_SELECT} ORDER BY number DESC LIMIT ?", limit)
+        """Return the last requests, the latest first."""
+        query = f"{_SELECT} WHERE coalesce(follows, '') = '' ORDER BY number DESC LIMIT ?"
+        return self._select(query, limit)
+
+    def following(self, event: str) -> list[Erasure]:
+        """Return those that follow the request whose fact has the id *event*."""
+        return self._select(f"{_SELECT} WHERE follows = ? ORDER BY number", event)
 
     def resolve(self, resolved: Resolved) -> None:
         """Note who the customer is, where no projector does so."""
@@ -148,16 +190,16 @@ class SQLiteErasing:
         if found is None:
             return
         erasure = _erasure(found)
-        ids = erasure.ids | set(resolved.ids)
-        hashes = self._hashes(ids)
-        _add_hashes(db, hashes.values(), erasure.erased_at)
-        trail = _forget_trails(db, ids, erasure.position)
+        ids = late.resolved_ids(erasure, resolved)
+        digests = self._hashes.add(db, ids, erasure.erased_at)
+        self._hashes.add(db, late.not_theirs(erasure, ids), erasure.erased_at)
+        trail = _forget_trails(db, erasure, ids)
         _note_counts(db, erasure.number, {"state": resolved.pieces, "trail": trail})
         query = "UPDATE erasure SET ids = ? WHERE number = ?"
         db.execute(query, (json.dumps(sorted(ids)), erasure.number))
         body = db.execute("SELECT body FROM log WHERE id = ?", (erasure.event,)).fetchone()
         if body is not None:
-            fact = with_hashes(bytes(body[0]), hashes.values())
+            fact = with_hashes(bytes(body[0]), digests)
             db.execute("UPDATE log SET body = ? WHERE id = ?", (fact, erasure.event))
 
     @staticmethod
@@ -192,7 +234,6 @@ class SQLiteErasing:
     def clear(self, number: int) -> None:
         """Forget the ids: everybody has been asked."""
         query = "UPDATE erasure SET ids = '[]', cleared = 1, purged = 0 WHERE number = ?"
-        self._wiped = 0
         with self._write() as db:
             db.execute(query, (number,))
 
@@ -200,25 +241,26 @@ class SQLiteErasing:
 
     def sweep(self, erasure: Erasure) -> None:
         """Delete a slice of what the Log has of a customer; at its end what is parked."""
-        self._wiped = 0
         reached, deadline = erasure.reached, time.monotonic() + _SLICE
-        found: list[tuple[Any, ...]] = []
+        found: list[_Found] = []
         while not found and reached < erasure.until and time.monotonic() < deadline:
             found, reached = self._look(erasure, reached)
-        taken, cut = _sorted_out(erasure, found)
         with self._write() as db:
+            taken, cut = _sorted_out(erasure, found, _staying(db, erasure, found))
             observed = db.execute(
                 "SELECT count(*) FROM log WHERE kind <> ? "
                 "AND position IN (SELECT value FROM json_each(?))",
                 (KINDS.index(Kind.DERIVED), json.dumps(taken)),
             ).fetchone()[0]
+            apart = late.apart_by(each.entry for each in found)
+            self._hashes.add(db, apart, erasure.erased_at)
             gone = "DELETE FROM log WHERE position IN (SELECT value FROM json_each(?))"
             deleted = db.execute(gone, (json.dumps(taken),)).rowcount
             _cut(db, "log", "position", cut)
             counts = {"log": deleted}
             done = reached >= erasure.until
             if done:
-                counts["trail"] = _forget_trails(db, erasure.ids, erasure.position)
+                counts["trail"] = _forget_trails(db, erasure, erasure.ids)
                 counts["parked"] = _sweep_parked(db, erasure)
             db.execute(
                 "UPDATE erasure SET reached = ?, swept = ? WHERE number = ?",
@@ -227,111 +269,31 @@ class SQLiteErasing:
             _note_counts(db, erasure.number, counts)
             count(db, {DELETED_COUNT: observed})
 
-    def _look(self, erasure: Erasure, after: int) -> tuple[list[tuple[Any, ...]], int]:
+    def _look(self, erasure: Erasure, after: int) -> tuple[list[_Found], int]:
         last = min(after + _SPAN, erasure.until)
-        columns = "position, kind, user_id, anonymous_id, occurred_at, name"
-        query = f"SELECT {columns} FROM log WHERE {_FIND} ORDER BY position LIMIT {_ROWS}"
+        query = f"SELECT {_LOOKED_AT} FROM log WHERE {_FIND} ORDER BY position LIMIT {_ROWS}"
+        values = {**_values(erasure.ids, after, last), "erased_at": erasure.erased_at}
         with self._read() as db:
-            found = db.execute(query, _values(erasure.ids, after, last)).fetchall()
-        return found, found[-1][0] if len(found) == _ROWS else last
+            found = [_Found.of(*row) for row in db.execute(query, values)]
+        return found, found[-1].position if len(found) == _ROWS else last
 
     # Free space
 
     def purge(self) -> bool:
         """Overwrite what deleted rows have left behind; returns False where it must wait."""
-        pages = self._pages()
-        if pages >= wipe.MOST_PAGES:
-            return self._vacuum()
-        if not self._wiped and not self._bring_in():
-            return False
-        while self._wiped < pages:
-            until = min(self._wiped + _LOOK, pages)
-            dirty = [page for page, _, _ in wipe.dirty(self._open(), self._wiped, until)]
-            for start in range(0, len(dirty), _PAGES):
-                if not self._wipe(dirty[start : start + _PAGES]):
-                    return False
-            self._wiped = until
-        if not self._finish():
-            return False
-        self._wiped = 0
-        return True
-
-    def _pages(self) -> int:
-        with self._read() as db:
-            pages: int = db.execute("PRAGMA page_count").fetchone()[0]
-        return pages
-
-    def _wipe(self, pages: list[int]) -> bool:
-        with self._locked() as db:
-            if not _empty_wal(db):
-                return False
-            # With the lock of SQLite too, for those who do not know ours.
-            db.execute("BEGIN IMMEDIATE")
-            wipe.wipe(self._open(), pages)
-            # What is committed makes everybody read the pages anew that they remember.
-            db.execute("UPDATE erasure SET purged = 0 WHERE purged = 0")
-            db.execute("COMMIT")
-        return True
-
-    def _bring_in(self) -> bool:
-        """Bring all that was committed into the database, for only that is looked at."""
-        with self._locked() as db:
-            return _empty_wal(db)
-
-    def _finish(self) -> bool:
-        """Note that nothing is left, if that is so."""
-        with self._locked() as db:
-            if not _empty_wal(db):
-                return False
-            db.execute("UPDATE erasure SET purged = 1 WHERE swept = 1 AND purged = 0")
-        return True
-
-    def _vacuum(self) -> bool:
-        with self._locked() as db:
-            db.execute("VACUUM")
-        return self._finish()
-
-    def _open(self) -> int:
-        known = self._descriptor
-        if known is None or not os.path.samestat(os.fstat(known), self._path.stat()):
-            # Never closed: that would free the locks that SQLite has on the file.
-            known = self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
-        return known
+        waiting = frozenset(
+            (each.number, each.cleared) for each in self.pending() if each.swept and not each.purged
+        )
+        numbers = [number for number, _ in waiting]
+        return self._free_space.purge(
+            waiting,
+            note="UPDATE erasure SET purged = 1 WHERE number IN (SELECT value FROM json_each(?))",
+            values=(json.dumps(numbers),),
+        )
 
     def set_aside(self) -> Sequence[Path]:
         """Return files that were set aside and cannot be edited."""
         return sorted(self._path.parent.glob(f"{self._path.name}.damaged-*"))
-
-    # Hashes
-
-    def erased(self, db: sqlite3.Connection, ids: Collection[Id]) -> Mapping[Id, int]:
-        """Return which of *ids* were erased, and when."""
-        by_hash = {digest: one for one, digest in self._hashes(ids).items()}
-        query = "SELECT hash, erased_at FROM erased WHERE hash IN (SELECT value FROM json_each(?))"
-        found = db.execute(query, (json.dumps(list(by_hash)),))
-        return {by_hash[digest]: erased_at for digest, erased_at in found}
-
-    def _hashes(self, ids: Collection[Id]) -> dict[Id, str]:
-        key = self._key = self._key or self._read_key()
-        return {one: hashed(key, one) for one in ids}
-
-    def _read_key(self) -> bytes:
-        """Return the key of the hashes, which is in a file of its own beside the database."""
-        with contextlib.suppress(FileNotFoundError):
-            return self._key_path.read_bytes()
-        unfinished = self._key_path.with_name(f"{self._key_path.name}.{secrets.token_hex(4)}")
-        with native.unforked():
-            descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                os.write(descriptor, secrets.token_bytes(KEY_BYTES))
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        # Whoever comes first has made it.
-        with contextlib.suppress(FileExistsError):
-            os.link(unfinished, self._key_path)
-        unfinished.unlink()
-        return self._key_path.read_bytes()
 
     def _select(self, query: str, *values: Any) -> list[Erasure]:
         with self._read() as db:
@@ -339,13 +301,13 @@ class SQLiteErasing:
 
 
 def _erasure(row: tuple[Any, ...]) -> Erasure:
-    number, event, position, erased_at, ids, until, reached, *done, counts, sinks = row
+    number, event, position, erased_at, ids, until, reached, *done, counts, sinks = row[:-2]
     return Erasure(
         number=number,
         event=event,
         position=position,
         erased_at=erased_at,
-        ids=frozenset((kind, value) for kind, value in json.loads(ids)),
+        ids=_ids(ids),
         until=until,
         reached=reached,
         swept=bool(done[0]),
@@ -353,7 +315,13 @@ def _erasure(row: tuple[Any, ...]) -> Erasure:
         purged=bool(done[2]),
         counts=json.loads(counts),
         sinks={name: (said[0], said[1]) for name, said in json.loads(sinks).items()},
+        follows=row[-2],
+        since=row[-1],
     )
+
+
+def _ids(text: str) -> frozenset[Id]:
+    return frozenset((kind, value) for kind, value in json.loads(text))
 
 
 def _values(ids: Collection[Id], after: int, last: int) -> dict[str, Any]:
@@ -363,14 +331,54 @@ def _values(ids: Collection[Id], after: int, last: int) -> dict[str, Any]:
     return {**texts, "after": after, "last": last}
 
 
-def _sorted_out(erasure: Erasure, found: list[tuple[Any, ...]]) -> tuple[list[int], list[int]]:
-    """Return the positions to delete, and those of others' events that name one of the ids."""
+class _Found(NamedTuple):
+    """An event that names one of the ids; `cause` is what it follows from, where that matters."""
+
+    position: int
+    entry: Entry
+    cause: str
+
+    @classmethod
+    def of(cls, position: int, kind: int, *columns: Any) -> _Found:
+        name, user, visitor, occurred_at, body = columns
+        entry = Entry("", KINDS[kind], name, user, visitor, None, occurred_at, 0, b"")
+        return cls(position, entry, _cause(body))
+
+
+def _cause(body: bytes | None) -> str:
+    try:
+        return str(jsonbytes.loads(body)["caused_by"]) if body is not None else ""
+    except (ValueError, LookupError, TypeError):
+        return ""
+
+
+def _staying(db: sqlite3.Connection, erasure: Erasure, found: Sequence[_Found]) -> set[str]:
+    """Return which events stay of those that *found* follows from."""
+    causes = [each.cause for each in found if each.cause]
+    if not causes:
+        return set()
+    query = (
+        "SELECT id FROM log WHERE id IN (SELECT value FROM json_each(?)) "
+        "AND occurred_at > ? AND position >= ?"
+    )
+    since = erasure.position if erasure.follows is None else erasure.since or 0
+    return {each for (each,) in db.execute(query, (json.dumps(causes), erasure.erased_at, since))}
+
+
+def _sorted_out(
+    erasure: Erasure, found: Sequence[_Found], staying: Collection[str]
+) -> tuple[list[int], list[int]]:
+    """
+    Return the positions to delete, and those of others' events that name one of the ids.
+
+    What follows from the events *staying* stays.
+    """
     taken: list[int] = []
     cut: list[int] = []
-    for position, kind, user, visitor, occurred_at, name in found:
-        entry = Entry("", KINDS[kind], name, user, visitor, None, occurred_at, 0, b"")
-        if not erasure.takes(entry, position, derived=entry.kind is Kind.DERIVED):
+    for position, entry, cause in found:
+        if not erasure.takes(entry, position, stays=cause in staying):
             continue
+        user = entry.user_id
         theirs = ("user", user) in erasure.ids if user else True
         (taken if theirs else cut).append(position)
     return taken, cut
@@ -387,10 +395,16 @@ def _cut(db: sqlite3.Connection, table: str, key: str, numbers: Collection[int])
             )
 
 
-def _forget_trails(db: sqlite3.Connection, ids: Collection[Id], before: int) -> int:
-    """Delete trails before a position; returns how many events were in them."""
-    query = "DELETE FROM trail WHERE customer = ? AND position < ?"
-    return sum(db.execute(query, (key_of(one), before)).rowcount for one in ids)
+def _forget_trails(db: sqlite3.Connection, erasure: Erasure, ids: Collection[Id]) -> int:
+    """Delete what the trails have of events that go; returns how many that were."""
+    query = (
+        "DELETE FROM trail WHERE customer = :customer AND position < :position AND ("
+        "position < :since OR NOT EXISTS (SELECT 1 FROM log "
+        "WHERE log.position = trail.position AND log.occurred_at > :erased_at))"
+    )
+    since = erasure.position if erasure.follows is None else erasure.since or 0
+    values = {"position": erasure.position, "since": since, "erased_at": erasure.erased_at}
+    return sum(db.execute(query, {**values, "customer": key_of(one)}).rowcount for one in ids)
 
 
 def _sweep_parked(db: sqlite3.Connection, erasure: Erasure) -> int:
@@ -414,23 +428,9 @@ def _sweep_parked(db: sqlite3.Connection, erasure: Erasure) -> int:
     return deleted
 
 
-def _add_hashes(db: sqlite3.Connection, hashes: Collection[str], erased_at: int) -> None:
-    db.executemany(
-        "INSERT INTO erased (hash, erased_at) VALUES (?, ?) ON CONFLICT (hash) "
-        "DO UPDATE SET erased_at = max(erased_at, excluded.erased_at)",
-        [(digest, erased_at) for digest in hashes],
-    )
-
-
 def _note_counts(db: sqlite3.Connection, number: int, counts: Mapping[str, int]) -> None:
     query = "SELECT counts FROM erasure WHERE number = ?"
     known = json.loads(db.execute(query, (number,)).fetchone()[0])
     for place, more in counts.items():
         known[place] = known.get(place, 0) + more
     db.execute("UPDATE erasure SET counts = ? WHERE number = ?", (json.dumps(known), number))
-
-
-def _empty_wal(db: sqlite3.Connection) -> bool:
-    """Bring all that was committed into the database, and cut the write-ahead log off."""
-    blocked: int = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-    return not blocked

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from journeykit.exceptions import Outdated
-from journeykit.store.schema import ADDED, ERASING, PUBLISHING, SCHEMA
+from journeykit.store.schema import ADDED, ERASING, FOLLOWING, PUBLISHING, SCHEMA
 
 if TYPE_CHECKING:
     import sqlite3
@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: Counts up with each change of the tables.
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 
 #: The one that knows of erasures: the first erasure shuts out those before it.
 ERASING_VERSION: Final = 3
+
+#: The one that knows of ids which late events tell: the first such erasure shuts out those before.
+FOLLOWING_VERSION: Final = 5
 
 #: What each version adds to the one before it. One that older versions must not write beside sets
 #: `min_writer` to its own number; the reading of older ones always goes on.
@@ -37,6 +40,7 @@ INSERT INTO meta (key, value) VALUES ('min_writer', 1);
 """,
     3: ERASING,
     4: PUBLISHING,
+    5: FOLLOWING,
 }
 
 
