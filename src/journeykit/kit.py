@@ -580,8 +580,8 @@ class JourneyKit:
             pipeline.start()
             folded = pipeline.flush(timeout, delivered=False)
             pipeline.stop(timeout)
-        declaration = publisher.declaration(self.store.published())
-        return folded and pipeline.projector.made_by() == declaration
+        made_by = pipeline.projector.made_by()
+        return folded and publisher.has_made(self.store.published(), made_by)
 
     def rebuild(self, timeout: float = 3600.0) -> bool:
         """

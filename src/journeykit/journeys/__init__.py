@@ -12,7 +12,7 @@ from journeykit.journeys.publisher import Publisher
 from journeykit.journeys.rulebook import Rulebook
 from journeykit.journeys.rules import LABEL, RuleFold
 from journeykit.journeys.stages import StageFold
-from journeykit.journeys.timers import Clock
+from journeykit.journeys.timers import Clock, Waking
 from journeykit.journeys.versions import VersionsFold
 
 if TYPE_CHECKING:
@@ -55,8 +55,9 @@ def folds(
         chosen.append(PainPointFold(plugins))
     if others is not None:
         chosen += others(plans)
-    if rules is not None:
-        chosen.append(Clock({LABEL: rules.expire}, stages.expire))
-    elif stages.sets_timers:
-        chosen.append(Clock({}, stages.expire))
+    waking = {LABEL: rules.expire} if rules is not None else {}
+    # Folds of other rooms say what their timers are kept under.
+    waking |= {fold.label: fold.expire for fold in chosen if isinstance(fold, Waking)}
+    if waking or stages.sets_timers:
+        chosen.append(Clock(waking, stages.expire))
     return [IdentityFold(), *chosen] if chosen else []
