@@ -197,7 +197,7 @@ def case_of_timer(timer: Timer) -> str:
     return timer.key.partition(_SEPARATOR)[2]
 
 
-def tell(  # noqa: PLR0913 - what a derived event is made of
+def tell(
     record: Record,
     standing: Standing,
     name: str,
