@@ -29,10 +29,6 @@ PROJECT: Final = "journeykit"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
-#: Hooks whose names are fixed, but that nothing in this version asks.
-#: A plugin that implements one is told so.
-RESERVED: Final[frozenset[str]] = frozenset()
-
 
 @hookspec
 def register_sinks() -> Iterable[SinkType]:  # type: ignore[empty-body]

@@ -393,9 +393,6 @@ class Plugins:
             problem = "it implements no hook; mark its functions with @hookimpl"
             raise PluginError(name, "loading", problem)
         self._plugins[id(plugin)] = Plugin(name, origin, hooks)
-        reserved = sorted(hookspecs.RESERVED.intersection(hooks))
-        if reserved:
-            _log.warning("journeykit.hook_not_asked_yet", extra={"plugin": name, "hooks": reserved})
 
     def _refuse_unknown_hooks(self) -> None:
         known = set(_hook_names())

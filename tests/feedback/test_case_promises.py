@@ -102,7 +102,9 @@ def test_clocks_count_what_they_should(
         run = hours.between(clock.started, clock.due)
         if clock.name == "resolution":
             pauses = [pause for pause in standing.pauses if clock.started <= pause[0] < clock.due]
-            run -= sum(hours.between(begin, min(end or clock.due, clock.due)) for begin, end in pauses)
+            run -= sum(
+                hours.between(begin, min(end or clock.due, clock.due)) for begin, end in pauses
+            )
         assert run == limits[clock.name]
         assert clock.stopped is None or clock.stopped >= clock.started
     # Pauses do not overlap, and each round begins behind the one before.
@@ -154,7 +156,11 @@ PROMPTS = (
 FACTS = ("assigned", "acknowledged", "waiting", "resumed", "noted", "resolved", "reopened")
 OPERATIONS = st.one_of(
     st.tuples(
-        st.just("answer"), st.integers(0, 2), st.integers(1, 5), st.integers(0, 3), st.integers(0, 2)
+        st.just("answer"),
+        st.integers(0, 2),
+        st.integers(1, 5),
+        st.integers(0, 3),
+        st.integers(0, 2),
     ),
     st.tuples(st.just("recover"), st.integers(0, 2), st.integers(1, 5)),
     st.tuples(st.just("pay"), st.integers(0, 2), st.integers(0, 1)),
@@ -182,7 +188,12 @@ def do(shop: Any, operation: Any) -> None:
     elif what == "work":
         cases = sorted(case.id for case in shop.cases.list(everything=True))
         if cases:
-            fact = {"case": cases[rest[0] % len(cases)], "owner": "bob", "cause": "c", "action": "a"}
+            fact = {
+                "case": cases[rest[0] % len(cases)],
+                "owner": "bob",
+                "cause": "c",
+                "action": "a",
+            }
             at = (shop.clock() - NOON) / 1e6 - rest[2] * 1800
             name, who = f"case.{rest[1]}", {"actor": "bob", "reason": "r"}
             shop.track(name, Customer("ada"), fact, kind=Kind.FACT, at=at, **who)

@@ -468,7 +468,7 @@ def test_owners_change_without_a_deployment(shop: Any) -> None:
     shop.feedback.set("cases.unhappy.owner", None, **BOB)
     shop.answer(Customer("ivy"), 1)
     assert shop.cases.list(customer="ivy")[0].owner == "desk"
-    assert [change.path for change in shop.feedback.changes()][0] == "cases.unhappy.owner"
+    assert next(change.path for change in shop.feedback.changes()) == "cases.unhappy.owner"
 
 
 def test_a_shop_without_prompts_keeps_what_was_changed(make_shop: MakeShop) -> None:
@@ -562,9 +562,7 @@ def test_the_recovery_question(shop: Any) -> None:
     """Once resolved the customer is asked if all is well, whatever they were asked of late."""
     shop.track("Order Completed", ADA)
     offer = shop.show(ADA)
-    shop.feedback.report(
-        offer.impression, "answer", customer=ADA, seq=0, answers={"score": 1}
-    )
+    shop.feedback.report(offer.impression, "answer", customer=ADA, seq=0, answers={"score": 1})
     assert {"not_armed", "capped", "open_case"} <= set(shop.why(ADA, prompt="well"))
     shop.clock.advance(60)
     shop.cases.resolve(only(shop).id, cause="late", action="voucher", **BOB)
@@ -649,7 +647,7 @@ def test_forgetting_takes_everything(shop: Any) -> None:
     shop.track("Signed In", BOTH)
     shop.answer(Customer("eve"), 1)
     shop.cases.resolve(shop.cases.list(customer="ada")[0].id, cause="c", action="a", **BOB)
-    (fold,) = [each for each in shop.projector._folds if type(each).__name__ == "CaseFold"]  # noqa: SLF001
+    (fold,) = [each for each in shop.projector._folds if type(each).__name__ == "CaseFold"]
     from journeykit.store.view import Alarm, Cache, View
 
     view = View(shop.store, Cache(), Alarm())

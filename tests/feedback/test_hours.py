@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journeykit.feedback.hours import Hours, find_zone, hours_of
-from journeykit.model.hours import parse_opening
+from journeykit.model.hours import DAYS, parse_opening
 from journeykit.model.times import to_datetime, to_micros
 
 HOUR = 3_600_000_000
@@ -93,18 +93,22 @@ def test_pauses_move_what_is_due() -> None:
     assert wall(hours.due(start, 2 * HOUR, [pause])) == "Mon 2026-03-02 11:00"
 
 
-OPENINGS = st.lists(
-    st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 95), st.integers(0, 96)),
-    min_size=1,
-    max_size=4,
-).map(
-    lambda found: tuple(
-        f"{'mon tue wed thu fri sat sun'.split()[a]}-{'mon tue wed thu fri sat sun'.split()[b]} "
-        f"{min(c, d - 1) // 4:02}:{min(c, d - 1) % 4 * 15:02}-{d // 4:02}:{d % 4 * 15:02}"
-        for a, b, c, d in found
-        if d > 0
+OPENINGS = (
+    st.lists(
+        st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 95), st.integers(0, 96)),
+        min_size=1,
+        max_size=4,
     )
-).filter(bool)
+    .map(
+        lambda found: tuple(
+            f"{DAYS[a]}-{DAYS[b]} "
+            f"{min(c, d - 1) // 4:02}:{min(c, d - 1) % 4 * 15:02}-{d // 4:02}:{d % 4 * 15:02}"
+            for a, b, c, d in found
+            if d > 0
+        )
+    )
+    .filter(bool)
+)
 INSTANTS = st.datetimes(datetime(2024, 1, 1), datetime(2027, 12, 31)).map(to_micros)  # noqa: DTZ001
 
 

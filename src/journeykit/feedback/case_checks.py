@@ -125,7 +125,7 @@ def _answer_problems(where: str, when: CaseWhen, prompts: Mapping[str, Prompt]) 
     kind = when.kind if prompt is None else prompt.kind
     scale = SCALES.get(kind) if kind is not None else None
     yield from _bound_problems(where, when, scale)
-    if scale is None and not when.where:
+    if scale is None and not when.where and when.at_least is when.at_most is None:
         yield f"{where}.where: is missing; the prompt asks for no score, so say which answers"
     steps = {step.key for step in prompt.steps} if prompt is not None else None
     for key in when.where:
@@ -160,7 +160,8 @@ def _recovery_problems(
     scale = SCALES.get(prompt.kind)
     if scale is None:
         yield f"{where}.recovery: {prompt.key!r} asks for no score; name one that does"
-    elif rule.recovery_at_most is not None and not scale[0] <= rule.recovery_at_most < scale[1]:
+        return
+    if rule.recovery_at_most is not None and not scale[0] <= rule.recovery_at_most < scale[1]:
         yield (
             f"{where}.recovery_at_most: is {rule.recovery_at_most}; scores are {scale[0]} to "
             f"{scale[1]}, and one of them must be good"

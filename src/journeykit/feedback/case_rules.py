@@ -8,6 +8,7 @@ because its rule did.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from journeykit.capture.encode import encode
@@ -18,12 +19,24 @@ from journeykit.model.event import PUBLICATION, WIRE_VERSION, Entry, Kind
 from journeykit.model.times import to_rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from journeykit.store.protocol import Position, Store
 
 #: The fact that other case rules are in force; it concerns no customer.
 DECLARED: Final = "cases.declared"
+
+#: No rules: what is in force once somebody has taken all of them out.
+NONE: Final[Mapping[str, Any]] = {
+    "rules": [],
+    "owner": None,
+    "hours": [],
+    "zone": "UTC",
+    "prompts": {},
+    "touchpoints": {},
+    "stages": {},
+    "journeys": {},
+}
 
 #: Counts up when the fold makes another State of the same Log.
 VERSION: Final = 1
@@ -56,6 +69,8 @@ class CaseRules:
             cursor: How far State is.
         """
         if self._wire is None:
+            if not self.is_last(known):
+                store.publish(_fact(NONE, now, now, len(known)), now)
             return []
         # Where State does not tell, the whole Log has to be read, once.
         dated = [(since, wire) for since, wire in known] if known else list(_published(store, None))
@@ -74,7 +89,7 @@ class CaseRules:
     def is_last(self, known: Any) -> bool:
         """Return whether these rules are those that are in force by *known*."""
         if self._wire is None:
-            return True
+            return not known or not known[-1][1]["rules"]
         return bool(known) and hash_of(known[-1][1]) == hash_of(self._wire)
 
 
