@@ -53,6 +53,8 @@ TERMS = st.builds(
     st.integers(1, 40).map(lambda days: days * DAY // 2),
     st.sampled_from(((), ("mon-fri 09:00-17:00",), ("sat-sun 00:00-24:00", "wed 12:00-13:00"))),
     st.sampled_from(("UTC", "Europe/Vienna")),
+    st.none(),
+    st.none(),
 )
 CHANGES = st.lists(
     st.tuples(st.integers(0, 60 * DAY // MINUTE), st.sampled_from(WHATS)), max_size=30

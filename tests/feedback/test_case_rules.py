@@ -165,8 +165,9 @@ def test_what_a_crash_left_behind_is_found() -> None:
     store = MemoryStore()
     first = CaseRules(wire).publish(store, None, None, 100)
     assert [since for since, _ in first] == [0]
-    published = CaseRules(other).publish(store, first, None, 200)
-    again = CaseRules(other).publish(store, first, None, 300)
+    cursor = store.read(None, 1)[0].position
+    published = CaseRules(other).publish(store, first, cursor, 200)
+    again = CaseRules(other).publish(store, first, cursor, 300)
     assert [since for since, _ in again] == [since for since, _ in published] == [0, 200]
     assert CaseRules(other).publish(store, None, "lost", 400) == again
 

@@ -195,6 +195,7 @@ def test_a_muted_pain_point_opens_nothing(make_shop: MakeShop) -> None:
 def test_another_complaint_is_added(shop: Any) -> None:
     """A customer has one open case of a rule and a subject; another subject is another case."""
     shop.answer(ADA, 2)
+    shop.clock.advance(1)
     shop.answer(ADA, 1)
     assert [each.score for each in only(shop).evidence] == [2, 1]
     assert names(shop) == ["case.opened", "case.evidence_added"]
@@ -213,6 +214,7 @@ def test_another_complaint_is_added(shop: Any) -> None:
 def test_the_comment_comes_later(shop: Any) -> None:
     """The first answer opens the case, the rest of it is added, an older report changes nothing."""
     shop.answer(ADA, 2, impression="i")
+    shop.clock.advance(1)
     shop.answer(ADA, 2, impression="i", seq=2, answers={"more": "It was cold"})
     shop.answer(ADA, 1, impression="i", seq=1, answers={"more": "It"})
     (evidence,) = only(shop).evidence
@@ -368,6 +370,7 @@ def test_a_reopened_case_has_a_new_clock(shop: Any) -> None:
     shop.answer(ADA, 2)
     shop.clock.advance(6 * DAY)
     shop.cases.acknowledge(only(shop).id, **BOB)
+    shop.clock.advance(1)
     shop.cases.resolve(only(shop).id, cause="late", action="voucher", **BOB)
     shop.clock.advance(6 * DAY)
     shop.cases.reopen(only(shop).id, **BOB)

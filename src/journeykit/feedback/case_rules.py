@@ -1,7 +1,7 @@
 """
 When which case rules were in force: facts in the Log.
 
-Rules that change count from then on.
+Rules that change count for what nobody has folded by then.
 So no old answer becomes a case because of a new rule, and none that somebody works on goes away
 because its rule did.
 """
@@ -70,7 +70,8 @@ class CaseRules:
         """
         if self._wire is None:
             if not self.is_last(known):
-                store.publish(_fact(NONE, now, now, len(known)), now)
+                since = _begin(store, cursor, now)
+                store.publish(_fact(NONE, since, now, len(known)), now)
             return []
         # Where State does not tell, the whole Log has to be read, once.
         dated = [(since, wire) for since, wire in known] if known else list(_published(store, None))
@@ -80,8 +81,7 @@ class CaseRules:
             # Somebody may have published before they ended, and not have come to fold it.
             dated += [each for each in _published(store, cursor) if each not in dated]
         if not self.is_last(dated):
-            # What nobody has folded yet is no history: the first rules count for it.
-            since = 0 if cursor is None and not dated else now
+            since = _begin(store, cursor, now) if dated or cursor is not None else 0
             store.publish(_fact(self._wire, since, now, len(dated)), now)
             dated.append((since, self._wire))
         return dated
@@ -96,6 +96,15 @@ class CaseRules:
 def casebooks(dated: Sequence[Sequence[Any]]) -> list[tuple[int, Casebook]]:
     """Return from which instant on which rules are in force, understood."""
     return [(since, Casebook(wire)) for since, wire in dated]
+
+
+def _begin(store: Store, cursor: Position, now: int) -> int:
+    """Return the instant from which on nothing has been folded, *now* at the latest."""
+    unfolded = store.read(cursor, 1, derived=False)
+    folded = store.fetch([cursor]) if cursor is not None else []
+    if not unfolded or (folded and folded[0].recorded_at >= unfolded[0].recorded_at):
+        return now
+    return min(now, unfolded[0].recorded_at)
 
 
 def _published(store: Store, after: Position) -> Iterator[tuple[int, Mapping[str, Any]]]:
