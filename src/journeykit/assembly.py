@@ -19,13 +19,14 @@ from journeykit.delivery.gate import Gate
 from journeykit.exceptions import ConfigError, PluginError
 from journeykit.feedback import case_checks, checks
 from journeykit.feedback.asking import Asking
+from journeykit.feedback.facts import ANSWERED
 from journeykit.insight.steps import Steps
 from journeykit.insight.watch import Watch
 from journeykit.journeys import Declared, Publisher, Rulebook, declare, folds, plans
 from journeykit.journeys.catalogue import CATALOGUE
 from journeykit.journeys.rulebook import GuardedRule
 from journeykit.model.extension import SinkOptions
-from journeykit.model.vocabulary import STANDARD_NAMES
+from journeykit.model.vocabulary import FRICTION_NAMES, STANDARD_NAMES
 from journeykit.pipeline import Parts
 from journeykit.plugins import Plugins, load_file
 from journeykit.store import open_store
@@ -235,6 +236,8 @@ def unfed(settings: Settings, declared: Declared, book: Rulebook) -> list[PainPo
     """
     names = {point.name for point in settings.touchpoints}
     known = names | settings.names.keys() | (set() if names else STANDARD_NAMES)
+    known |= {ANSWERED} if settings.prompts else set()
+    known |= FRICTION_NAMES if settings.web.friction else set()
     for journey in declared.journeys:
         ways = (*journey.entry, *journey.exits, *((journey.goal and (journey.goal,)) or ()))
         stages = (rule for stage in journey.stages for rule in stage.enter)

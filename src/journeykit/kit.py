@@ -161,6 +161,7 @@ class JourneyKit:
         plugins: Iterable[object] = (),
         sinks: Iterable[Sink] = (),
         strict: bool | None = None,
+        now: Callable[[], int] = _now,
     ) -> JourneyKit:
         """
         Return the kit that the file at *path* declares.
@@ -171,6 +172,8 @@ class JourneyKit:
             sinks: Sinks built in Python, besides those of the file.
 
             strict: Overrides `[journeykit] strict`.
+
+            now: The clock, in microseconds since the epoch, for tests.
 
         Raises:
             ConfigError: The file has mistakes; it names all of them.
@@ -187,7 +190,7 @@ class JourneyKit:
         )
         if strict is not None:
             settings = attrs.evolve(settings, core=attrs.evolve(settings.core, strict=strict))
-        return cls(settings, plugins=loaded, sinks=sinks, problems=problems)
+        return cls(settings, plugins=loaded, sinks=sinks, now=now, problems=problems)
 
     @property
     def feedback(self) -> Feedback:
@@ -517,6 +520,8 @@ class JourneyKit:
     def flush(self, timeout: float = 5.0) -> bool:
         """
         Wait until everything accepted so far is in the Log, folded, and delivered.
+
+        What time alone brings about by now, such as a basket that was left, is found then, too.
 
         Returns:
             False if *timeout* seconds were not enough; nothing is lost by that.
