@@ -8,6 +8,7 @@ import attrs
 import click
 
 from journeykit.cli.app import Misconfigured, Session, common, pass_session
+from journeykit.cli.cases import print_case_figures
 from journeykit.cli.output import print_json, print_table
 from journeykit.cli.ranking import print_pain_points
 from journeykit.insight import CustomerStage, JourneyFigures, JourneyTotal
@@ -47,6 +48,8 @@ def check(session: Session, config: str, as_json: bool) -> None:
                     "plugins": [plugin.name for plugin in kit.plugins],
                     "pain_points": [rule.name for rule in kit.rules],
                     "without_events": [rule.name for rule in kit.unfed_rules],
+                    "cases": [rule.key for rule in kit.settings.cases.rules],
+                    "without_owner": _unowned(kit),
                 }
             )
             return
@@ -58,11 +61,23 @@ def check(session: Session, config: str, as_json: bool) -> None:
             unfed = ", ".join(rule.name for rule in kit.unfed_rules)
             said = f"; no declared event reaches {unfed}" if unfed else ""
             click.echo(f"pains    {len(kit.rules)} rules{said}")
+        if kit.settings.cases.rules:
+            unowned = ", ".join(_unowned(kit))
+            said = f"; cases of {unowned} may belong to nobody" if unowned else ""
+            click.echo(f"cases    {len(kit.settings.cases.rules)} rules{said}")
         segments = kit.settings.insight.segments
         if segments:
             click.echo(f"segments {', '.join(segments)}")
         for journey in journeys:
             _print_declared(journey)
+
+
+def _unowned(kit: JourneyKit) -> list[str]:
+    """Return the case rules whose cases nobody has for sure; a plugin may say whose they are."""
+    cases = kit.settings.cases
+    if cases.owner or any("route_case" in plugin.hooks for plugin in kit.plugins):
+        return []
+    return [rule.key for rule in cases.rules if not rule.owner]
 
 
 def _gate(sink: str, kit: JourneyKit) -> str:
@@ -121,12 +136,14 @@ def report(
         who = (
             {journey.key: kit.customers(journey.key, count) for journey in chosen} if count else {}
         )
+        cases = kit.cases.figures()
         points = [point for point in figures.pain_points if key in (None, point.journey)]
         if as_json:
             value = {
                 **figures.to_dict(),
                 "journeys": [attrs.asdict(item) for item in chosen],
                 "pain_points": [point.to_dict() for point in points],
+                "cases": cases.to_dict(),
             }
             value["totals"] = [each for each in value["totals"] if key in (None, each["key"])]
             for journey, item in zip(chosen, value["journeys"], strict=True) if count else ():
@@ -149,6 +166,8 @@ def report(
             if count:
                 _print_customers(journey, _of_version(journey, who))
         print_pain_points(figures, points, watched=bool(kit.settings.insight.segments))
+        if kit.settings.cases.rules:
+            print_case_figures(cases)
 
 
 def _of_version(
