@@ -18,6 +18,9 @@ import journeykit
 from journeykit import (
     Ask,
     Cap,
+    CaseRule,
+    Cases,
+    CaseWhen,
     Consent,
     Core,
     Exit,
@@ -68,6 +71,9 @@ CLASSES = {
     "A further question": PromptStep,
     "Conditions": Where,
     "How often": Ask,
+    "[cases]": Cases,
+    "A case rule": CaseRule,
+    "What opens a case": CaseWhen,
     "[feedback]": FeedbackSettings,
     "[plugins]": PluginSettings,
     "[redaction]": Redaction,
@@ -289,6 +295,10 @@ def test_the_glossary_has_the_words_of_the_public_names() -> None:
         "Answer",
         "Claim",
         "Gate",
+        "Case",
+        "Case rule",
+        "Breach",
+        "Recovery question",
     }
     for word in words:
         assert f"\n{word}\n" in glossary

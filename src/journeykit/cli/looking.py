@@ -136,14 +136,14 @@ def report(
         who = (
             {journey.key: kit.customers(journey.key, count) for journey in chosen} if count else {}
         )
-        cases = kit.cases.figures()
+        cases = kit.cases.figures() if kit.settings.cases.rules else None
         points = [point for point in figures.pain_points if key in (None, point.journey)]
         if as_json:
             value = {
                 **figures.to_dict(),
                 "journeys": [attrs.asdict(item) for item in chosen],
                 "pain_points": [point.to_dict() for point in points],
-                "cases": cases.to_dict(),
+                "cases": None if cases is None else cases.to_dict(),
             }
             value["totals"] = [each for each in value["totals"] if key in (None, each["key"])]
             for journey, item in zip(chosen, value["journeys"], strict=True) if count else ():
@@ -166,7 +166,7 @@ def report(
             if count:
                 _print_customers(journey, _of_version(journey, who))
         print_pain_points(figures, points, watched=bool(kit.settings.insight.segments))
-        if kit.settings.cases.rules:
+        if cases is not None:
             print_case_figures(cases)
 
 
