@@ -185,17 +185,27 @@ def make_shop(
         clock: Any = None,
         rules: Iterable[PainPointRule] = (),
         cases: Cases | None = None,
-        touchpoints: Iterable[Touchpoint] = (),
+        touchpoints: Iterable[str | Touchpoint] = (),
+        segments: Iterable[str] = (),
     ) -> Shop:
         clock, store = clock or make_clock(), store if store is not None else MemoryStore()
         settings = feedback or FeedbackSettings()
         asked = Plugins([Hurts(), *plugins], installed=False)
-        points = tuple(touchpoints)
+        named = tuple(touchpoints)
+        points = [each for each in named if isinstance(each, Touchpoint)]
         declared, _ = declare(tuple(journeys), points, {})
         compiled = plans(declared)
         cases = cases or Cases()
         wire = to_wire(cases, prompts, declared.journeys, points, declared.vocabulary)
-        asks = Asking(prompts, settings, declared.vocabulary, cases, wire)
+        asks = Asking(
+            prompts,
+            settings,
+            declared.vocabulary,
+            frozenset(each if isinstance(each, str) else each.name for each in named),
+            tuple(segments),
+            cases,
+            wire,
+        )
         others = functools.partial(asks.folds, plugins=asked, dated=[(0, wire)] if wire else [])
         projector = Projector(
             store,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from journeykit.feedback import scores
 from journeykit.feedback.case_rules import CaseRules, casebooks
 from journeykit.feedback.casebook import to_wire
 from journeykit.feedback.cases import CaseFold
@@ -35,6 +36,10 @@ class Asking:
     Args:
         vocabulary: Which names mean the same event.
 
+        touchpoints: The names of the declared touchpoints.
+
+        segments: The properties that figures are told apart by.
+
         cases: The table `[cases]`.
 
         wire: The case rules with all owners, as the Log has them; None without any.
@@ -43,6 +48,8 @@ class Asking:
     prompts: tuple[Prompt, ...]
     feedback: FeedbackSettings
     vocabulary: Vocabulary
+    touchpoints: frozenset[str] = frozenset()
+    segments: tuple[str, ...] = ()
     cases: Cases = attrs.field(factory=Cases)
     wire: Mapping[str, Any] | None = None
 
@@ -51,9 +58,16 @@ class Asking:
         cls, settings: Settings, vocabulary: Vocabulary, journeys: Iterable[Journey] = ()
     ) -> Asking:
         """Return what *settings* declare, where *journeys* are all that there are."""
-        prompts, cases = tuple(settings.prompts), settings.cases
-        wire = to_wire(cases, prompts, journeys, settings.touchpoints, vocabulary)
-        return cls(prompts, settings.feedback, vocabulary, cases, wire)
+        prompts, cases, points = tuple(settings.prompts), settings.cases, settings.touchpoints
+        return cls(
+            prompts,
+            settings.feedback,
+            vocabulary,
+            touchpoints=frozenset(point.name for point in points),
+            segments=settings.insight.segments,
+            cases=cases,
+            wire=to_wire(cases, prompts, journeys, points, vocabulary),
+        )
 
     @property
     def case_rules(self) -> CaseRules:
@@ -83,7 +97,7 @@ class Asking:
         if self.wire is not None and plugins is not None:
             settings = routes is None
             found.append(CaseFold(casebooks(dated), plans, plugins, settings=settings))
-        return found if routes is None else [*found, PromptFold(routes)]
+        return found if routes is None else [*found, PromptFold(routes), scores.ScoreFold()]
 
     def fingerprint(self, plans: Sequence[Plan]) -> str:
         """
@@ -96,5 +110,5 @@ class Asking:
         if routes is None:
             return ""
         keys = sorted({label.partition("@")[0] for label in routes.instances})
-        parts = repr((routes.fingerprint, keys))
+        parts = repr((routes.fingerprint, keys, scores.VERSION))
         return hashlib.blake2b(parts.encode(), digest_size=8).hexdigest()
