@@ -66,30 +66,22 @@ def test_arguments_are_only_ever_added(hook: str) -> None:
 
 @pytest.mark.parametrize("hook", sorted(HOOKS))
 def test_a_hook_says_when_and_what_if(hook: str) -> None:
-    """Every hook is specified, typed and documented; one that is asked says what if it raises."""
+    """Every hook is specified, typed and documented; one that answers says what if it raises."""
     function = HOOKS[hook]
     assert hasattr(function, f"{hookspecs.PROJECT}_spec")
     assert set(function.__annotations__) == {*inspect.signature(function).parameters, "return"}
     text = inspect.getdoc(function) or ""
     assert text
-    if hook in hookspecs.RESERVED:
-        assert "reserved" in text
-    elif hook != "event_parked":
+    if hook != "event_parked":
         assert "If it raises" in text
 
 
-@pytest.mark.parametrize("hook", sorted(set(HOOKS) - hookspecs.RESERVED))
+@pytest.mark.parametrize("hook", sorted(HOOKS))
 def test_a_hook_is_a_method_of_plugins(hook: str) -> None:
-    """Every hook that is asked is a typed method of `Plugins` with the same arguments."""
+    """Every hook is a typed method of `Plugins` with the same arguments."""
     method = getattr(Plugins, hook)
     assert tuple(inspect.signature(method).parameters)[1:] == ARGUMENTS[hook]
     assert set(method.__annotations__) == {*ARGUMENTS[hook], "return"}
-
-
-def test_reserved_hooks_are_hooks() -> None:
-    """The reserved names are hooks, and nothing of `Plugins` asks them."""
-    assert set(HOOKS) >= hookspecs.RESERVED
-    assert not any(hasattr(Plugins, hook) for hook in hookspecs.RESERVED)
 
 
 def test_every_hook_is_tested() -> None:

@@ -29,7 +29,7 @@ from journeykit import (
     hookimpl,
     runtime,
 )
-from journeykit.model import Candidate, Customer, Entry, Page, Prompt, When
+from journeykit.model import Answer, Candidate, Case, Customer, Entry, Page, Prompt, When
 from journeykit.plugins import DISABLED_VARIABLE, PluginFailure, Plugins, load_file
 
 SHOP = Journey(key="shop", version=1, stages=[Stage("cart"), Stage("payment")])
@@ -597,15 +597,6 @@ def test_hook_event_parked(event: Event) -> None:
     assert heard == [(event, "crm", "410 Gone")]
 
 
-@pytest.mark.parametrize("hook", ["read_answer", "route_case"])
-def test_a_reserved_hook_is_warned_about(hook: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A plugin that implements a hook that nobody asks yet loads, and is told so."""
-    load(plugin("early", **{hook: lambda: None}))
-    (record,) = caplog.records
-    assert record.message == "journeykit.hook_not_asked_yet"
-    assert (record.plugin, record.hooks) == ("early", [hook])
-
-
 def test_hook_select_prompt() -> None:
     """The first plugin with an opinion wins; one that raises, or names none of them, has none."""
     prompts = [Prompt(key=key, kind="text", text="?", when=When(page="/*")) for key in "ab"]
@@ -628,13 +619,50 @@ def test_hook_select_prompt() -> None:
 
 
 def test_hook_read_answer() -> None:
-    """The hook's name is fixed and its argument is known, though no version asks it."""
-    load(plugin("early", read_answer=lambda answer: None))
+    """What plugins read is put together, the first to name a key wins; rubbish counts for nothing."""
+    answer = Answer(
+        prompt="q",
+        kind="nps",
+        customer=CUSTOMER,
+        at=datetime(2026, 3, 2, tzinfo=UTC),
+        answers={"more": "late and cold"},
+    )
+    plugins = load(
+        plugin("broken", read_answer=raising(OSError("disk"))),
+        plugin("unknown", read_answer={"sentiment": "sad", "mood": "blue"}),
+        plugin("letters", read_answer={"themes": "late"}),
+        plugin("wrong", read_answer={"sentiment": answer}),
+        plugin("list", read_answer=["sad"]),
+        plugin("causes", read_answer={"root_cause": ["carrier"]}),
+        plugin("silent", read_answer=None),
+        plugin("first", read_answer=lambda answer: {"themes": answer.answers["more"].split()}),
+        plugin("second", read_answer={"themes": ["x"], "sentiment": -0.5, "root_cause": "carrier"}),
+    )
+    assert plugins.read_answer(answer) == {
+        "themes": ["late", "and", "cold"],
+        "sentiment": -0.5,
+        "root_cause": "carrier",
+    }
+    failed = [loaded.name for loaded in plugins if loaded.errors]
+    assert failed == ["broken", "unknown", "letters", "wrong", "list", "causes"]
 
 
 def test_hook_route_case() -> None:
-    """The hook's name is fixed and its argument is known, though no version asks it."""
-    load(plugin("early", route_case=lambda case: None))
+    """The first plugin with an opinion wins; one that raises or names nobody has none."""
+    case = Case(
+        id="c", rule="r", title="R", customer=CUSTOMER, opened_at=datetime(2026, 3, 2, tzinfo=UTC)
+    )
+    plugins = load(
+        plugin("broken", route_case=raising(OSError("disk"))),
+        plugin("wrong", route_case=lambda: 7),
+        plugin("empty", route_case=lambda: ""),
+        plugin("long", route_case=lambda: "x" * 201),
+        plugin("silent", route_case=lambda case: None),
+        plugin("sure", route_case=lambda case: f"{case.rule}-desk"),
+        plugin("late", route_case=lambda: "other"),
+    )
+    assert plugins.route_case(case) == "r-desk"
+    assert load(plugin("silent", route_case=lambda: None)).route_case(case) is None
 
 
 # Isolation.

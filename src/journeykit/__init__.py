@@ -31,13 +31,22 @@ if TYPE_CHECKING:
         PluginError,
         StoreError,
     )
-    from journeykit.feedback import Feedback
+    from journeykit.feedback import CaseFigures, Casework, Feedback
     from journeykit.hookspecs import hookimpl
     from journeykit.kit import JourneyKit
     from journeykit.model import (
+        Answer,
         Ask,
         Candidate,
         Cap,
+        Case,
+        CaseChange,
+        CaseClock,
+        CaseEvidence,
+        CaseRule,
+        Cases,
+        CaseStatus,
+        CaseWhen,
         Clock,
         Customer,
         Event,
@@ -76,11 +85,22 @@ if TYPE_CHECKING:
 
 #: Public name → the module that defines it.
 _HOMES: Final = {
+    "Answer": "model",
     "Ask": "model",
     "Batch": "delivery.sink",
     "Bound": "capture",
     "Candidate": "model",
     "Cap": "model",
+    "Case": "model",
+    "CaseChange": "model",
+    "CaseClock": "model",
+    "CaseEvidence": "model",
+    "CaseFigures": "feedback",
+    "CaseRule": "model",
+    "CaseStatus": "model",
+    "CaseWhen": "model",
+    "Cases": "model",
+    "Casework": "feedback",
     "Clock": "model",
     "ConfigError": "exceptions",
     "Consent": "config",
@@ -145,11 +165,22 @@ _HOMES: Final = {
 }
 
 __all__ = [
+    "Answer",
     "Ask",
     "Batch",
     "Bound",
     "Candidate",
     "Cap",
+    "Case",
+    "CaseChange",
+    "CaseClock",
+    "CaseEvidence",
+    "CaseFigures",
+    "CaseRule",
+    "CaseStatus",
+    "CaseWhen",
+    "Cases",
+    "Casework",
     "Clock",
     "ConfigError",
     "Consent",

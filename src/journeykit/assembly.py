@@ -6,7 +6,7 @@ import functools
 import hashlib
 import socket
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -17,7 +17,7 @@ from journeykit.config.settings import ConsentMode, Core, DeclaredPainPoint, Set
 from journeykit.delivery import builtin
 from journeykit.delivery.gate import Gate
 from journeykit.exceptions import ConfigError, PluginError
-from journeykit.feedback import checks
+from journeykit.feedback import case_checks, checks
 from journeykit.feedback.asking import Asking
 from journeykit.feedback.facts import ANSWERED
 from journeykit.insight.steps import Steps
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from journeykit.model.journey import Journey
     from journeykit.model.rule import PainPointRule
     from journeykit.model.vocabulary import Vocabulary
+    from journeykit.store.projector import Fold
     from journeykit.store.protocol import Store
 
 
@@ -88,12 +89,13 @@ def assemble(
     population = [rule for rule in wanted if isinstance(rule, PopulationRule)]
     wanted = [rule for rule in wanted if not isinstance(rule, PopulationRule)]
     book = Rulebook.of(wanted, declared.vocabulary)
-    asks = Asking.of(settings, declared.vocabulary)
+    asks = Asking.of(settings, declared.vocabulary, declared.journeys)
     publisher = _publisher(declared, settings, plugins, book, asks)
     changed = _changed(publisher, store) if declared.journeys else []
     redactor = Redactor(settings.redaction)
     wrong += _unseen(settings, redactor)
     wrong += checks.problems(settings, plans(declared), declared.vocabulary)
+    wrong += case_checks.problems(settings, [rule.code for rule in rules])
     found = [*problems, *mistakes, *wrong, *changed, *unbuilt, *unopened]
     if found or store is None:
         raise ConfigError(found, source=settings.origin)
@@ -253,7 +255,8 @@ def _guarded(rule: PainPointRule, owner: Plugin, plugins: Plugins) -> PainPointR
 
 def _wants_rules(settings: Settings, plugins: Plugins, journeys: Sequence[Journey]) -> bool:
     asked = plugins.register_rules() or plugins.implements("detect_pain_points")
-    return bool(journeys or settings.pain_points or asked)
+    case_of_pain = any(rule.when.pain_point for rule in settings.cases.rules)
+    return bool(journeys or settings.pain_points or asked or case_of_pain)
 
 
 def unfed(settings: Settings, declared: Declared, book: Rulebook) -> list[PainPointRule]:
@@ -285,11 +288,22 @@ def unfed(settings: Settings, declared: Declared, book: Rulebook) -> list[PainPo
 def _publisher(
     declared: Declared, settings: Settings, plugins: Plugins, book: Rulebook, asks: Asking
 ) -> Publisher:
-    segments, others = settings.insight.segments, asks.folds
-    fold = functools.partial(folds, plugins=plugins, book=book, segments=segments, others=others)
+    def fold(plans: tuple[Plan, ...], dated: Sequence[Any] = ()) -> Sequence[Fold]:
+        others = functools.partial(asks.folds, plugins=plugins, dated=dated)
+        segments = settings.insight.segments
+        return folds(plans, plugins, book, segments=segments, others=others)
+
     drafts, rules = settings.core.drafts, _digest(settings, book)
     prompts = asks.fingerprint(plans(declared))
-    return Publisher(declared, plugins, fold=fold, drafts=drafts, rules=rules, prompts=prompts)
+    return Publisher(
+        declared,
+        plugins,
+        fold=fold,
+        drafts=drafts,
+        rules=rules,
+        prompts=prompts,
+        cases=asks.case_rules,
+    )
 
 
 def _digest(settings: Settings, book: Rulebook) -> str:

@@ -15,6 +15,7 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from journeykit.model.casework import Answer, Case
     from journeykit.model.customer import Customer
     from journeykit.model.event import Event
     from journeykit.model.extension import Endpoint, SinkType, SourceType
@@ -27,10 +28,6 @@ PROJECT: Final = "journeykit"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
-
-#: Hooks whose names are fixed, but that nothing in this version asks.
-#: A plugin that implements one is told so.
-RESERVED: Final = frozenset({"read_answer", "route_case"})
 
 
 @hookspec
@@ -163,13 +160,30 @@ def select_prompt(
 
 
 @hookspec
-def read_answer(answer: Any) -> Mapping[str, Any] | None:
-    """Read a sentiment, themes or a root cause out of an answer; reserved, not asked yet."""
+def read_answer(answer: Answer) -> Mapping[str, Any] | None:
+    """
+    Return what *answer* says: any of `sentiment`, `themes` and `root_cause`.
+
+    Asked for answers that open a case or belong to one, again for each that says more.
+    What several plugins return is put together; the first one to name a key wins.
+    If it raises, this plugin is skipped for this answer.
+
+    Args:
+        answer: All that the customer has answered so far.
+    """
 
 
 @hookspec
-def route_case(case: Any) -> str | None:
-    """Return the owner of a new case; reserved, no version asks it yet."""
+def route_case(case: Case) -> str | None:
+    """
+    Return whose a new case is, or None for no opinion.
+
+    The first plugin with an opinion wins; without any, it is the owner that is declared.
+    If it raises, the next one is asked.
+
+    Args:
+        case: The case, with the owner that is declared.
+    """
 
 
 @hookspec

@@ -20,12 +20,12 @@ from journeykit.capture import bind_customer as _bind_customer
 from journeykit.capture.consent import CONSENTED, Choice
 from journeykit.capture.context import current, current_customer
 from journeykit.config import loader
-from journeykit.config.settings import ConsentMode, StagesIn
+from journeykit.config.settings import ConsentMode, Pattern, StagesIn
 from journeykit.delivery.health import told
 from journeykit.erasing import check, fact
 from journeykit.erasing import report as erasure_report
 from journeykit.exceptions import EventRejected, StoreError
-from journeykit.feedback import Feedback
+from journeykit.feedback import Casework, Feedback
 from journeykit.feedback.reading import Reader
 from journeykit.insight import (
     CustomerStage,
@@ -206,8 +206,14 @@ class JourneyKit:
                 record=self._record,
                 refuse=self.consent,
                 now=self._parts.now,
+                redacts=Pattern.EMAIL in settings.redaction.patterns,
             )
         return self._feedback
+
+    @property
+    def cases(self) -> Casework:
+        """Complaints that somebody follows up: whose they are, by when, and what was done."""
+        return self.feedback.cases
 
     # Capture
 
@@ -594,8 +600,8 @@ class JourneyKit:
             if watch:
                 pipeline.watch(watch)
             pipeline.stop(timeout)
-        declaration = publisher.declaration(self.store.published())
-        return folded and pipeline.projector.made_by() == declaration
+        made_by = pipeline.projector.made_by()
+        return folded and publisher.has_made(self.store.published(), made_by)
 
     def rebuild(self, timeout: float = 3600.0) -> bool:
         """

@@ -33,6 +33,7 @@ from journeykit.runtime import Call, watched
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from journeykit.model.casework import Answer, Case
     from journeykit.model.customer import Customer
     from journeykit.model.event import Event
     from journeykit.model.impression import Page
@@ -42,6 +43,9 @@ _log = logging.getLogger("journeykit")
 
 #: A plugin that finds more in one event never ends, or would fill the Log.
 _MOST_FINDINGS = 100
+
+#: The longest name of an owner.
+_OWNER_LENGTH = 200
 
 #: Names of plugins to leave out, separated by commas.
 DISABLED_VARIABLE = "JOURNEYKIT_DISABLED_PLUGINS"
@@ -261,6 +265,19 @@ class Plugins:
         )
         return next((key for _, key in answers if key is not None), None)
 
+    def read_answer(self, answer: Answer) -> dict[str, Any]:
+        """Return what plugins read out of an answer; the first to name a key wins."""
+        found: dict[str, Any] = {}
+        for _, read in self._ask("read_answer", _reading, answer=answer):
+            for key, value in read.items():
+                found.setdefault(key, value)
+        return found
+
+    def route_case(self, case: Case) -> str | None:
+        """Return the owner that the first plugin with an opinion names."""
+        answers = self._ask("route_case", _owner, case=case)
+        return next((owner for _, owner in answers if owner is not None), None)
+
     def event_parked(self, event: Event, sink: str, reason: str) -> None:
         """Tell plugins that *event* was set aside."""
         for _ in self._ask("event_parked", _anything, event=event, sink=sink, reason=reason):
@@ -376,9 +393,6 @@ class Plugins:
             problem = "it implements no hook; mark its functions with @hookimpl"
             raise PluginError(name, "loading", problem)
         self._plugins[id(plugin)] = Plugin(name, origin, hooks)
-        reserved = sorted(hookspecs.RESERVED.intersection(hooks))
-        if reserved:
-            _log.warning("journeykit.hook_not_asked_yet", extra={"plugin": name, "hooks": reserved})
 
     def _refuse_unknown_hooks(self) -> None:
         known = set(_hook_names())
@@ -509,6 +523,33 @@ def _pain_points(answer: Any) -> list[PainPoint]:
             msg = f"expected PainPoint, got {type(point).__name__}"
             raise TypeError(msg)
     return points
+
+
+def _reading(answer: Any) -> dict[str, Any]:
+    read = _mapping(answer) or {}
+    unknown = sorted(read.keys() - {"sentiment", "themes", "root_cause"})
+    if unknown:
+        msg = f"expected sentiment, themes and root_cause, got {', '.join(unknown)}"
+        raise ValueError(msg)
+    sentiment, themes, cause = (read.get(key) for key in ("sentiment", "themes", "root_cause"))
+    if not isinstance(sentiment, str | int | float | None) or isinstance(sentiment, bool):
+        msg = f"expected a text or a number as sentiment, got {type(sentiment).__name__}"
+        raise TypeError(msg)
+    if isinstance(themes, str) or not all(isinstance(each, str) for each in themes or ()):
+        msg = f"expected a list of texts as themes, got {themes!r}"
+        raise TypeError(msg)
+    if not isinstance(cause, str | None):
+        msg = f"expected a text as root_cause, got {type(cause).__name__}"
+        raise TypeError(msg)
+    found = {"sentiment": sentiment, "themes": list(themes or ())[:20], "root_cause": cause}
+    return {key: value for key, value in found.items() if read.get(key) is not None}
+
+
+def _owner(answer: Any) -> str | None:
+    if answer is None or (isinstance(answer, str) and 0 < len(answer) <= _OWNER_LENGTH):
+        return answer
+    msg = f"expected the name of an owner, 1 to {_OWNER_LENGTH} characters, or None; got {answer!r}"
+    raise ValueError(msg)
 
 
 def _anything(answer: object) -> object:

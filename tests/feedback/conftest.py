@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
@@ -9,13 +10,16 @@ import attrs
 import pytest
 
 from journeykit import hookimpl
+from journeykit.capture.context import current_customer
 from journeykit.config.settings import ConsentMode, FeedbackSettings
 from journeykit.feedback import Feedback
 from journeykit.feedback.asking import Asking
+from journeykit.feedback.casebook import to_wire
 from journeykit.feedback.history import PROMPTS, History
 from journeykit.feedback.reading import Reader
 from journeykit.journeys import Rulebook, declare, folds, plans
 from journeykit.model import (
+    Cases,
     Customer,
     Entry,
     Event,
@@ -26,6 +30,7 @@ from journeykit.model import (
     PainPoint,
     Prompt,
     Receipt,
+    Touchpoint,
 )
 from journeykit.model.rule import PainPointRule
 from journeykit.model.times import to_micros
@@ -46,7 +51,8 @@ class Hurts:
         """Find one."""
         if event.name == "Payment Declined":
             severity = event.properties.get("severity", "high")
-            yield PainPoint("payment.declined", severity=severity)
+            target = {"target": event.properties["cart"]} if "cart" in event.properties else {}
+            yield PainPoint("payment.declined", severity=severity, properties=target)
 
 
 @attrs.define
@@ -74,6 +80,39 @@ class Shop:
             self.fold()
         return entry
 
+    @property
+    def cases(self) -> Any:
+        """What those who work cases use."""
+        return self.feedback.cases
+
+    def rebuild(self) -> None:
+        """Make State again from the Log."""
+        self.projector.rebuild()
+        self.fold()
+
+    def state(self) -> dict[tuple[str, str], bytes]:
+        """Return all pieces of State."""
+        spaces = ("case", "case_closed", "case_file", "prompts", "setting", "timer", "finding")
+        return {(space, key): data for space in spaces for key, data in self.store.scan(space)}
+
+    def answer(self, customer: Customer, score: int | None = None, **more: Any) -> Entry:
+        """Answer a prompt, with the facts that an impression leads to."""
+        kind, prompt = more.pop("kind", "csat"), more.pop("prompt", "q")
+        impression, seq = more.pop("impression", f"i{len(self.log('prompt.answered'))}"), 0
+        answers = {} if score is None else {"score": score}
+        seq = more.pop("seq", seq)
+        properties = {
+            "impression": impression,
+            "prompt": prompt,
+            "kind": kind,
+            "seq": seq,
+            "answers": {**answers, **more.pop("answers", {})},
+            "complete": False,
+        }
+        if score is not None:
+            properties |= {"score": score, "scale": [1, 5]}
+        return self.track("prompt.answered", customer, properties, kind=Kind.FACT, **more)
+
     def record(
         self,
         name: str,
@@ -87,7 +126,8 @@ class Shop:
         """Record a fact, as the kit does."""
         if at is not None:
             more["at"] = (to_micros(at) - NOON) / 1e6
-        who = Customer.of(customer)
+        # As the tracker does: whoever is bound, where nobody is named.
+        who = current_customer() if customer is None else Customer.of(customer)
         return Receipt(self.track(name, who, dict(properties), **more).id)
 
     def commit(self) -> None:
@@ -144,20 +184,32 @@ def make_shop(
         plugins: Iterable[object] = (),
         clock: Any = None,
         rules: Iterable[PainPointRule] = (),
-        touchpoints: Iterable[str] = (),
+        cases: Cases | None = None,
+        touchpoints: Iterable[str | Touchpoint] = (),
         segments: Iterable[str] = (),
     ) -> Shop:
         clock, store = clock or make_clock(), store if store is not None else MemoryStore()
         settings = feedback or FeedbackSettings()
         asked = Plugins([Hurts(), *plugins], installed=False)
-        declared, _ = declare(tuple(journeys), [], {})
+        named = tuple(touchpoints)
+        points = [each for each in named if isinstance(each, Touchpoint)]
+        declared, _ = declare(tuple(journeys), points, {})
         compiled = plans(declared)
+        cases = cases or Cases()
+        wire = to_wire(cases, prompts, declared.journeys, points, declared.vocabulary)
         asks = Asking(
-            prompts, settings, declared.vocabulary, frozenset(touchpoints), tuple(segments)
+            prompts,
+            settings,
+            declared.vocabulary,
+            frozenset(each if isinstance(each, str) else each.name for each in named),
+            tuple(segments),
+            cases,
+            wire,
         )
+        others = functools.partial(asks.folds, plugins=asked, dated=[(0, wire)] if wire else [])
         projector = Projector(
             store,
-            folds(compiled, asked, Rulebook.of(rules, declared.vocabulary), asks.folds),
+            folds(compiled, asked, Rulebook.of(rules, declared.vocabulary), others),
             declaration=asks.fingerprint(compiled),
             now=clock,
         )

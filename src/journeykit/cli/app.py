@@ -107,6 +107,7 @@ def group() -> None:
 def add_commands() -> None:
     """Add the core's commands."""
     from journeykit.cli import (
+        cases,
         demo,
         erasing,
         explaining,
@@ -120,7 +121,7 @@ def add_commands() -> None:
         versions,
     )
 
-    looks = (looking, versions, explaining, pains, prompting)
+    looks = (looking, versions, explaining, pains, prompting, cases)
     modules = (*looks, importing, identity, erasing, parked)
     for module in (*modules, running, demo):
         for command in module.COMMANDS:

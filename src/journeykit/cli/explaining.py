@@ -8,6 +8,7 @@ import attrs
 import click
 
 from journeykit.cli.app import Misconfigured, Session, common, pass_session
+from journeykit.cli.cases import print_cases_of
 from journeykit.cli.output import print_json, print_table
 from journeykit.model.customer import Customer
 from journeykit.model.impression import Page
@@ -48,12 +49,14 @@ def explain(
     with session.kit(config) as kit:
         kit.catch_up()
         found = kit.explain(Customer(customer, anonymous))
+        cases = kit.cases.list(customer=Customer(customer, anonymous), everything=True)
     if found is None:
         raise Misconfigured(f"nobody was seen with the id {customer or anonymous!r}")
     paths = [path for path in found.paths if key in (None, path.journey)]
     if as_json:
         value = found.to_dict()
         value["paths"] = [path for path in value["paths"] if key in (None, path["journey"])]
+        value["cases"] = [case.to_dict() for case in cases]
         print_json(value)
         return
     others = [f"{name[2:]} (anonymous)" for name in found.known_as if name.startswith("a:")]
@@ -64,6 +67,7 @@ def explain(
         _print_path(path)
     if not paths:
         click.echo("None of them concerns a journey.")
+    print_cases_of(cases)
 
 
 def _print_path(path: Path) -> None:

@@ -8,6 +8,7 @@ import attrs
 import click
 
 from journeykit.cli.app import Misconfigured, Session, common, pass_session
+from journeykit.cli.cases import print_case_figures
 from journeykit.cli.output import print_json, print_table
 from journeykit.cli.ranking import print_pain_points
 from journeykit.cli.scoring import print_scores
@@ -51,6 +52,8 @@ def check(session: Session, config: str, as_json: bool) -> None:
                     "plugins": [plugin.name for plugin in kit.plugins],
                     "pain_points": [rule.name for rule in kit.rules],
                     "without_events": [rule.name for rule in kit.unfed_rules],
+                    "cases": [rule.key for rule in kit.settings.cases.rules],
+                    "without_owner": _unowned(kit),
                 }
             )
             return
@@ -62,11 +65,23 @@ def check(session: Session, config: str, as_json: bool) -> None:
             unfed = ", ".join(rule.name for rule in kit.unfed_rules)
             said = f"; no declared event reaches {unfed}" if unfed else ""
             click.echo(f"pains    {len(kit.rules)} rules{said}")
+        if kit.settings.cases.rules:
+            unowned = ", ".join(_unowned(kit))
+            said = f"; cases of {unowned} may belong to nobody" if unowned else ""
+            click.echo(f"cases    {len(kit.settings.cases.rules)} rules{said}")
         segments = kit.settings.insight.segments
         if segments:
             click.echo(f"segments {', '.join(segments)}")
         for journey in journeys:
             _print_declared(journey)
+
+
+def _unowned(kit: JourneyKit) -> list[str]:
+    """Return the case rules whose cases nobody has for sure; a plugin may say whose they are."""
+    cases = kit.settings.cases
+    if cases.owner or any("route_case" in plugin.hooks for plugin in kit.plugins):
+        return []
+    return [rule.key for rule in cases.rules if not rule.owner]
 
 
 def _gate(sink: str, kit: JourneyKit) -> str:
@@ -125,6 +140,7 @@ def report(
         who = (
             {journey.key: kit.customers(journey.key, count) for journey in chosen} if count else {}
         )
+        cases = kit.cases.figures() if kit.settings.cases.rules else None
         points = [point for point in figures.pain_points if key in (None, point.journey)]
         scores = [score for score in figures.scores if key is None or score.is_of(key)]
         if as_json:
@@ -133,6 +149,7 @@ def report(
                 "journeys": [attrs.asdict(item) for item in chosen],
                 "pain_points": [point.to_dict() for point in points],
                 "scores": [score.to_dict() for score in scores],
+                "cases": None if cases is None else cases.to_dict(),
             }
             value["totals"] = [each for each in value["totals"] if key in (None, each["key"])]
             for journey, item in zip(chosen, value["journeys"], strict=True) if count else ():
@@ -156,6 +173,8 @@ def report(
                 _print_customers(journey, _of_version(journey, who))
         print_scores(scores)
         print_pain_points(figures, points, watched=bool(kit.settings.insight.segments))
+        if cases is not None:
+            print_case_figures(cases)
 
 
 def _of_version(

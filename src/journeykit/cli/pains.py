@@ -100,16 +100,14 @@ def _login() -> str:
         return "operator"
 
 
-_actor = click.option(
-    "--actor", default=_login, show_default="your login name", help="Who says so."
-)
+actor = click.option("--actor", default=_login, show_default="your login name", help="Who says so.")
 
 
 @pains.command()
 @click.argument("code")
 @common
 @click.option("--reason", required=True, help="Why, for those who read it later.")
-@_actor
+@actor
 @click.option("--undo", is_flag=True, help="Take it back.")
 @pass_session
 def mute(
@@ -132,7 +130,7 @@ def mute(
 @click.argument("code")
 @common
 @click.option("--reason", required=True, help="What was done, for those who read it later.")
-@_actor
+@actor
 @click.option("--cause", help="What lay behind it.")
 @pass_session
 def resolve(

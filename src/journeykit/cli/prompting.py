@@ -146,11 +146,13 @@ def set_value(
     """
     Set NAME of the prompt KEY to VALUE; of what holds for all prompts, where KEY is `feedback`.
 
+    Where KEY is `cases`, NAME is `owner` or `RULE.owner`: whose the cases to come are.
+
     VALUE is JSON, or a text as it stands: `ask.sample 0.2`, `ask.every 30d`, `text.de "Und?"`.
     """
     if (value is None) != unset:
         raise click.UsageError("write a value, or --unset")
-    path = f"feedback.{name}" if key == "feedback" else f"prompts.{key}.{name}"
+    path = f"{key}.{name}" if key in ("feedback", "cases") else f"prompts.{key}.{name}"
     _change(session, path, None if value is None else _parsed(value), **options)
 
 

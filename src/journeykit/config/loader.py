@@ -28,6 +28,7 @@ from journeykit.config.settings import (
     Web,
 )
 from journeykit.exceptions import ConfigError
+from journeykit.model.case import Cases
 from journeykit.model.extension import SinkOptions
 from journeykit.model.journey import Journey, Touchpoint
 from journeykit.model.prompt import Prompt
@@ -54,6 +55,7 @@ _TABLES = (
     "plugins",
     "names",
     "feedback",
+    "cases",
     "web",
     "sinks",
     "sources",
@@ -135,6 +137,7 @@ def structure(
         touchpoints=_many(read, raw, "touchpoints", Touchpoint),
         prompts=_many(read, raw, "prompts", Prompt),
         feedback=read.one(tables["feedback"], FeedbackSettings, "feedback") or FeedbackSettings(),
+        cases=read.one(tables["cases"], Cases, "cases") or Cases(),
         names=read.one(tables["names"], dict[str, str], "names") or {},
         sinks=_declared(read, tables["sinks"], "sinks", sink_types, DeclaredSink, SinkOptions),
         sources=_declared(read, tables["sources"], "sources", source_types, DeclaredSource),
@@ -153,7 +156,8 @@ def _table(read: Structurer, raw: Mapping[str, Any], name: str) -> dict[str, Any
     value = raw.get(name, {})
     if isinstance(value, dict):
         return value
-    read.problem(name, f"expected a table, got {value!r}")
+    hint = "; write [cases], and [[cases.rules]] for its rules" if name == "cases" else ""
+    read.problem(name, f"expected a table, got {value!r}{hint}")
     return {}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from journeykit.config.secret import Secret
+from journeykit.model.case import Cases
 from journeykit.model.extension import SinkOptions, SinkType, SourceType
 from journeykit.model.journey import Journey, Touchpoint, to_tuple
 from journeykit.model.pain_point import Severity
@@ -390,6 +391,8 @@ class Settings:
 
         feedback: What holds for all of them.
 
+        cases: Who follows up on complaints, and by when.
+
         names: The shop's own event name → the standard name that it means.
 
         sinks: Name → what `[sinks.NAME]` declares.
@@ -417,6 +420,7 @@ class Settings:
     touchpoints: tuple[Touchpoint, ...] = attrs.field(default=(), converter=to_tuple)
     prompts: tuple[Prompt, ...] = attrs.field(default=(), converter=to_tuple)
     feedback: FeedbackSettings = attrs.field(factory=FeedbackSettings)
+    cases: Cases = attrs.field(factory=Cases)
     names: dict[str, str] = attrs.field(factory=dict)
     sinks: dict[str, DeclaredSink] = attrs.field(factory=dict)
     sources: dict[str, DeclaredSource] = attrs.field(factory=dict)

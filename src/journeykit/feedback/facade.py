@@ -11,6 +11,7 @@ from journeykit.capture.ids import RandomIds
 from journeykit.config.settings import ConsentMode
 from journeykit.exceptions import StoreError
 from journeykit.feedback import facts
+from journeykit.feedback.casework import Casework
 from journeykit.feedback.checks import prompt_problems
 from journeykit.feedback.decide import decide, wait
 from journeykit.feedback.decide import explain as explain_all
@@ -64,6 +65,8 @@ class Feedback:
         now: The clock, in microseconds.
 
         randomness: Where the ids of impressions come from.
+
+        redacts: Whether e-mail addresses are taken out of facts.
     """
 
     def __init__(  # noqa: PLR0913 - each is given by the kit
@@ -77,6 +80,7 @@ class Feedback:
         refuse: Callable[..., Receipt],
         now: Callable[[], int],
         randomness: random.Random | None = None,
+        redacts: bool = True,
     ) -> None:
         self._store = store
         self._reader = reader
@@ -87,6 +91,8 @@ class Feedback:
         self._now = now
         self._ids = RandomIds(randomness or random.Random())
         self._impressions = Impressions(store, reader, record, now)
+        #: The complaints that somebody follows up.
+        self.cases = Casework(store, lambda: reader.overlaid().cases, record, now, redacts=redacts)
         #: How often this process was asked: `offered`, and the reasons of refusals.
         self.counts: Counter[str] = Counter()
 
@@ -287,8 +293,10 @@ class Feedback:
 
     def _check(self, overlaid: Overlaid, path: str) -> None:
         key = path.split(".")[1]
-        prompt = overlaid.prompt(key)
+        prompt = overlaid.prompt(key) if path.startswith("prompts.") else None
         problems = list(prompt_problems(prompt, overlaid.feedback)) if prompt is not None else []
+        if path.startswith("cases."):
+            self.cases.check_owner(value_of(overlaid, path))
         if problems:
             raise ValueError("; ".join(problems))
 

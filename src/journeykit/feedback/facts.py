@@ -14,5 +14,12 @@ ABANDONED: Final = "prompt.abandoned"
 #: What somebody has changed without a deployment.
 CHANGED: Final = "setting.changed"
 
+#: What somebody has done to a case that arms prompts.
+CASE_RESOLVED: Final = "case.resolved"
+CASE_REOPENED: Final = "case.reopened"
+
+#: Of the fact that a case is resolved, the prompt that asks whether all is well now.
+RECOVERY: Final = "recovery"
+
 #: The purpose of being asked.
 FEEDBACK: Final = "feedback"

@@ -71,6 +71,11 @@ class Situation(NamedTuple):
         """How often this customer was shown the prompt."""
         return self.standing.tally(self.prompt.key)
 
+    @property
+    def is_recovery(self) -> bool:
+        """Whether a case of this customer is resolved, and this asks if all is well now."""
+        return self.prompt.key in self.standing.recovery
+
 
 def consent(situation: Situation) -> Refusal | None:
     """Ask whether the customer may be asked at all."""
@@ -223,7 +228,7 @@ def sampling(situation: Situation) -> Refusal | None:
 def repeat(situation: Situation) -> Refusal | None:
     """Ask whether the customer may be asked this once more."""
     ask, tally = situation.prompt.ask, situation.tally
-    if ask.always:
+    if ask.always or situation.is_recovery:
         return None
     if ask.every is not None:
         answered = ask.clock is Clock.LAST_ANSWERED
@@ -247,6 +252,9 @@ def caps(situation: Situation) -> Refusal | None:
         count = sum(each.session == session for each in standing.shown)
         if count >= most:
             return Refusal("session_capped", f"{count} were shown in this visit")
+    if situation.is_recovery:
+        # Whoever has complained was asked something of late, and this comes once a resolved case.
+        return None
     for cap in standing.feedback.caps:
         if cap.group is not None and cap.group != situation.prompt.group:
             continue
@@ -283,7 +291,7 @@ def _closed(shown: Sequence[Impression]) -> list[Impression]:
 def quiet(situation: Situation) -> Refusal | None:
     """Ask whether the customer has a reason to be left in peace."""
     prompt, standing = situation.prompt, situation.standing
-    if prompt.in_quiet or not prompt.asks_score or prompt.key in standing.recovery:
+    if prompt.in_quiet or not prompt.asks_score or situation.is_recovery:
         return None
     length = micros(standing.feedback.quiet)
     if standing.has_open_case:

@@ -13,6 +13,7 @@ import attrs
 
 from journeykit.config.settings import FeedbackSettings
 from journeykit.model import jsonbytes
+from journeykit.model.case import Cases
 from journeykit.model.language import ANY, Texts, normal
 from journeykit.model.prompt import Ask, Cap, Prompt
 from journeykit.model.times import parse_duration, to_datetime
@@ -61,15 +62,18 @@ class Change:
 @attrs.frozen
 class Overlaid:
     """
-    Prompts and `[feedback]` with the changes laid over.
+    Prompts, `[feedback]` and the owners of cases with the changes laid over.
 
     Args:
+        cases: The table `[cases]`.
+
         ignored: Path → why its change does not count: what is declared may have moved on.
     """
 
     prompts: tuple[Prompt, ...]
     feedback: FeedbackSettings
     ignored: Mapping[str, str] = attrs.field(factory=dict)
+    cases: Cases = attrs.field(factory=Cases)
 
     def prompt(self, key: str) -> Prompt | None:
         """Return the prompt of this key."""
@@ -108,9 +112,10 @@ def overlay(
     prompts: Sequence[Prompt],
     feedback: FeedbackSettings,
     settings: Iterable[tuple[str, bytes]],
+    cases: Cases = Cases(),  # noqa: B008 - a frozen value
 ) -> Overlaid:
     """Return what is declared with *settings*, pieces of State, laid over."""
-    overlaid = Overlaid(tuple(prompts), feedback)
+    overlaid = Overlaid(tuple(prompts), feedback, cases=cases)
     for path, data in settings:
         new = jsonbytes.loads(data)[0][0]
         if new is None:
@@ -136,6 +141,8 @@ def lay_over(overlaid: Overlaid, path: str, value: Any) -> Overlaid:
     if area == "feedback" and rest in _FEEDBACK:
         changed = attrs.evolve(overlaid.feedback, **{rest: _FEEDBACK[rest](value)})
         return attrs.evolve(overlaid, feedback=changed)
+    if area == "cases" and rest.rpartition(".")[2] == _OWNER:
+        return attrs.evolve(overlaid, cases=_with_owner(overlaid.cases, path, rest, value))
     key, _, name = rest.partition(".")
     prompt = overlaid.prompt(key)
     if area != "prompts" or (prompt is None and _of(name) is not None):
@@ -151,6 +158,22 @@ def lay_over(overlaid: Overlaid, path: str, value: Any) -> Overlaid:
     return attrs.evolve(overlaid, prompts=prompts)
 
 
+def _with_owner(cases: Cases, path: str, rest: str, value: Any) -> Cases:
+    """Return *cases* with another owner, of all or of those of one rule."""
+    if value is not None and (not isinstance(value, str) or not 0 < len(value) <= _PATH_LENGTH):
+        msg = f"expected who owns such cases, 1 to {_PATH_LENGTH} characters, got {value!r}"
+        raise TypeError(msg)
+    if rest == _OWNER:
+        return attrs.evolve(cases, owner=value)
+    key = rest.rpartition(".")[0]
+    if cases.rule(key) is None:
+        known = ", ".join(repr(rule.key) for rule in cases.rules) or "none"
+        msg = f"there is no key {path!r}; the rules of cases are {known}"
+        raise LookupError(msg)
+    rules = (attrs.evolve(rule, owner=value) if rule.key == key else rule for rule in cases.rules)
+    return attrs.evolve(cases, rules=tuple(rules))
+
+
 def value_of(overlaid: Overlaid, path: str) -> Any:
     """Return what a key holds now, as a JSON value."""
     area, _, rest = path.partition(".")
@@ -158,6 +181,9 @@ def value_of(overlaid: Overlaid, path: str) -> Any:
     if area == "prompts":
         key, _, rest = rest.partition(".")
         holder = overlaid.prompt(key)
+    elif area == "cases":
+        key, _, name = rest.rpartition(".")
+        holder, rest = (overlaid.cases.rule(key) if key else overlaid.cases), name
     for name in rest.split("."):
         if isinstance(holder, Texts):
             return holder.by_language.get(normal(name) if name != "*" else ANY)
@@ -282,10 +308,14 @@ _FEEDBACK: Final[Mapping[str, Callable[[Any], Any]]] = {
     "min_answers": lambda value: _whole(value, 5, 10**6),
 }
 
+#: What can be changed of cases: whose they are.
+_OWNER: Final = "owner"
+
 #: What can be changed, as a sentence.
 KEYS_HINT: Final = (
     "what can be changed of a prompt is "
     + ", ".join((*_PROMPT, *(f"{field}.LANGUAGE" for field in _TEXTS)))
     + ", and of feedback "
     + ", ".join(_FEEDBACK)
+    + f", and of cases {_OWNER} and RULE.{_OWNER}"
 )

@@ -31,6 +31,9 @@ _STAGES: Final = ("stage.entered", "stage.corrected", "journey.completed")
 _ENTERED: Final = "stage.entered"
 _PAIN: Final = "pain_point.detected"
 
+#: Facts that arm prompts, or take that back.
+_CASES: Final = (facts.CASE_RESOLVED, facts.CASE_REOPENED)
+
 #: What a fact says of its impression.
 _RANKS: Final[Mapping[str, int]] = {
     facts.SHOWN: history.SHOWN,
@@ -87,6 +90,8 @@ class PromptFold:
             return self._note_touchpoint(view, known, stored)
         if entry.name in _RANKS:
             return self._note_impression(view, known, stored, count=count)
+        if entry.name in _CASES:
+            return self._note_touchpoint(view, known, stored)
         return entry.name == _CONSENTED and _note_consent(view, known, stored)
 
     def _note_touchpoint(self, view: View | _Bare, known: History, stored: Stored) -> bool:
@@ -141,18 +146,19 @@ class PromptFold:
         Only what may be told twice: the event may be folded by the time that State is read.
         """
         entry = stored.entry
-        if entry.kind is not Kind.FACT:
+        if entry.kind is not Kind.FACT or entry.name in _CASES:
             self._note_touchpoint(_Bare(), known, stored)
         elif entry.name == _CONSENTED:
             _note_consent(_Bare(), known, stored)
 
     # What was derived
 
-    def hear(self, view: View, entry: Entry, until: int) -> None:
-        """Note what was derived because time has passed, until then."""
+    def hear(self, view: View, entry: Entry, until: int) -> Iterable[Entry]:
+        """Note what was derived because time has passed, until then; derives nothing."""
         key = entry.customer_key
         customer = key if entry.user_id else view.get(LINKS, key, jsonbytes.loads) or key
         self._hear(view, customer, (entry,), until)
+        return ()
 
     def _hear(self, view: View, customer: str, derived: Iterable[Entry], until: int) -> None:
         known, told = None, False

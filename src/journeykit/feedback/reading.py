@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from journeykit.feedback.around import Around
+from journeykit.feedback.complaints import Complaint, complaint_of, no_complaint
 from journeykit.feedback.history import ANSWERS, PROMPTS, History
 from journeykit.feedback.overrides import SETTINGS, Overlaid, overlay
 from journeykit.feedback.prompts import PromptFold
@@ -35,19 +36,6 @@ _DEVICES: Final = 20
 _AHEAD: Final = 200
 
 
-class Complaint(NamedTuple):
-    """What the closed loop says of a customer: see `Known`."""
-
-    is_open: bool = False
-    closed_at: int | None = None
-    recovery: frozenset[str] = frozenset()
-
-
-def no_complaint(_: Store, __: str) -> Complaint:
-    """Return that nobody complains: there are no cases."""
-    return Complaint()
-
-
 def keys_of(customer: Customer) -> list[str]:
     """Return the keys that a customer's own ids make."""
     users = [customer_key(customer.user_id, None)] if customer.user_id else []
@@ -65,7 +53,8 @@ class Reader:
         plans: Returns the plans of the journeys that are folded; the same object as long as these
             are the same.
 
-        complaint: Returns what the closed loop says of a customer, by their key.
+        complaint: Returns what the closed loop says of a customer, by their key; if not given,
+            what their cases say.
     """
 
     def __init__(
@@ -74,7 +63,7 @@ class Reader:
         asks: Asking,
         plans: Callable[[], Sequence[Plan]],
         *,
-        complaint: Callable[[Store, str], Complaint] = no_complaint,
+        complaint: Callable[[Store, str], Complaint] | None = None,
     ) -> None:
         self._store = store
         self._asks = asks
@@ -84,9 +73,11 @@ class Reader:
         self._found: Sequence[Plan] | None = None
         self._plans: list[Plan] = []
         self._fold: PromptFold | None = None
+        if complaint is None:
+            complaint = no_complaint if asks.wire is None else complaint_of
         self._complaint = complaint
         #: The prompts as they are declared.
-        self.declared = Overlaid(asks.prompts, asks.feedback)
+        self.declared = Overlaid(asks.prompts, asks.feedback, cases=asks.cases)
         self._overlaid: tuple[Any, Overlaid] = (None, self.declared)
 
     def overlaid(self) -> Overlaid:
@@ -94,7 +85,8 @@ class Reader:
         settings = list(self._store.scan(SETTINGS))
         known, overlaid = self._overlaid
         if known != settings:
-            overlaid = overlay(self._asks.prompts, self._asks.feedback, settings)
+            asks = self._asks
+            overlaid = overlay(asks.prompts, asks.feedback, settings, asks.cases)
             self._overlaid = settings, overlaid
         return overlaid
 

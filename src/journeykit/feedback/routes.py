@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import attrs
+
+from journeykit.feedback.facts import RECOVERY
 from journeykit.model.pain_point import Severity
 
 if TYPE_CHECKING:
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
 
     from journeykit.config.settings import FeedbackSettings
     from journeykit.journeys.plan import Plan
+    from journeykit.model.case import CaseRule
     from journeykit.model.prompt import Prompt, When
     from journeykit.model.vocabulary import Vocabulary
 
@@ -74,17 +78,22 @@ def compile_routes(
     feedback: FeedbackSettings,
     plans: Sequence[Plan],
     vocabulary: Vocabulary,
+    rules: Sequence[CaseRule] = (),
 ) -> Routes:
-    """Return the routes of *prompts*."""
+    """Return the routes of *prompts*, some of which *rules* ask once a case is resolved."""
     by_event: dict[str, list[Way]] = {}
     by_stage: dict[str, list[Way]] = {}
     by_pain: list[Way] = []
+    recovery = {rule.recovery for rule in rules}
     for prompt in prompts:
         when = prompt.when
+        if prompt.key in recovery:
+            # Only cases of these rules, whatever else is resolved.
+            when = attrs.evolve(when, where={**when.where, RECOVERY: prompt.key})
         _route(by_event, vocabulary, when.event, Way(ARMS, prompt.key, when))
         _route(by_event, vocabulary, when.after, Way(PRECEDES, prompt.key, when))
         for name in prompt.cancel:
-            _route(by_event, vocabulary, name, Way(CANCELS, prompt.key, when))
+            _route(by_event, vocabulary, name, Way(CANCELS, prompt.key, prompt.when))
         if when.stage is not None:
             by_stage.setdefault(when.stage, []).append(Way(ARMS, prompt.key, when))
         if when.pain_point is not None:

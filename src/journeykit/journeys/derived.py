@@ -63,8 +63,7 @@ def derive(
     """
     journey, stage, instance = about
     cause_id, user_id, anonymous_id, session_id, flags, stamp = cause
-    text = f"{name}\x1f{cause_id}\x1f{instance}\x1f{subject}"
-    event_id = id_behind(cause_id, at, text.encode("utf-8", "surrogatepass") + journey)
+    event_id = derived_id(cause, name, subject, at, about)
     customer = {"user_id": user_id, "anonymous_id": anonymous_id, "session_id": session_id}
     body = _BODY % (
         event_id.encode(),
@@ -79,6 +78,12 @@ def derive(
         jsonbytes.dumps(cause_id),
     )
     return Entry(event_id, Kind.DERIVED, name, user_id, anonymous_id, session_id, at, flags, body)
+
+
+def derived_id(cause: Cause, name: str, subject: str, at: int, about: About = About()) -> str:  # noqa: B008 - a named tuple never changes
+    """Return the id of what `derive` makes, whatever its properties."""
+    text = f"{name}\x1f{cause.id}\x1f{about.instance}\x1f{subject}"
+    return id_behind(cause.id, at, text.encode("utf-8", "surrogatepass") + about.journey)
 
 
 _BODY: Final = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import attrs
 
@@ -32,8 +32,14 @@ FOLD_VERSION: Final = 4
 #: The hooks that have a say in State.
 _HOOKS: Final = ("detect_stage", "detect_pain_points", "register_rules")
 
+#: Those that have one where cases are opened.
+_CASE_HOOKS: Final = ("read_answer", "route_case")
+
 #: What is the same, of what State was made by, or State is made again.
-_SAME: Final = ("folds", "hooks", "rules", "prompts")
+_SAME: Final = ("folds", "hooks", "rules", "prompts", "case_fold")
+
+#: What earlier versions of journeykit have made State by, and did not say.
+_ABSENT: Final = {"case_fold": 0}
 
 #: How many differing key paths a mistake names.
 _MOST_NAMED: Final = 5
@@ -45,6 +51,33 @@ class Prepared(NamedTuple):
     folds: Sequence[Fold]
     declaration: Any
     continues: bool
+
+
+class Dated(Protocol):
+    """What is declared besides, and is in force from the instant on at which it was published."""
+
+    #: What makes another State of the same Log; 0 if nothing is declared.
+    version: int
+
+    def publish(self, store: Store, known: Any, cursor: Position, now: int) -> Any:
+        """Publish it, if it is not what was published last; returns all of it as JSON values."""
+
+    def is_last(self, known: Any) -> bool:
+        """Return whether it was published last of *known*, which `publish` has returned."""
+
+
+class Undated:
+    """Nothing is declared besides."""
+
+    version = 0
+
+    def publish(self, *_: Any) -> Any:
+        """Publish nothing."""
+        return []
+
+    def is_last(self, _: Any) -> bool:
+        """Return True."""
+        return True
 
 
 class Publisher:
@@ -59,23 +92,28 @@ class Publisher:
         rules: What tells the pain-point rules apart from others; empty if there are none.
 
         prompts: Likewise for the prompts.
+
+        cases: The case rules; where there are any, *fold* gets what was published of them, too.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what has a say in State
         self,
         declared: Declared,
         plugins: Plugins,
         *,
-        fold: Callable[[tuple[Plan, ...]], Sequence[Fold]],
+        fold: Callable[..., Sequence[Fold]],
         drafts: bool = False,
         rules: str = "",
         prompts: str = "",
+        cases: Dated | None = None,
     ) -> None:
         self._fold = fold
         self._rules = rules
         self._prompts = prompts
+        self._cases: Dated = cases if cases is not None else Undated()
         self._drafts = drafts
-        self._hooks = [hook for hook in _HOOKS if plugins.implements(hook)]
+        hooks = (*_HOOKS, *(_CASE_HOOKS if self._cases.version else ()))
+        self._hooks = [hook for hook in hooks if plugins.implements(hook)]
         self._declared = Version.all_of(declared)
         self._newest: dict[str, Version] = {}
         for version in self._declared:
@@ -87,7 +125,7 @@ class Publisher:
     def has_folds(self) -> bool:
         """Whether anything is declared that folds."""
         return (
-            bool(self._declared or self._rules or self._prompts)
+            bool(self._declared or self._rules or self._prompts or self._cases.version)
             or "detect_pain_points" in self._hooks
         )
 
@@ -152,9 +190,12 @@ class Publisher:
         for version in self.due(facts):
             fact = publication_fact(version, self._reason(version, facts), facts, now)
             facts = [*facts, store.publish(fact, now)]
-        declaration = self.declaration(facts)
+        dated = self._cases.publish(store, _cases_of(known), cursor, now)
+        declaration = {**self.declaration(facts), "cases": dated}
         continues = _continues(known, declaration, self._of_declared(facts), cursor)
-        return Prepared(self._fold(self.plans(facts)), declaration, continues)
+        plans = self.plans(facts)
+        folds = self._fold(plans, dated) if self._cases.version else self._fold(plans)
+        return Prepared(folds, declaration, continues)
 
     def _reason(self, version: Version, facts: Sequence[Stored]) -> str:
         known = publications(facts)
@@ -191,6 +232,7 @@ class Publisher:
             "hooks": self._hooks,
             "rules": self._rules,
             "prompts": self._prompts,
+            "case_fold": self._cases.version,
             "journeys": {label: made.hash for label, made in known.items()},
         }
 
@@ -198,7 +240,17 @@ class Publisher:
         """Return whether one who only looks may fold: State has our hooks, and nothing is new."""
         if not self.knows_hooks_of(known):
             return False
+        cases = _cases_of(known)
+        if cases and not self._cases.is_last(cases):
+            # Other rules are in force; whoever runs the shop brings ours.
+            return False
         return len(self.due(facts)) == len(self.due(facts, only_first=True))
+
+    def has_made(self, facts: Sequence[Stored], known: Any) -> bool:
+        """Return whether State, made by *known*, is what these declarations make of the Log."""
+        if not isinstance(known, dict) or not self._cases.is_last(known.get("cases")):
+            return False
+        return {**known, "cases": None} == {**self.declaration(facts), "cases": None}
 
     def knows_hooks_of(self, made_by: Any) -> bool:
         """Return whether State was made with our hooks, as far as it says so."""
@@ -207,6 +259,11 @@ class Publisher:
     def _of_declared(self, facts: Sequence[Stored]) -> dict[str, Publication]:
         found = publications(facts)
         return {label: made for label, made in found.items() if made.key in self._newest}
+
+
+def _cases_of(known: Any) -> Any:
+    """Return what was published of case rules, as far as State says so."""
+    return known.get("cases") if isinstance(known, dict) else None
 
 
 def _of_key(known: Mapping[str, Publication], version: Version) -> list[Publication]:
@@ -259,7 +316,7 @@ def _continues(
     """
     if not isinstance(known, dict):
         return False
-    if any(known.get(name) != declaration[name] for name in _SAME):
+    if any(known.get(name, _ABSENT.get(name)) != declaration[name] for name in _SAME):
         return False
     folded, declared = known["journeys"], declaration["journeys"]
     if any(label not in declared for label in folded):

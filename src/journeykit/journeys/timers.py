@@ -8,7 +8,7 @@ One whose run has gone on meanwhile means nothing: whoever it wakes, compares.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, runtime_checkable
 
 from journeykit.model.event import ASKED, DENIED, HISTORICAL
 
@@ -52,6 +52,18 @@ def set_timer(view: View, timer: Timer) -> None:
         # What time alone brings about from now on is news, whoever it concerns.
         timer = timer._replace(flags=timer.flags & (ASKED | DENIED))
     view.put_timer(timer.goes_off, timer.key, tuple(timer))
+
+
+@runtime_checkable
+class Waking(Protocol):
+    """A fold whose timers begin with its `label`."""
+
+    @property
+    def label(self) -> str:
+        """What its timers are kept under."""
+
+    def expire(self, view: View, timer: Timer) -> Iterable[Entry]:
+        """Do what the time of *timer* has come for."""
 
 
 class Clock:

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from journeykit.model.case import CaseRule, Cases, CaseWhen
+from journeykit.model.casework import (
+    Answer,
+    Case,
+    CaseChange,
+    CaseClock,
+    CaseEvidence,
+    CaseStatus,
+)
 from journeykit.model.customer import Customer
 from journeykit.model.event import Entry, Event, Kind, Stored
 from journeykit.model.impression import (
@@ -41,9 +50,18 @@ from journeykit.model.prompt import (
 from journeykit.model.receipt import Receipt
 
 __all__ = [
+    "Answer",
     "Ask",
     "Candidate",
     "Cap",
+    "Case",
+    "CaseChange",
+    "CaseClock",
+    "CaseEvidence",
+    "CaseRule",
+    "CaseStatus",
+    "CaseWhen",
+    "Cases",
     "Clock",
     "Customer",
     "Entry",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from journeykit import native
 from journeykit.exceptions import Superseded
-from journeykit.model.event import PUBLICATION, Entry, Kind, Outgoing, Stored
+from journeykit.model.event import PUBLICATION, PUBLISHED, Entry, Kind, Outgoing, Stored
 from journeykit.store.claims import MemoryClaims
 from journeykit.store.erasure import DELETED_COUNT, LATE_COUNT
 from journeykit.store.memory_erasing import MemoryErasing
@@ -130,15 +130,19 @@ class MemoryStore:
             ]
 
     def publish(self, fact: Entry, now: int) -> Stored:
-        """Append the fact that a version is published."""
+        """Append a fact about what is declared."""
         with self.lock:
             self._append(fact, now)
             return self._log[-1]
 
     def published(self) -> list[Stored]:
-        """Return every such fact, in Log order."""
+        """Return every fact that a version is published, in Log order."""
         with self.lock:
-            return [stored for stored in self._log if stored.entry.flags & PUBLICATION]
+            return [
+                stored
+                for stored in self._log
+                if stored.entry.flags & PUBLICATION and stored.entry.name == PUBLISHED
+            ]
 
     def peek_published(self) -> list[Stored]:
         """Return every such fact, in Log order."""

@@ -89,7 +89,7 @@ class Fold(Protocol):
     One that keeps anything by customers has `forget(view, customers)`, which removes it and returns
     how many pieces that were; one that knows who is the same person `span(view, customers)`.
     One that `hears` reads in `step.derived` what the folds before it have derived; what time alone
-    has derived is told to its `hear(view, entry, until)`.
+    has derived is told to its `hear(view, entry, until)`, which returns what follows.
     """
 
     def __call__(self, view: View, step: Step) -> Iterable[Entry]:
@@ -272,7 +272,7 @@ class Projector:
             for entry in due(view, until):
                 found.append(entry)
                 for hear in self._hear:
-                    hear(view, entry, until)
+                    found += hear(view, entry, until)
         return found
 
     def _until_alarm(self) -> float | None:

@@ -220,10 +220,10 @@ class Store(Protocol):
         """Return the events at *positions*, in Log order."""
 
     def publish(self, fact: Entry, now: int) -> Stored:
-        """Append the fact that a version is published; it is not counted among the `events`."""
+        """Append a fact about what is declared; it is not counted among the `events`."""
 
     def published(self) -> list[Stored]:
-        """Return every such fact, in Log order."""
+        """Return every fact that a version is published, in Log order."""
 
     def peek_published(self) -> list[Stored]:
         """

@@ -131,13 +131,14 @@ class SQLiteStore(Database):
             return rows.stored(db, rows.FETCH, {"positions": json.dumps(list(positions))})
 
     def publish(self, fact: Entry, now: int) -> Stored:
-        """Append the fact that a version is published; it is not counted among the `events`."""
+        """Append a fact about what is declared; it is not counted among the `events`."""
         with self._write() as db:
             rows.append(db, [fact], rows.standing(db).recorded_at, now)
-        return next(stored for stored in self.published() if stored.id == fact.id)
+            position = db.execute("SELECT position FROM log WHERE id = ?", (fact.id,)).fetchone()[0]
+        return self.fetch([position])[0]
 
     def published(self) -> list[Stored]:
-        """Return every such fact, in Log order."""
+        """Return every fact that a version is published, in Log order."""
         with self._read() as db:
             return rows.stored(db, rows.READ_PUBLISHED, {})
 
