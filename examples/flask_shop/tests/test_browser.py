@@ -100,6 +100,43 @@ def test_a_customer_becomes_an_advocate(app: Flask, toml: Path, page: Any) -> No
     assert row.get_by_text("Advocacy").first.is_visible()
 
 
+def test_trouble_becomes_a_case(app: Flask, toml: Path, chromium: Any, shop: str) -> None:
+    """Who was declined is asked, says so, and becomes a case with an owner; sinks hear it all."""
+    page = chromium.new_page(base_url=shop)
+    page.set_default_timeout(10_000)
+    browse_and_add(page)
+    check_out(page)
+    pay(page, "4000 0000 0000 0002")
+    pay(page, "4242 4242 4242 4242")
+
+    page.get_by_role("heading", name="How easy was it to sort out your payment?").wait_for()
+    page.get_by_role("radio", name="2 / 7").check(force=True)
+    page.get_by_role("button", name="Next").click()
+    page.get_by_role("textbox", name="What got in the way?").fill("I typed my address twice")
+    page.get_by_role("button", name="Send").click()
+    page.get_by_role("heading", name="Thank you").wait_for()
+
+    kit = app.extensions["journeykit"]
+    assert kit.flush()
+    [case] = kit.cases.list()
+    assert (case.owner, case.status, case.rule) == ("payments", "new", "payment")
+    assert case.evidence[0].score == 2
+    assert case.evidence[0].answers["how"] == "I typed my address twice"
+    assert [clock.name for clock in case.clocks if clock.due] == ["first_response", "resolution"]
+    assert "payment.declined" in {found.code for found in kit.pain_points()}
+
+    lines = (toml.parent / "var" / "events.jsonl").read_text("utf-8").splitlines()
+    sent = [(event["name"], event["properties"]) for event in map(json.loads, lines)]
+    told = dict(sent)
+    assert told["pain_point.detected"]["code"] in {"payment.declined", "score.low"}
+    assert told["case.opened"]["owner"] == "payments"
+    assert [name for name, _ in sent].count("case.opened") == 1
+
+    page.goto("/behind-the-counter")
+    assert page.get_by_role("row", name=re.compile("Had a hard time paying")).is_visible()
+    page.close()
+
+
 def test_the_keyboard_is_enough(chromium: Any, shop: str) -> None:
     """The first Tab shows a way past the menus, and it leads to the content."""
     page = chromium.new_page(base_url=shop)

@@ -13,6 +13,9 @@ from journeykit.insight import CustomerStage, JourneyFigures, StageFigures
 
 pages = Blueprint("counter", __name__)
 
+#: How many open cases the page has room for.
+CASES = 10
+
 
 @dataclass(frozen=True)
 class Step:
@@ -40,6 +43,7 @@ def show() -> str:
         steps=steps,
         titles={step.stage.key: step.stage.title for step in steps},
         people=_with_names(seen),
+        cases=kit.cases.list()[:CASES],
         live="live" in request.args,
     )
 
