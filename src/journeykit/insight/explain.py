@@ -134,7 +134,7 @@ def explain(
 
 def _path(view: View, plan: Plan, members: Sequence[str], person: str, value: str) -> Path | None:
     meaning = Meaning(plan, asks=False)
-    place = f"{plan.label}\x1f{person}\x1f{value}"
+    place = f"{person}\x1f{plan.label}\x1f{value}"
     known = view.get(CHECKPOINTS, place, Checkpoint.decode)
     history = History.read(view, meaning, members, Instance(value))
     if history.overflows:

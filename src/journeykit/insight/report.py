@@ -12,6 +12,7 @@ from journeykit.journeys.run import NOWHERE, Run
 from journeykit.journeys.stages import INSTANCES, Place
 from journeykit.model import jsonbytes
 from journeykit.model.times import to_datetime
+from journeykit.store.protocol import SEPARATOR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,7 +158,11 @@ def _figures(store: Store, plan: Plan) -> Figures:
 def customers(store: Store, plan: Plan, limit: int) -> list[CustomerStage]:
     """Return where customers are in a journey, the latest first, *limit* at most."""
     found = []
-    for key, data in store.scan(INSTANCES, Place(plan.label, "", "").key.rstrip("\x1f") + "\x1f"):
+    label = f"{SEPARATOR}{plan.label}{SEPARATOR}"
+    # A customer's runs through all journeys lie together, so the others are passed over.
+    for key, data in store.scan(INSTANCES):
+        if label not in key:
+            continue
         run = Run.decode(data)
         if run.has_stage and len(run.visits) == len(plan.keys):
             found.append(_customer(plan, Place.of(key), run))

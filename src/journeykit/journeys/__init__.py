@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from journeykit.store.projector import Fold
 
 #: Counts up when the folds of a new journeykit make another State of the same Log.
-FOLD_VERSION: Final = 3
+FOLD_VERSION: Final = 4
 
 __all__ = ["FOLD_VERSION", "Declared", "Plan", "declare", "folds", "plans"]
 

@@ -34,7 +34,7 @@ from journeykit.model.consent import encoded_stamp
 from journeykit.model.customer import Customer
 from journeykit.model.event import HISTORICAL, Kind
 from journeykit.model.times import to_datetime
-from journeykit.store.view import TIMERS
+from journeykit.store.view import BEHIND_TIME, TIMERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from journeykit.store.projector import Step
     from journeykit.store.view import View
 
-#: `journey@version`, customer and instance value → the run.
+#: Customer, `journey@version` and instance value → the run.
 INSTANCES: Final = "instance"
 
 #: Customer → the keys of journeys that they have ever opted out of; and whether anybody has.
@@ -66,12 +66,14 @@ class Place(NamedTuple):
     @property
     def key(self) -> str:
         """The key that its run is kept under."""
-        return f"{self[0]}{_SEPARATOR}{self[1]}{_SEPARATOR}{self[2]}"
+        # The customer first: what a store has of one customer lies together.
+        return f"{self[1]}{_SEPARATOR}{self[0]}{_SEPARATOR}{self[2]}"
 
     @classmethod
     def of(cls, key: str) -> Place:
         """Return the place that is kept under *key*."""
-        return cls(*key.split(_SEPARATOR))
+        customer, label, value = key.split(_SEPARATOR)
+        return cls(label, customer, value)
 
 
 #: An instance that an event concerns, by its value and its key; `EVERY` stands for all.
@@ -114,7 +116,7 @@ class StageFold:
         for meaning in concerned:
             value = meaning.instance_value(view, stored)
             if value is not None:
-                key = f"{meaning.plan.label}{_SEPARATOR}{customer}{_SEPARATOR}{value}"
+                key = f"{customer}{_SEPARATOR}{meaning.plan.label}{_SEPARATOR}{value}"
                 ways.append((meaning, value, key))
         return ways
 
@@ -161,7 +163,7 @@ class StageFold:
                 for key in view.keys(INSTANCES, Place(plan.label, customer, "").key):
                     pieces += 1 + (view.get(CHECKPOINTS, key, Checkpoint.decode) is not None)
                     self._forget(view, plan, key)
-            part = f"{_SEPARATOR}{customer}{_SEPARATOR}"
+            part = f"{BEHIND_TIME}{customer}{_SEPARATOR}"
             for key in view.find(TIMERS, part) if self.has_timers else ():
                 view.put(TIMERS, key, None, jsonbytes.dumps)
                 pieces += 1

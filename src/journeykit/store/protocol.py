@@ -30,6 +30,14 @@ PROJECTOR: Final = "projector"
 #: The space and the key that a piece of State is kept under.
 StateKey = tuple[str, str]
 
+#: Between the parts of a key.
+SEPARATOR: Final = "\x1f"
+
+#: The spaces of State that most events read or write, and whose keys are a customer's key, alone or
+#: with more behind the separator. A store keeps what they have of one customer together.
+#: One that is looked through as a whole does not belong here.
+BY_CUSTOMER: Final = frozenset(("checkpoint", "customer", "instance", "link", "members"))
+
 #: In State: the last event that an unfinished rebuild folds for the second time.
 REBUILDING: Final[StateKey] = ("projector", "rebuilding")
 
@@ -210,8 +218,8 @@ class Store(Protocol):
     def state(self, key: StateKey) -> bytes | None:
         """Return one piece of State."""
 
-    def states(self, space: str, keys: Collection[str]) -> dict[str, bytes]:
-        """Return those pieces of *space* that are there, by key."""
+    def states(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, bytes]]:
+        """Return those pieces that are there of the *wanted* keys of each space."""
 
     def page(self, space: str, after: str, limit: int) -> list[tuple[str, bytes]]:
         """Return up to *limit* keys behind *after*, and their State, in order of keys."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from journeykit import native
 from journeykit.model.event import Entry, Kind
-from journeykit.store import rows, wipe
+from journeykit.store import pieces, rows, wipe
 from journeykit.store.erasure import (
     DELETED_COUNT,
     KEY_BYTES,
@@ -151,7 +151,7 @@ class SQLiteErasing:
         ids = erasure.ids | set(resolved.ids)
         hashes = self._hashes(ids)
         _add_hashes(db, hashes.values(), erasure.erased_at)
-        trail = _forget_trails(db, ids, erasure.position)
+        trail = pieces.forget_trails(db, map(key_of, ids), erasure.position)
         _note_counts(db, erasure.number, {"state": resolved.pieces, "trail": trail})
         query = "UPDATE erasure SET ids = ? WHERE number = ?"
         db.execute(query, (json.dumps(sorted(ids)), erasure.number))
@@ -218,7 +218,8 @@ class SQLiteErasing:
             counts = {"log": deleted}
             done = reached >= erasure.until
             if done:
-                counts["trail"] = _forget_trails(db, erasure.ids, erasure.position)
+                customers = map(key_of, erasure.ids)
+                counts["trail"] = pieces.forget_trails(db, customers, erasure.position)
                 counts["parked"] = _sweep_parked(db, erasure)
             db.execute(
                 "UPDATE erasure SET reached = ?, swept = ? WHERE number = ?",
@@ -288,6 +289,8 @@ class SQLiteErasing:
 
     def _vacuum(self) -> bool:
         with self._locked() as db:
+            # It makes a whole database beside this one, which no memory holds.
+            db.execute("PRAGMA temp_store = FILE")
             db.execute("VACUUM")
         return self._finish()
 
@@ -385,12 +388,6 @@ def _cut(db: sqlite3.Connection, table: str, key: str, numbers: Collection[int])
                 f"UPDATE {table} SET anonymous_id = NULL, body = ? WHERE {key} = ?",
                 (without_visitor(bytes(found[0])), number),
             )
-
-
-def _forget_trails(db: sqlite3.Connection, ids: Collection[Id], before: int) -> int:
-    """Delete trails before a position; returns how many events were in them."""
-    query = "DELETE FROM trail WHERE customer = ? AND position < ?"
-    return sum(db.execute(query, (key_of(one), before)).rowcount for one in ids)
 
 
 def _sweep_parked(db: sqlite3.Connection, erasure: Erasure) -> int:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TIMERS: Final = "timer"
 
 #: Between the two: below every character of a key.
-_BEHIND_TIME: Final = "\x1e"
+BEHIND_TIME: Final = "\x1e"
 
 #: Later than any timer.
 NEVER: Final = 2**63
@@ -100,6 +100,7 @@ class View:
         self._encoders: defaultdict[str, dict[str, Callable[[Any], bytes]]] = defaultdict(dict)
         self._packed: defaultdict[str, dict[str, bytes | None]] = defaultdict(dict)
         self._absent: defaultdict[str, set[str]] = defaultdict(set)
+        self._wanted: defaultdict[str, set[str]] = defaultdict(set)
         self._seen: dict[str, list[Stored]] = {}
         self._properties: dict[str, dict[str, Any]] = {}
         #: Timers that were set in this batch, and a page of those in the store.
@@ -111,13 +112,17 @@ class View:
         self.forgotten: dict[str, Position] = {}
 
     def prefetch(self, space: str, keys: Iterable[str]) -> None:
-        """Read pieces that will be wanted in one go."""
+        """Have pieces that will be wanted read in one go, with the first of them."""
         cached, packed = self._cache.space(space), self._packed[space]
-        wanted = {key for key in keys if key not in cached and key not in packed}
-        if wanted:
-            found = self._store.states(space, wanted)
+        self._wanted[space].update(key for key in keys if key not in cached and key not in packed)
+
+    def _fetch(self) -> None:
+        """Read what will be wanted, of all spaces at once: a customer's pieces lie together."""
+        wanted = {space: keys for space, keys in self._wanted.items() if keys}
+        self._wanted.clear()
+        for space, found in self._store.states(wanted).items():
             self._cache.add(space, found)
-            self._absent[space].update(wanted.difference(found))
+            self._absent[space].update(wanted[space].difference(found))
 
     def get(self, space: str, key: str, decode: Callable[[bytes], Any]) -> Any:
         """Return one piece of State, or None."""
@@ -132,7 +137,11 @@ class View:
         packed = self._packed[space]
         if key in packed:
             return packed[key]
-        data = self._cache.space(space).get(key)
+        cached = self._cache.space(space)
+        data = cached.get(key)
+        if data is None and key in self._wanted[space]:
+            self._fetch()
+            data = cached.get(key)
         if data is None and key not in self._absent[space]:
             return self._store.state((space, key))
         return data
@@ -219,7 +228,7 @@ class View:
 
     def put_timer(self, at: int, key: str, timer: tuple[Any, ...]) -> None:
         """Have `next_timer` return *timer* once it is *at*."""
-        place = f"{at:020d}{_BEHIND_TIME}{key}"
+        place = f"{at:020d}{BEHIND_TIME}{key}"
         self.put(TIMERS, place, timer, jsonbytes.dumps)
         heapq.heappush(self._timers, place)
         if self._alarm.at is not None:
@@ -259,12 +268,12 @@ class View:
     # What is written
 
     def changes(self) -> dict[StateKey, bytes | None]:
-        """Return what has changed, encoded, in the order in which a store has it."""
+        """Return what has changed, encoded."""
         self._pack()
         return {
-            (space, key): packed[key]
-            for space, packed in sorted(self._packed.items())
-            for key in sorted(packed)
+            (space, key): data
+            for space, packed in self._packed.items()
+            for key, data in packed.items()
         }
 
     def steps(self) -> list[tuple[str, Position]]:
