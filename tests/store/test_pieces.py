@@ -113,6 +113,17 @@ def test_long_history_is_read_page_by_page(
     assert [stored.id for stored in store.history(["u:ada"])] == ["a", "b", "c"]
 
 
+def test_trail_is_forgotten_up_to_a_position(store: SQLiteStore) -> None:
+    """What comes before the position is counted and gone; what is there or behind it stays."""
+    project(store, {}, *[(name, at) for name in ("u:ada", "u:bob") for at in (1, 2, 3)])
+
+    with store._write() as db:
+        assert pieces.forget_trails(db, ["u:ada", "u:eve"], 2) == 1
+
+    assert store.trail("u:ada") == [2, 3]
+    assert store.trail("u:bob") == [1, 2, 3]
+
+
 def test_long_projection_is_taken_back_without_a_file(store: SQLiteStore) -> None:
     """What a statement needs to be taken back stays in memory, and is taken back as a whole."""
     with store._read() as db:

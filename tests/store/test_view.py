@@ -80,3 +80,27 @@ def test_view_is_a_dictionary(
         written.write()
     kept = {(s, k): v for s in ("run", "timer") for k, v in written.store.scan(s)}
     assert kept == {k: jsonbytes.dumps(v) for k, v in expected.items() if v is not None}
+
+
+def test_wanted_pieces_are_read_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first look at any of them reads those of all spaces, whether they are there or not."""
+    written = Written()
+    written.view.put("run", "a", 1, jsonbytes.dumps)
+    written.view.put("timer", "b", 2, jsonbytes.dumps)
+    written.write()
+    written.cache = Cache()
+    view = View(written.store, written.cache, Alarm())
+    looks: list[Any] = []
+    read = written.store.states
+    monkeypatch.setattr(
+        written.store, "states", lambda wanted: looks.append(wanted) or read(wanted)
+    )
+    monkeypatch.setattr(written.store, "state", looks.append)
+
+    view.prefetch("run", ["a", "none"])
+    view.prefetch("timer", ["b"])
+    assert looks == []
+    found = [view.get(*each, jsonbytes.loads) for each in (("run", "none"), ("run", "a"))]
+
+    assert [*found, view.get("timer", "b", jsonbytes.loads)] == [None, 1, 2]
+    assert looks == [{"run": {"a", "none"}, "timer": {"b"}}]
