@@ -18,7 +18,7 @@ BENCH_STAMP := $(BENCH_VENV)/.installed
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/[!_]*/pyproject.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture check lint types imports docs bench bench-check format lock clean venv
+.PHONY: help demo test torture calibrate check lint types imports docs bench bench-check format lock clean venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,9 @@ torture: $(STAMP) ## kill and stop processes and damage their database for a min
 	@$(BIN)/python tools/torture.py --harm stops --seconds $(SECONDS) $(ARGS)
 	@$(BIN)/python tools/torture.py --harm damage --seconds $(SECONDS) $(ARGS)
 	@$(BIN)/python tools/powercut.py --cuts $(CUTS)
+
+calibrate: $(STAMP) ## measure how often the anomaly rule finds what is there, and what is not (ARGS="--shop shop_ecom.csv.gz" for that shop too)
+	@$(BIN)/python tools/calibrate.py $(ARGS)
 
 check: lint types imports docs ## run every other check: style, types, import directions, docs
 

@@ -96,6 +96,9 @@ def _toml(example: Example) -> None:
         return
     # A part of a journeykit.toml: complete it by what the other parts would say.
     missing = "" if "consent" in tables else '\n[consent]\nmode = "opt_out"\n'
+    if "journeykit" not in tables:
+        # The page's own store may have another content of the same version.
+        missing += '\n[journeykit]\nstore = "memory://"\n'
     part = Path("part-of-a-journeykit.toml")
     part.write_text(example.parsed + missing, encoding="utf-8")
     JourneyKit.from_toml(part).close()

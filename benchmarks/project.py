@@ -1,6 +1,7 @@
 """
 The projector alone: the five-stage journey and one run a cart, over a Log that is there already.
 
+Once with every pain-point rule switched off, once with the whole catalogue.
 Beside it one decoding of the same events, which is the least that a reader pays.
 The Log grows while it is folded, so that the last figures are those of a full State.
 """
@@ -45,9 +46,22 @@ _NAMES = (
 )
 
 
-def make_kit(directory: Path) -> JourneyKit:
-    """Return a kit with both journeys."""
+class Clock:
+    """The time of the shop: events are recorded as they occur, so deadlines pass as in life."""
+
+    micros = 0
+
+    def __call__(self) -> int:
+        return self.micros
+
+
+def make_kit(directory: Path, clock: Clock, *, rules: bool) -> JourneyKit:
+    """Return a kit with both journeys, and with *rules* or without any."""
     from journeykit import Consent, Core, Goal, Journey, JourneyKit, Settings, Stage
+    from journeykit.config.settings import DeclaredPainPoint, PainPointOptions
+    from journeykit.journeys.catalogue import CATALOGUE
+
+    off = DeclaredPainPoint(options=PainPointOptions(off=True))
 
     cart = Journey(
         key="checkout",
@@ -64,18 +78,21 @@ def make_kit(directory: Path) -> JourneyKit:
             consent=Consent("opt_out"),
             core=Core(store=f"sqlite:///{directory / 'shop.db'}", app="bench"),
             journeys=[Journey(key="shop", version=1, extends="ecommerce"), cart],
+            pain_points={} if rules else {rule.name: off for rule in CATALOGUE},
             base=directory,
-        )
+        ),
+        now=clock,
     )
 
 
-def project(directory: Path, events: int) -> dict[str, float]:
+def project(directory: Path, events: int, *, rules: bool) -> dict[str, float]:
     """Fold *events*; returns CPU per event, of all and of the last, and the peak of memory."""
     from journeykit.capture.records import unpack
     from journeykit.pipeline import Pipeline
     from journeykit.store.protocol import Commit
 
-    kit = make_kit(directory)
+    clock = Clock()
+    kit = make_kit(directory, clock, rules=rules)
     chance = random.Random(1)
     customers = min(CUSTOMERS, max(10, events // 10))
     projector = Pipeline(kit._parts).projector  # noqa: SLF001 - what a kit starts by itself
@@ -102,7 +119,9 @@ def project(directory: Path, events: int) -> dict[str, float]:
             _, record = kit._tracker.compose(chance.choice(_NAMES), given, f"u{who}", at)  # noqa: SLF001
             entries.append(unpack(record))
         for start in range(0, count, 500):
-            kit.store.commit(Commit(entries[start : start + 500]), time.time_ns() // 1000)
+            slice_ = entries[start : start + 500]
+            clock.micros = slice_[-1].occurred_at
+            kit.store.commit(Commit(slice_), clock.micros)
         unit = _decoding([entry.body for entry in entries])
         started = time.thread_time()
         while projector.step() == 0:
@@ -127,4 +146,4 @@ def _decoding(bodies: list[bytes]) -> float:
 
 
 if __name__ == "__main__":
-    measure.answer(project(Path(sys.argv[1]), int(sys.argv[2])))
+    measure.answer(project(Path(sys.argv[1]), int(sys.argv[2]), rules=sys.argv[3] == "rules"))

@@ -111,10 +111,11 @@ def commit(this: Round) -> None:
 
 
 def project(this: Round) -> None:
-    found = measure.scenario("project", this.sizes.project)
-    this.raw.note_all("project both journeys", found)
-    decoding = "project both journeys: unit"
-    this.raw.ratio("project ÷ decoding", "project both journeys: cpu", decoding)
+    for subject in ("journeys", "rules"):
+        found = measure.scenario("project", this.sizes.project, subject)
+        this.raw.note_all(f"project {subject}", found)
+        decoding = f"project {subject}: unit"
+        this.raw.ratio(f"project {subject} ÷ decoding", f"project {subject}: cpu", decoding)
 
 
 def visible(this: Round) -> None:

@@ -65,7 +65,8 @@ ROWS = (
     Row("drained, events/s ÷ the fastest peer", "drain rate ÷ fastest peer", 1.8, least=True),
     Row("  CPU per 1,000 ÷ that peer's", "drain cpu ÷ fastest peer", 0.5),
     Row("4 processes, State folded ÷ raw reduce", "commit ÷ raw", 0.6, least=True),
-    Row("projected, two journeys ÷ one decoding", "project ÷ decoding", 35),
+    Row("projected, two journeys ÷ one decoding", "project journeys ÷ decoding", 35),
+    Row("  with every pain-point rule ÷ one decoding", "project rules ÷ decoding", 45),
     Row("accepted → visible in State, p99", "visible: p99", 150, unit="ms"),
     Row(
         "sink 50 ms away: refused or lost",

@@ -34,11 +34,13 @@ from journeykit import (
 from journeykit.capture.redaction import KEYS
 from journeykit.cli import app as cli
 from journeykit.config.loader import _LISTS, _TABLES
-from journeykit.config.settings import PluginSettings
+from journeykit.config.settings import PainPointOptions, PluginSettings
 from journeykit.delivery.console import ConsoleSettings
 from journeykit.delivery.file import FileSettings
+from journeykit.journeys.catalogue import CATALOGUE
 from journeykit.journeys.templates import ECOMMERCE
 from journeykit.model.extension import SinkOptions
+from journeykit.model.rule import PainPointRule
 from journeykit.model.vocabulary import AMBIGUOUS
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -56,6 +58,7 @@ CLASSES = {
     "[[touchpoints]]": Touchpoint,
     "[plugins]": PluginSettings,
     "[redaction]": Redaction,
+    "[pain_points.NAME]": PainPointOptions,
     "[sinks.NAME]": SinkOptions,
     'type = "console"': ConsoleSettings,
     'type = "file"': FileSettings,
@@ -277,3 +280,32 @@ def test_no_page_uses_a_path_of_one_machine() -> None:
         text = page.read_text(encoding="utf-8")
         assert not re.search(r"/(home|root|work|Users)/", text)
         assert "—" not in text
+
+
+@pytest.mark.parametrize("rule", CATALOGUE, ids=lambda rule: rule.code)
+def test_every_rule_has_a_section_with_its_keys(rule: PainPointRule) -> None:
+    """The page of pain points has each rule with a picture, its source, its keys and defaults."""
+    section = sections("pain-points.md")[rule.code]
+    assert "```text\n" in section
+    assert "Default: " in section
+    assert f"`[pain_points.{rule.name}]`" in section
+    fields = {field.name: field for field in attrs.fields(type(rule)) if field.init}
+    told = rows(section)
+    assert list(told) == list(fields)
+    for name in fields:
+        assert told[name][0].strip("`") == _parameter(getattr(rule, name))
+        assert told[name][1]
+
+
+def _parameter(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(_parameter(item) for item in value)}]"
+    if not isinstance(value, timedelta):
+        return f'"{value}"' if isinstance(value, str) else str(value)
+    for unit, size in (("d", timedelta(days=1)), ("h", timedelta(hours=1))):
+        if value % size == timedelta(0):
+            return f'"{value // size}{unit}"'
+    seconds = value.total_seconds()
+    if seconds % 1:
+        return f'"{round(seconds * 1000)}ms"'
+    return f'"{round(seconds)}s"' if seconds % 60 else f'"{round(seconds / 60)}m"'

@@ -11,17 +11,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from journeykit import (
     Bound,
     Customer,
     Event,
+    Exit,
     Goal,
     Instance,
     Journey,
     JourneyKit,
     PainPoint,
+    Rule,
     Settings,
     Stage,
     hookimpl,
@@ -30,6 +33,7 @@ from journeykit.capture import context
 from journeykit.delivery import Batch
 from journeykit.exceptions import ConfigError, DeliveryError, EventRejected, PluginError
 from journeykit.model import Kind
+from journeykit.model.event import PUBLISHED
 from journeykit.store.memory import MemoryStore
 
 MakeSettings = Callable[..., Settings]
@@ -163,7 +167,9 @@ def test_from_toml_to_figures(tmp_path: Path, store: str) -> None:
         report = kit.report()
         customers = kit.customers("shop")
         status = kit.status()
-        log = kit.store.read(None, 1000)
+        log = [
+            item for item in kit.store.read(None, 1000) if item.entry.name != "journey.published"
+        ]
 
     shop, checkout = report.journeys
     assert (report.events, report.customers) == (6, 2)
@@ -238,6 +244,28 @@ def test_all_mistakes_of_a_file_are_named_at_once(tmp_path: Path) -> None:
         assert part in text
     assert caught.value.source == str(path)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_changed_version_is_named_with_the_other_mistakes(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    """That a version was changed in place is told together with what else is wrong."""
+    core = {"store": f"sqlite:///{tmp_path / 'x.db'}"}
+    shop = Journey(key="shop", version=1, stages=[Stage("a", enter=["A"])])
+    with JourneyKit(make_settings(core=core, journeys=[shop])) as kit:
+        assert kit.track("A", customer="u1")
+        assert kit.flush()
+    changed = attrs.evolve(shop, stages=(Stage("a", enter=["B"]),))
+    both = {"entry": [Rule("A")], "exits": [Exit("A")], "stages": shop.stages}
+    other = Journey(key="other", version=1, **both)
+
+    with pytest.raises(ConfigError) as caught:
+        JourneyKit(make_settings(core=core, journeys=[changed, other]))
+
+    text = "\n".join(caught.value.problems)
+    assert "journeys.other.entry[0]: 'A' is an exit too" in text
+    assert "journeys.shop: version 1 was published with another content (stages.a.enter)" in text
+    assert "write version = 2" in text
 
 
 def test_mistakes_of_declarations_in_python_are_named(make_settings: MakeSettings) -> None:
@@ -484,7 +512,7 @@ def test_surroundings_are_found_once(make_kit: MakeKit) -> None:
     context.unbind(token)
     assert kit.flush()
 
-    events = [item.event() for item in kit.store.read(None, 5)]
+    events = [item.event() for item in kit.store.read(None, 5) if item.entry.name in ("A", "B")]
     assert [(event.channel, event.context["page"]) for event in events] == [("web", "/")] * 2
     assert asked == [1]
 
@@ -504,8 +532,10 @@ def test_customers_are_listed_by_when_they_were_seen(make_kit: MakeKit) -> None:
         kit.customers("trip")
 
 
-def test_template_change_folds_anew(monkeypatch: pytest.MonkeyPatch, make_kit: MakeKit) -> None:
-    """Where an upgrade has changed a template, State is made again from the Log."""
+def test_template_change_waits_for_a_new_version(
+    monkeypatch: pytest.MonkeyPatch, make_kit: MakeKit
+) -> None:
+    """Where an upgrade has changed a template, what was published stays as it is."""
     store = MemoryStore()
     kit = make_kit(store=store)
     kit.track("Gift Wrapped", customer="ada")
@@ -519,11 +549,54 @@ def test_template_change_folds_anew(monkeypatch: pytest.MonkeyPatch, make_kit: M
         goal=Goal("Order Completed"),
     )
     monkeypatch.setattr("journeykit.journeys.templates.TEMPLATES", {"ecommerce": template})
-    changed = make_kit(store=store)
-    assert changed.flush()
+    same = make_kit(store=store)
+    assert same.flush()
+    assert [item.customer for item in same.customers("shop")] == ["bob"]
+    same.close()
 
-    assert changed.report().journeys[0].instances == 1
-    assert [item.customer for item in changed.customers("shop")] == ["ada"]
+    second = make_kit(store=store, journeys=[Journey(key="shop", version=2, extends="ecommerce")])
+    second.track("Gift Wrapped", customer="cy")
+    assert second.flush()
+
+    found = [(item.customer, item.version) for item in second.customers("shop")]
+    assert sorted(found) == [("bob", 1), ("cy", 2)]
+
+
+def test_changed_version_stops_the_start(make_kit: MakeKit) -> None:
+    """A published version with another content is one of the mistakes that the start names."""
+    store = MemoryStore()
+    first = make_kit(store=store)
+    first.track("Product Viewed", customer="ada")
+    assert first.flush()
+    changed = Journey(key="shop", version=1, extends="ecommerce", timeout=timedelta(days=1))
+
+    with pytest.raises(ConfigError) as caught:
+        make_kit(store=store, journeys=[changed], sinks=["no sink"])
+    assert len(caught.value.problems) == 2
+    assert caught.value.problems[0].startswith("journeys.shop: version 1 was published with")
+    assert "(timeout)" in caught.value.problems[0]
+
+
+def test_version_that_changes_while_another_leads_is_not_folded(
+    make_kit: MakeKit, wait_until: WaitUntil
+) -> None:
+    """Who was started before the publication folds nothing, says so, and the host goes on."""
+    store = MemoryStore()
+    changed = Journey(key="shop", version=1, extends="ecommerce", timeout=timedelta(days=1))
+    first, second = make_kit(store=store), make_kit(store=store, journeys=[changed])
+    first.track("Product Viewed", customer="ada")
+    assert first.flush()
+    first.close()
+
+    receipt = second.track("Product Viewed", customer="bob")
+    wait_until(lambda: second.store_error is not None)
+
+    assert receipt
+    wait_until(lambda: second.status()["counters"]["events"] == 2)
+    error = second.status()["store_error"]
+    assert error is not None
+    assert "nothing is folded; journeys.shop: version 1 was published with" in error
+    assert second.report().journeys[0].instances == 1
 
 
 # Plugins that misbehave
@@ -665,7 +738,7 @@ def test_hanging_plugin_is_tripped(make_kit: MakeKit, wait_until: WaitUntil, hoo
             assert kit.report().events == 2
             assert [stage.entered for stage in kit.report().journeys[0].stages] == [0, 1, 0, 0, 1]
             assert sink.names.count("Product Viewed") == 1
-            assert len(kit.store.read(None, 100)) == 4
+            assert len(kit.store.read(None, 100)) == 4 + len(kit.store.published())
         kit.track("Page Viewed", customer="bob")
         assert kit.flush(10)
         assert kit.report().events == (0 if hook == "accept_event" else 3)
@@ -700,6 +773,7 @@ def log_of(tmp_path: Path, make_settings: MakeSettings) -> tuple[list[str], int]
     with JourneyKit(make_settings(core=core, journeys=[SHOP])) as kit:
         assert kit.flush()
         events = [item.entry for item in kit.store.read(None, 10_000)]
+        events = [entry for entry in events if entry.name != "journey.published"]
         instances = kit.report().journeys[0].instances
     return [entry.id for entry in events if entry.kind != "derived"], instances
 
@@ -929,7 +1003,7 @@ def test_people_decide_about_journeys(make_kit: MakeKit) -> None:
         ("stage.entered", "service"),
         ("journey.exited", "service"),
     ]
-    facts = [event for event in found if event.kind is Kind.FACT]
+    facts = [event for event in found if event.kind is Kind.FACT and event.name != PUBLISHED]
     assert [(fact.name, fact.actor, fact.reason) for fact in facts] == [
         ("journey.transferred", "eva", "asked"),
         ("customer.opted_out", "eva", "asked"),

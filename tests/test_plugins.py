@@ -20,6 +20,7 @@ from journeykit import (
     Instance,
     Journey,
     PainPoint,
+    PainPointRule,
     PluginError,
     SinkType,
     SourceType,
@@ -382,11 +383,45 @@ def test_hook_register_journeys() -> None:
 
 
 def test_hook_register_rules() -> None:
-    """Rule objects, which this version does not run, stop the start; no rules are fine."""
-    load(plugin("a", register_rules=[])).register_rules()
-    with pytest.raises(PluginError, match="runs detect_pain_points only") as caught:
-        load(plugin("a", register_rules=[object()])).register_rules()
-    assert (caught.value.plugin, caught.value.hook) == ("a", "register_rules")
+    """Rules are collected once; a second of one code, or one that cannot run, stops the start."""
+    asked = []
+    plugins = load(plugin("a", register_rules=lambda: asked.append(1) or [Refused()]))
+    assert [rule.code for _, rule in plugins.register_rules()] == ["coupon.refused"]
+    assert plugins.register_rules() is plugins.register_rules()
+    assert asked == [1]
+
+    twice = load(plugin("a", register_rules=[Refused()]), plugin("b", register_rules=[Refused()]))
+    with pytest.raises(PluginError, match="registered by 'a' already") as caught:
+        twice.register_rules()
+    assert (caught.value.plugin, caught.value.hook) == ("b", "register_rules")
+
+
+class Refused(PainPointRule):
+    """Finds nothing."""
+
+    code, on = "coupon.refused", ("Coupon Denied",)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("code", "Coupon", "lower case"),
+        ("on", (), "reads no event"),
+        ("on", "Coupon Denied", "expected a tuple"),
+        ("also", (7,), "expected a tuple"),
+        ("ends", ("Order Completed",), "also does not name"),
+        ("severity", "awful", "expected one of low"),
+        ("lasts", 3, "longer than zero"),
+    ],
+)
+def test_a_rule_that_cannot_run_stops_the_start(field: str, value: object, problem: str) -> None:
+    """What is wrong with a rule is named, with its plugin and its class."""
+    rule = Refused()
+    setattr(rule, field, value)
+    with pytest.raises(PluginError, match=problem) as caught:
+        load(plugin("a", register_rules=[rule])).register_rules()
+    assert caught.value.plugin == "a"
+    assert "Refused" in str(caught.value)
 
 
 def test_hook_register_endpoints() -> None:
@@ -442,7 +477,7 @@ def test_a_start_hook_that_raises_midway_stops_the_start(hook: str) -> None:
         "register_sinks": SINK,
         "register_sources": SOURCE,
         "register_journeys": SHOP,
-        "register_rules": object(),
+        "register_rules": Refused(),
         "register_endpoints": ENDPOINT,
     }
 
@@ -454,7 +489,7 @@ def test_a_start_hook_that_raises_midway_stops_the_start(hook: str) -> None:
         ask_at_start(load(plugin("bad", **{hook: half})), hook)
 
 
-@pytest.mark.parametrize("hook", [hook for hook in COLLECTED if hook != "register_rules"])
+@pytest.mark.parametrize("hook", COLLECTED)
 @pytest.mark.parametrize("rubbish", [7, "text", [7], [None], object(), {"a": 1}])
 def test_a_start_hook_that_returns_rubbish_stops_the_start(hook: str, rubbish: Any) -> None:
     """What is not of the right kind stops the start and names the plugin."""

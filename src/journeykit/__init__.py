@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from journeykit.capture import Bound, bind_customer
-    from journeykit.config import Consent, Core, Redaction, Secret, Settings
+    from journeykit.config import Consent, Core, Insight, Redaction, Secret, Settings
     from journeykit.delivery.sink import Batch, ErasureResult, Rejection, Sink
     from journeykit.erasing import ErasureReport
     from journeykit.exceptions import (
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Touchpoint,
     )
     from journeykit.model.extension import Endpoint, SinkType, SourceType
+    from journeykit.model.rule import EventView, Found, PainPointRule, Stepped
 
     __version__: str
 
@@ -59,15 +60,19 @@ _HOMES: Final = {
     "ErasureResult": "delivery.sink",
     "Event": "model",
     "EventRejected": "exceptions",
+    "EventView": "model.rule",
     "Exit": "model",
+    "Found": "model.rule",
     "Goal": "model",
     "ImportFailed": "exceptions",
+    "Insight": "config",
     "Instance": "model",
     "Journey": "model",
     "JourneyKit": "kit",
     "JourneykitError": "exceptions",
     "Kind": "model",
     "PainPoint": "model",
+    "PainPointRule": "model.rule",
     "PluginError": "exceptions",
     "ReEntry": "model",
     "Receipt": "model",
@@ -81,6 +86,7 @@ _HOMES: Final = {
     "SinkType": "model.extension",
     "SourceType": "model.extension",
     "Stage": "model",
+    "Stepped": "model.rule",
     "StoreError": "exceptions",
     "Touchpoint": "model",
     "bind_customer": "capture",
@@ -100,15 +106,19 @@ __all__ = [
     "ErasureResult",
     "Event",
     "EventRejected",
+    "EventView",
     "Exit",
+    "Found",
     "Goal",
     "ImportFailed",
+    "Insight",
     "Instance",
     "Journey",
     "JourneyKit",
     "JourneykitError",
     "Kind",
     "PainPoint",
+    "PainPointRule",
     "PluginError",
     "ReEntry",
     "Receipt",
@@ -122,6 +132,7 @@ __all__ = [
     "SinkType",
     "SourceType",
     "Stage",
+    "Stepped",
     "StoreError",
     "Touchpoint",
     "bind_customer",

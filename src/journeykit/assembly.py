@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import socket
 from collections import Counter
@@ -11,12 +12,18 @@ import attrs
 
 from journeykit.capture import MemoryTail, Spool, Tail, Tracker
 from journeykit.capture.redaction import Redactor
-from journeykit.config.settings import ConsentMode, Core, Settings, WhenFull
+from journeykit.config import loader
+from journeykit.config.settings import ConsentMode, Core, DeclaredPainPoint, Settings, WhenFull
 from journeykit.delivery import builtin
 from journeykit.delivery.gate import Gate
-from journeykit.exceptions import ConfigError
-from journeykit.journeys import FOLD_VERSION, Declared, Plan, declare, folds, plans
+from journeykit.exceptions import ConfigError, PluginError
+from journeykit.insight.steps import Steps
+from journeykit.insight.watch import Watch
+from journeykit.journeys import Declared, Publisher, Rulebook, declare, folds
+from journeykit.journeys.catalogue import CATALOGUE
+from journeykit.journeys.rulebook import GuardedRule
 from journeykit.model.extension import SinkOptions
+from journeykit.model.vocabulary import STANDARD_NAMES
 from journeykit.pipeline import Parts
 from journeykit.plugins import Plugins, load_file
 from journeykit.store import open_store
@@ -26,7 +33,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from journeykit.delivery.sink import Sink
+    from journeykit.journeys.plan import Plan
     from journeykit.model.extension import Endpoint
+    from journeykit.model.journey import Journey
+    from journeykit.model.rule import PainPointRule
+    from journeykit.model.vocabulary import Vocabulary
     from journeykit.store.protocol import Store
 
 
@@ -36,7 +47,10 @@ class Assembly:
 
     parts: Parts
     tracker: Tracker
-    plans: tuple[Plan, ...]
+    journeys: tuple[Journey, ...]
+    watch: Callable[[Sequence[Plan]], Watch]
+    book: Rulebook
+    unfed: list[PainPointRule]
     endpoints: list[Endpoint]
 
 
@@ -60,21 +74,27 @@ def assemble(
     plugins = _plugins(settings, plugins)
     journeys = (*settings.journeys, *plugins.register_journeys())
     declared, mistakes = declare(journeys, settings.touchpoints, settings.names)
+    rules, wrong = rules_in_force(settings, plugins, declared.vocabulary)
     built, unbuilt = _sinks(settings, sinks)
     store, unopened = _store(settings, store)
-    found = [*problems, *mistakes, *unbuilt, *unopened]
+    # What is not declared does not run: neither journeys nor pain points, no projector.
+    wanted = rules if _wants_rules(settings, plugins, journeys) else ()
+    book = Rulebook.of(wanted, declared.vocabulary)
+    publisher = _publisher(declared, settings, plugins, book)
+    changed = _changed(publisher, store) if declared.journeys else []
+    redactor = Redactor(settings.redaction)
+    wrong += _unseen(settings, redactor)
+    found = [*problems, *mistakes, *wrong, *changed, *unbuilt, *unopened]
     if found or store is None:
         raise ConfigError(found, source=settings.origin)
-    core, compiled = settings.core, plans(declared)
+    core = settings.core
     opt_in = settings.consent.mode is ConsentMode.OPT_IN
     options = {name: declared.options for name, declared in settings.sinks.items()}
-    redactor = Redactor(settings.redaction)
     parts = Parts(
         store=store,
         tail=_tail(store, core),
         plugins=plugins,
-        folds=folds(compiled, plugins),
-        declaration=_fingerprint(declared, settings, plugins),
+        publisher=publisher if publisher.has_folds else None,
         sinks=built,
         plugin_timeout=core.plugin_timeout.total_seconds(),
         now=now,
@@ -92,7 +112,50 @@ def assemble(
         patience=core.block_for.total_seconds() if core.when_full is WhenFull.BLOCK else 0.0,
         now=now,
     )
-    return Assembly(parts, tracker, compiled, plugins.register_endpoints(settings))
+    watch = functools.partial(_watch, settings, declared.vocabulary)
+    endpoints = plugins.register_endpoints(settings)
+    lacking = unfed(settings, declared, book)
+    return Assembly(parts, tracker, declared.journeys, watch, book, lacking, endpoints)
+
+
+def declared_in(path: str | Path) -> tuple[Settings, Declared]:
+    """
+    Return what the file at *path* declares, without a look at any store.
+
+    Raises:
+        ConfigError: The file has mistakes; it names all of them.
+    """
+    document = loader.parse(path)
+    loaded = load_plugins((), document.plugin_files, document.disabled)
+    settings, problems = loader.structure(
+        document, loaded.register_sinks(), loaded.register_sources()
+    )
+    journeys = (*settings.journeys, *loaded.register_journeys())
+    declared, mistakes = declare(journeys, settings.touchpoints, settings.names)
+    if problems or mistakes:
+        raise ConfigError([*problems, *mistakes], source=settings.origin)
+    return settings, declared
+
+
+def _watch(settings: Settings, vocabulary: Vocabulary, plans: Sequence[Plan]) -> Watch:
+    """Return what a report has to know; of the versions of a journey, the newest is watched."""
+    insight = settings.insight
+    newest = {plan.journey.key: plan for plan in plans}
+    return Watch(
+        steps=Steps(tuple(newest.values()), vocabulary, insight.failures),
+        segments=insight.segments,
+        effort=insight.effort,
+    )
+
+
+def _unseen(settings: Settings, redactor: Redactor) -> list[str]:
+    """Return what is wrong with segments that no event can ever show."""
+    return [
+        f"insight.segments: {name!r} is redacted, so that no event has it; name another property, "
+        f"or write [redaction] keep = [{name!r}]"
+        for name in settings.insight.segments
+        if redactor.is_secret(name)
+    ]
 
 
 def load_plugins(app: Iterable[object], files: Iterable[Path], disabled: Iterable[str]) -> Plugins:
@@ -104,8 +167,99 @@ def _plugins(settings: Settings, plugins: Plugins | Iterable[object]) -> Plugins
     if not isinstance(plugins, Plugins):
         plugins = load_plugins(plugins, settings.plugins.files, settings.plugins.disabled)
     plugins.strict = settings.core.strict
-    plugins.register_rules()
     return plugins
+
+
+def rules_by_name(plugins: Plugins) -> dict[str, PainPointRule]:
+    """
+    Return every rule that there is, as it is without settings.
+
+    Raises:
+        PluginError: A plugin's rule has the code of a built-in one.
+    """
+    known = {rule.name: rule for rule in CATALOGUE}
+    for plugin, rule in plugins.register_rules():
+        if rule.name in known:
+            problem = f"{rule.code!r} is a rule of journeykit's own; choose another code"
+            raise PluginError(plugin.name, "register_rules", problem)
+        known[rule.name] = rule
+    return known
+
+
+def rules_in_force(
+    settings: Settings, plugins: Plugins, vocabulary: Vocabulary
+) -> tuple[list[PainPointRule], list[str]]:
+    """Return the rules to run, in their order, and one line for each mistake in them."""
+    owners = {rule.name: plugin for plugin, rule in plugins.register_rules()}
+    known, rules, problems = rules_by_name(plugins), [], []
+    for name in sorted(settings.pain_points.keys() - known.keys()):
+        listed = ", ".join(sorted(known))
+        problems.append(f"pain_points.{name}: there is no such rule; there are {listed}")
+    for name, default in known.items():
+        declared = settings.pain_points.get(name, DeclaredPainPoint())
+        rule = declared.rule or default
+        if declared.options.off:
+            continue
+        if rule.code != default.code:
+            problems.append(f"pain_points.{name}: its rule has the code {rule.code!r}")
+        problems += [
+            f"pain_points.{name}.on: {event!r} may mean {', '.join(meanings)}; write which"
+            for event in (*rule.on, *rule.also)
+            if (meanings := vocabulary.doubt(event))
+        ]
+        owner = owners.get(name)
+        rules.append(rule if owner is None else GuardedRule(rule, owner, plugins))
+    return rules, problems
+
+
+def _wants_rules(settings: Settings, plugins: Plugins, journeys: Sequence[Journey]) -> bool:
+    asked = plugins.register_rules() or plugins.implements("detect_pain_points")
+    return bool(journeys or settings.pain_points or asked)
+
+
+def unfed(settings: Settings, declared: Declared, book: Rulebook) -> list[PainPointRule]:
+    """
+    Return the rules that no declared event reaches, as far as that can be told.
+
+    Standard names need no declaration; but a shop that declares touchpoints is taken to have listed
+    what it records.
+    What a rule is told to read, in its own table, is declared by that.
+    """
+    names = {point.name for point in settings.touchpoints}
+    known = names | settings.names.keys() | (set() if names else STANDARD_NAMES)
+    for journey in declared.journeys:
+        ways = (*journey.entry, *journey.exits, *((journey.goal and (journey.goal,)) or ()))
+        stages = (rule for stage in journey.stages for rule in stage.enter)
+        known |= {way.event for way in (*ways, *stages)}
+    own = {name: each.rule for name, each in settings.pain_points.items()}
+    default = {rule.name: rule.on for rule in CATALOGUE}
+    return [
+        rule
+        for rule in book.rules
+        if (rule.name not in own or rule.on == default.get(rule.name))
+        and not any(each in known for name in rule.on for each in declared.vocabulary.same(name))
+    ]
+
+
+def _publisher(
+    declared: Declared, settings: Settings, plugins: Plugins, book: Rulebook
+) -> Publisher:
+    fold = functools.partial(folds, plugins=plugins, book=book)
+    drafts, rules = settings.core.drafts, _digest(settings, book)
+    return Publisher(declared, plugins, fold=fold, drafts=drafts, rules=rules)
+
+
+def _digest(settings: Settings, book: Rulebook) -> str:
+    """Return what tells the rules apart from others; empty if there are none."""
+    if not book.rules:
+        return ""
+    parts = repr((book.rules, sorted(settings.names.items())))
+    return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
+
+
+def _changed(publisher: Publisher, store: Store | None) -> list[str]:
+    """Return what was changed in place of what the store is known to have."""
+    return publisher.problems(store.peek_published()) if store is not None else []
 
 
 def _store(settings: Settings, store: Store | None) -> tuple[Store | None, list[str]]:
@@ -149,16 +303,3 @@ def _gates(
         sink.name: Gate.of(sink, options.get(sink.name, SinkOptions()), opt_in=opt_in)
         for sink in sinks
     }
-
-
-def _fingerprint(declared: Declared, settings: Settings, plugins: Plugins) -> str:
-    """Return what changes when the same Log would fold to another State: a hash, and the hooks."""
-    parts = repr((FOLD_VERSION, declared.journeys, sorted(settings.names.items())))
-    digest = hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
-    hooks = [hook for hook in ("detect_stage", "detect_pain_points") if plugins.implements(hook)]
-    return f"{digest}:{','.join(hooks)}"
-
-
-def hooks_of(fingerprint: str) -> str:
-    """Return the hooks that a fingerprint names."""
-    return fingerprint.partition(":")[2]

@@ -10,6 +10,7 @@ JourneykitError
 │   ├── StoreBusy        another process holds the database; trying again helps
 │   ├── StoreDamaged     the database is damaged; a process that tracks repairs it
 │   ├── Outdated         a newer journeykit has changed the database; this one only spools
+│   ├── VersionChanged   a published version has another content; nothing is folded
 │   └── Superseded       somebody else moved this cursor first; nothing was written
 │       └── StoreReplaced    the database is another one than before; nothing was written
 ├── DeliveryError    raised by a sink: the whole batch was not delivered
@@ -84,6 +85,10 @@ class Outdated(StoreError):
 
 class Superseded(StoreError):
     """The cursor has moved since it was read: somebody else did this work."""
+
+
+class VersionChanged(StoreError):
+    """A published version of a journey was changed in place; the message says where."""
 
 
 class StoreDamaged(StoreError):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from journeykit.model.extension import Endpoint, SinkType, SourceType
     from journeykit.model.journey import Instance, Journey
     from journeykit.model.pain_point import PainPoint
+    from journeykit.model.rule import PainPointRule
 
 PROJECT: Final = "journeykit"
 
@@ -62,13 +63,13 @@ def register_journeys() -> Iterable[Journey]:  # type: ignore[empty-body]
 
 
 @hookspec
-def register_rules() -> Iterable[Any]:  # type: ignore[empty-body]
+def register_rules() -> Iterable[PainPointRule]:  # type: ignore[empty-body]
     """
     Return the pain-point rules that this plugin adds.
 
     Asked once, when a kit is built.
-    If it raises, the start fails and names the plugin.
-    This version runs `detect_pain_points` only: a plugin that returns rule objects stops the start.
+    If it raises, or two rules have one code, the start fails and names the plugin.
+    A rule that raises later means nothing by that event; one that hangs trips its plugin.
     """
 
 

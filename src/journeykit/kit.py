@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import attrs
 
 from journeykit import native
-from journeykit.assembly import assemble, hooks_of, load_plugins
+from journeykit.assembly import assemble, load_plugins, rules_by_name
 from journeykit.capture import Bound
 from journeykit.capture import bind_customer as _bind_customer
 from journeykit.capture.consent import CONSENTED, Choice
@@ -25,11 +25,24 @@ from journeykit.delivery.health import told
 from journeykit.erasing import check, fact
 from journeykit.erasing import report as erasure_report
 from journeykit.exceptions import EventRejected, StoreError
-from journeykit.insight import CustomerStage, Explanation, Report, customers, explain, report
+from journeykit.insight import (
+    CustomerStage,
+    Explanation,
+    PainPointCase,
+    PainPointFigures,
+    Report,
+    cases,
+    customers,
+    explain,
+    pain_points,
+    report,
+)
+from journeykit.journeys.decisions import MUTED, RESOLVED
+from journeykit.journeys.findings import findings
 from journeykit.journeys.identity import UNMERGED, linked_to
 from journeykit.journeys.meaning import OPTED_OUT_FACT, TRANSFERRED_FACT
 from journeykit.metrics import observe
-from journeykit.model.customer import Customer
+from journeykit.model.customer import NOBODY, Customer
 from journeykit.model.event import DELIVER, HISTORICAL, Kind
 from journeykit.model.receipt import Receipt
 from journeykit.pipeline import Pipeline
@@ -49,6 +62,7 @@ if TYPE_CHECKING:
     from journeykit.erasing import ErasureReport
     from journeykit.journeys import Plan
     from journeykit.model.journey import Journey
+    from journeykit.model.rule import PainPointRule
     from journeykit.pipeline import Parts
     from journeykit.plugins import Plugins
     from journeykit.store.protocol import Parked, Store
@@ -118,7 +132,10 @@ class JourneyKit:
         self.endpoints = built.endpoints
         self.store = built.parts.store
         self._parts = built.parts
-        self._plans = built.plans
+        self._journeys = built.journeys
+        self._watch = built.watch
+        self._book = built.book
+        self._unfed = built.unfed
         self._tail = built.parts.tail
         self._tracker = built.tracker
         self._pipeline: Pipeline | None = None
@@ -155,7 +172,10 @@ class JourneyKit:
         document = loader.parse(path)
         loaded = load_plugins(plugins, document.plugin_files, document.disabled)
         settings, problems = loader.structure(
-            document, loaded.register_sinks(), loaded.register_sources()
+            document,
+            loaded.register_sinks(),
+            loaded.register_sources(),
+            rules_by_name(loaded),
         )
         if strict is not None:
             settings = attrs.evolve(settings, core=attrs.evolve(settings.core, strict=strict))
@@ -300,7 +320,7 @@ class JourneyKit:
         Raises:
             LookupError: There is no such journey.
         """
-        self._plan(journey)
+        self._declared(journey)
         properties = {"journey": journey, **({"revoked": True} if revoke else {})}
         return self._record(
             OPTED_OUT_FACT, properties, customer, kind=Kind.FACT, actor=actor, reason=reason
@@ -338,8 +358,8 @@ class JourneyKit:
         Raises:
             LookupError: There is no such journey or stage, or both journeys are the same.
         """
-        self._plan(source)
-        stages = self._plan(target).keys
+        self._declared(source)
+        stages = [each.key for each in self._declared(target).stages]
         if stage not in stages:
             msg = f"journey {target!r} has no stage {stage!r}; it has {', '.join(stages)}"
             raise LookupError(msg)
@@ -460,8 +480,9 @@ class JourneyKit:
             return self._pipeline
 
     def _left_to_worker(self) -> Parts:
-        projected = bool(self._parts.folds)
-        return attrs.evolve(self._parts, folds=(), sinks=(), erases=False, projected=projected)
+        projected = self._parts.publisher is not None
+        left: dict[str, Any] = {"publisher": None, "sinks": (), "erases": False}
+        return attrs.evolve(self._parts, **left, projected=projected)
 
     def flush(self, timeout: float = 5.0) -> bool:
         """
@@ -517,17 +538,17 @@ class JourneyKit:
         Delivers nothing.
         State that was made with other hooks stays as it is: this process may lack plugins that the
         app has.
+        So does the State of a journey with a new version: who only looks publishes none.
 
         Returns:
             Whether State is as far as the Log, and made by these declarations.
         """
-        if not self._parts.folds:
+        publisher = self._parts.publisher
+        if publisher is None:
             return True
-        own = self._parts.declaration
         parts = attrs.evolve(self._parts, sinks=(), erases=False)
         pipeline = self._pipeline or Pipeline(parts)
-        made_by = pipeline.projector.made_by()
-        if not self._knows(made_by):
+        if not publisher.may_look(self.store.published(), pipeline.projector.made_by()):
             return False
         if pipeline is self._pipeline:
             folded = pipeline.flush(timeout, delivered=False)
@@ -535,7 +556,8 @@ class JourneyKit:
             pipeline.start()
             folded = pipeline.flush(timeout, delivered=False)
             pipeline.stop(timeout)
-        return folded and pipeline.projector.made_by() == own
+        declaration = publisher.declaration(self.store.published())
+        return folded and pipeline.projector.made_by() == declaration
 
     def rebuild(self, timeout: float = 3600.0) -> bool:
         """
@@ -558,8 +580,15 @@ class JourneyKit:
         return self.catch_up(timeout)
 
     def report(self) -> Report:
-        """Return the figures of all journeys, as far as events have been folded."""
-        return report(self.store, self._plans)
+        """
+        Return the figures of all journeys, and where customers hurt, the worst first.
+
+        Where `[insight] segments` are declared it reads the whole Log, which takes about half a
+        minute for a million events; without, a row a version, and one an instance where rules have
+        found something.
+        """
+        plans = self._plans()
+        return report(self.store, plans, self._watch(plans))
 
     def explain(self, customer: Customer | str) -> Explanation | None:
         """
@@ -569,12 +598,110 @@ class JourneyKit:
         Returns None if no event of theirs was folded.
         """
         who = Customer.of(customer)
-        return explain(self.store, self._plans, who.user_id, who.anonymous_id)
+        return explain(self.store, self._plans(), who.user_id, who.anonymous_id)
+
+    def pain_points(self, *, everything: bool = False) -> list[PainPointFigures]:
+        """
+        Return what the rules have found, by code, the most customers first.
+
+        Args:
+            everything: Also what is muted, or resolved and not found since.
+        """
+        found = pain_points(self.store, self._causes)
+        return [each for each in found if everything or each.is_open]
+
+    def pain_point(
+        self, code: str, limit: int = 20
+    ) -> tuple[PainPointFigures | None, list[PainPointCase]]:
+        """
+        Return one pain point, and for whom and what it was found, the latest first.
+
+        Raises:
+            LookupError: No rule finds it, and none has.
+        """
+        found = pain_points(self.store, self._causes, code)
+        if not found:
+            self._check_code(code)
+            return None, []
+        return found[0], cases(self.store, code, limit)
+
+    def mute(self, code: str, *, reason: str, actor: str, undo: bool = False) -> Receipt:
+        """
+        Record that a pain point is to be left out of lists; it is found as before.
+
+        Args:
+            reason: Why, for those who read it later.
+
+            actor: Who says so.
+
+            undo: Take it back.
+
+        Raises:
+            LookupError: No rule finds it, and none has.
+        """
+        properties = {"code": code, **({"revoked": True} if undo else {})}
+        return self._decide(MUTED, code, properties, reason, actor)
+
+    def resolve(self, code: str, *, reason: str, actor: str, cause: str | None = None) -> Receipt:
+        """
+        Record that a pain point is resolved; where it is found again later, it is open again.
+
+        Args:
+            reason: What was done, for those who read it later.
+
+            actor: Who says so.
+
+            cause: What lay behind it.
+
+        Raises:
+            LookupError: No rule finds it, and none has.
+        """
+        properties = {"code": code, **({"cause": cause} if cause else {})}
+        return self._decide(RESOLVED, code, properties, reason, actor)
+
+    def _decide(
+        self, fact: str, code: str, properties: dict[str, Any], reason: str, actor: str
+    ) -> Receipt:
+        self._check_code(code)
+        return self._record(
+            fact, properties, NOBODY, kind=Kind.FACT, actor=actor, reason=reason, anyway=True
+        )
+
+    def _check_code(self, code: str) -> None:
+        codes = {rule.code for rule in self._book.rules}
+        if code not in codes and not any(True for _ in findings(self.store, code)):
+            known = ", ".join(sorted(codes)) or "none"
+            msg = f"there is no pain point {code!r}; there are: {known}"
+            raise LookupError(msg)
+
+    @property
+    def _causes(self) -> dict[str, tuple[str, ...]]:
+        declared = self.settings.pain_points
+        return {
+            rule.code: declared[rule.name].options.causes
+            for rule in self._book.rules
+            if rule.name in declared
+        }
+
+    @property
+    def unfed_rules(self) -> tuple[PainPointRule, ...]:
+        """The rules that no declared event reaches, as far as that can be told."""
+        return tuple(self._unfed)
+
+    @property
+    def rules(self) -> tuple[PainPointRule, ...]:
+        """The pain-point rules in force."""
+        return self._book.rules
 
     @property
     def journeys(self) -> tuple[Journey, ...]:
         """The declared journeys, complete with what their templates give them."""
-        return tuple(plan.journey for plan in self._plans)
+        return self._journeys
+
+    def _plans(self) -> tuple[Plan, ...]:
+        """Return the plans of every version that is declared or was published."""
+        publisher = self._parts.publisher
+        return publisher.plans(self.store.published()) if publisher is not None else ()
 
     @property
     def sinks(self) -> tuple[Sink, ...]:
@@ -623,21 +750,26 @@ class JourneyKit:
         Return which stage each customer of a journey is in, the latest seen first.
 
         Args:
-            journey: The journey's key; of several versions the highest.
+            journey: The journey's key.
 
         Raises:
             LookupError: There is no such journey.
         """
-        return customers(self.store, self._plan(journey), limit)
+        return customers(self.store, self._versions(journey), limit)
 
-    def _plan(self, journey: str) -> Plan:
-        """Return the newest version of a journey."""
-        found = [plan for plan in self._plans if plan.journey.key == journey]
+    def _versions(self, journey: str) -> list[Plan]:
+        """Return the versions of a journey, the oldest first."""
+        self._declared(journey)
+        return [plan for plan in self._plans() if plan.journey.key == journey]
+
+    def _declared(self, journey: str) -> Journey:
+        """Return the newest declared version of a journey."""
+        found = [each for each in self._journeys if each.key == journey]
         if not found:
-            known = ", ".join(sorted({plan.journey.key for plan in self._plans})) or "none"
+            known = ", ".join(sorted({each.key for each in self._journeys})) or "none"
             msg = f"there is no journey {journey!r}; there are: {known}"
             raise LookupError(msg)
-        return max(found, key=lambda plan: plan.journey.version)
+        return max(found, key=lambda each: each.version)
 
     def status(self) -> dict[str, Any]:
         """Return what a person who runs the shop wants to know, as JSON values."""
@@ -671,7 +803,7 @@ class JourneyKit:
 
     def _is_behind(self) -> bool:
         """Return whether the Log has events that were not folded."""
-        if not self._parts.folds:
+        if self._parts.publisher is None:
             return False
         return bool(self.store.read(self.store.cursor(PROJECTOR), 1, derived=False))
 
@@ -747,8 +879,9 @@ class JourneyKit:
         """Whether this process has the hooks that State was made with; it may fold if it has."""
         return self._knows(Pipeline(attrs.evolve(self._parts, sinks=())).projector.made_by())
 
-    def _knows(self, made_by: str | None) -> bool:
-        return made_by is None or hooks_of(made_by) == hooks_of(self._parts.declaration)
+    def _knows(self, made_by: Any) -> bool:
+        publisher = self._parts.publisher
+        return made_by is None or publisher is None or publisher.knows_hooks_of(made_by)
 
     def _erasure(self, event: str) -> ErasureReport:
         erasure = self.store.erasing.find(event)

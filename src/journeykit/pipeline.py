@@ -17,7 +17,7 @@ import attrs
 from journeykit import native
 from journeykit.capture.redaction import Redactor
 from journeykit.delivery.relay import Relay
-from journeykit.exceptions import Outdated, StoreError
+from journeykit.exceptions import Outdated, StoreError, VersionChanged
 from journeykit.model.extension import SinkOptions
 from journeykit.runtime import Ticker, Worker
 from journeykit.store.committer import Committer
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from journeykit.capture.tail import Tail
     from journeykit.delivery.gate import Gate
     from journeykit.delivery.sink import Sink
+    from journeykit.journeys import Publisher
     from journeykit.plugins import Plugins
-    from journeykit.store.projector import Fold
     from journeykit.store.protocol import Lease, Position, Store
 
 #: How often `flush` wakes stages that wait after a failure, in seconds.
@@ -59,8 +59,7 @@ class Parts:
     store: Store
     tail: Tail
     plugins: Plugins
-    folds: Sequence[Fold]
-    declaration: str
+    publisher: Publisher | None
     sinks: Sequence[Sink]
     plugin_timeout: float
     now: Callable[[], int]
@@ -170,6 +169,8 @@ class Pipeline:
         self.trips: list[Trip] = []
         #: What the store said last, while it does not work.
         self.store_error: str | None = None
+        #: Why nothing is folded, which other stages that go well do not change.
+        self._unfolded: str | None = None
         self._shut_out = False
         self._signal: object = None
         self._failure: BaseException | None = None
@@ -184,8 +185,7 @@ class Pipeline:
         )
         self.projector = Projector(
             parts.store,
-            parts.folds,
-            declaration=parts.declaration,
+            prepare=parts.publisher.prepare if parts.publisher is not None else None,
             now=parts.now,
             projected=self._wake_relays,
         )
@@ -193,13 +193,13 @@ class Pipeline:
         self._led: list[tuple[Led, Worker]] = []
         self._commit = Worker("committer", self._guarded(self.committer.step))
         self.committer.right = self._commit.right_to_commit
-        if parts.folds:
+        if parts.publisher:
             self._project = self._lead(PROJECTOR, self.projector, began=self.projector.forget)
         self._relay_workers = [
             self._lead(relay.owner, relay, ended=functools.partial(_close, relay.sink))
             for relay in self.relays
         ]
-        self.eraser = Eraser(parts.store, projected=parts.projected or bool(parts.folds))
+        self.eraser = Eraser(parts.store, projected=parts.projected or parts.publisher is not None)
         self._erase = self._lead(ERASER, self.eraser) if parts.erases else None
         self._newest_erasure = 0
         self._workers = (self._commit, *(worker for _, worker in self._led))
@@ -293,7 +293,7 @@ class Pipeline:
     @property
     def leads(self) -> bool:
         """Whether this process runs the projector."""
-        return bool(self._parts.folds) and self._led[0][0].leads
+        return self._parts.publisher is not None and self._led[0][0].leads
 
     def _relay(self, sink: Sink) -> Relay:
         parts = self._parts
@@ -327,6 +327,9 @@ class Pipeline:
         def guarded() -> float | None:
             try:
                 delay = step()
+            except VersionChanged as error:
+                self.store_error = self._unfolded = str(error)
+                raise
             except StoreError as error:
                 self.store_error = str(error)
                 self._shut_out = self._shut_out or isinstance(error, Outdated)
@@ -347,7 +350,7 @@ class Pipeline:
             except StoreError:
                 return
             self._shut_out = False
-        self.store_error = None
+        self.store_error = self._unfolded
 
     def _settled(self, *, delivered: bool) -> bool:
         if len(self._parts.tail):
@@ -366,13 +369,13 @@ class Pipeline:
 
     def _all_read(self, *, delivered: bool) -> bool:
         store = self._parts.store
-        if self._parts.folds and store.read(store.cursor(PROJECTOR), 1, derived=False):
+        if self._parts.publisher and store.read(store.cursor(PROJECTOR), 1, derived=False):
             return False
         owners = [relay.owner for relay in self.relays] if delivered else []
         return not any(store.read(store.cursor(owner), 1) for owner in owners)
 
     def _committed(self) -> None:
-        if self._parts.folds:
+        if self._parts.publisher:
             self._project.wake()
         self._wake_relays()
 

@@ -26,6 +26,7 @@ from journeykit.exceptions import PluginError
 from journeykit.model.extension import Endpoint, SinkType, SourceType
 from journeykit.model.journey import Journey
 from journeykit.model.pain_point import PainPoint
+from journeykit.model.rule import PainPointRule, rule_problem
 from journeykit.runtime import Call, watched
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ class Plugins:
         self._manager.add_hookspecs(hookspecs)
         # By identity: a plugin may be an object that has no hash.
         self._plugins: dict[int, Plugin] = {}
+        self._rules: list[tuple[Plugin, PainPointRule]] | None = None
         found = [(_name_of(plugin), "app", plugin) for plugin in app]
         found += _installed(self._disabled) if installed else []
         found += [(_name_of(plugin), "built-in", plugin) for plugin in builtin]
@@ -159,14 +161,20 @@ class Plugins:
             point for _, point in self._collect("register_endpoints", Endpoint, settings=settings)
         ]
 
-    def register_rules(self) -> None:
-        """Refuse rule objects, which this version does not run."""
-        for plugin, rule in self._collect("register_rules", object):
-            problem = (
-                f"it returned the rule object {type(rule).__name__}, and this version runs "
-                f"detect_pain_points only; return nothing, or use that hook"
-            )
-            raise PluginError(plugin.name, "register_rules", problem)
+    def register_rules(self) -> list[tuple[Plugin, PainPointRule]]:
+        """Return the pain-point rules that plugins add, each with its plugin; asked once."""
+        if self._rules is None:
+            found = self._collect("register_rules", PainPointRule)
+            owners: dict[str, str] = {}
+            for plugin, rule in found:
+                problem = rule_problem(rule)
+                if problem is None and rule.code in owners:
+                    problem = f"{rule.code!r} is registered by {owners[rule.code]!r} already"
+                if problem is not None:
+                    raise PluginError(plugin.name, "register_rules", problem)
+                owners[rule.code] = plugin.name
+            self._rules = found
+        return self._rules
 
     def register_commands(self, cli: object) -> list[str]:
         """Let plugins add commands; returns one line for each plugin that could not."""
@@ -237,6 +245,23 @@ class Plugins:
         """Tell plugins that *event* was set aside."""
         for _ in self._ask("event_parked", _anything, event=event, sink=sink, reason=reason):
             pass
+
+    def ask_rule(
+        self,
+        plugin: Plugin,
+        code: str,
+        check: Callable[[Any], Any],
+        function: Callable[..., Any],
+        *given: Any,
+    ) -> Any:
+        """Return what a plugin's rule answers; None where it fails, or the plugin has hung."""
+        if plugin.tripped is not None:
+            return None
+        asked = _Implementation(plugin, lambda: function(*given), ())
+        try:
+            return self._call(asked, f"rule {code}", check, {})
+        except _Failed:
+            return None
 
     # How a hook is asked.
 

@@ -27,14 +27,29 @@ def test_the_demo_shows_figures_and_leaves_nothing(
 
 
 def test_the_demo_is_the_same_for_the_same_seed(cli: Cli) -> None:
-    """A seed fixes the shoppers; another one makes others."""
-    first, second = (cli("demo", "--shoppers", "30", "--json").json for _ in range(2))
-    other = cli("demo", "--shoppers", "30", "--seed", "8", "--json").json
+    """
+    A seed fixes the shoppers; another one makes others. They come when the command runs.
 
+    How much is delivered is not fixed: between two commits, a cart may be given up by the clock
+    that its next event, which occurred earlier, takes up again.
+    """
+
+    def timeless(*options: str) -> dict[str, Any]:
+        found: dict[str, Any] = cli("demo", *options, "--json").json
+        for point in (*found["pain_points"], *found["held_back"]):
+            for key in ("first_seen", "last_seen", "evidence"):
+                assert point.pop(key)
+        return found
+
+    first, second = (timeless("--shoppers", "30") for _ in range(2))
+    other = timeless("--shoppers", "30", "--seed", "8")
+
+    assert first.pop("delivered") > first["events"]
+    assert second.pop("delivered") > second["events"]
     assert first == second
+    assert other.pop("delivered") > other["events"]
     assert first != other
     assert first["customers"] == 30
-    assert first["delivered"] > first["events"]
 
 
 def test_the_demo_keeps_its_files_on_request(cli: Cli, shop: Path) -> None:

@@ -21,6 +21,7 @@ Cli = Callable[..., Any]
 
 COMMANDS = (
     ("check",),
+    ("diff",),
     ("import",),
     ("report",),
     ("status",),
@@ -197,6 +198,7 @@ def test_the_report_lists_customers_on_request(cli: Cli, loaded: Path) -> None:
         "furthest": "purchase",
         "instance": "",
         "last_seen": "2024-03-13T10:22:14+00:00",
+        "version": 1,
     }
     assert as_json.json["current"] is True
     assert cli("report", "--customers", "0").code == 2
@@ -239,14 +241,46 @@ def test_the_report_folds_what_was_left_and_delivers_nothing(cli: Cli, shop: Pat
     assert cli("status", "--json").json["sinks"][0]["behind"] is True
 
 
-def test_the_report_follows_changed_declarations(cli: Cli, loaded: Path) -> None:
-    """Where the declarations have changed the report counts anew by the present ones."""
+def test_a_version_that_was_changed_in_place_is_a_mistake(cli: Cli, loaded: Path) -> None:
+    """Every command refuses a published version that was changed, says where, and what to do."""
     path = loaded / "journeykit.toml"
     path.write_text(path.read_text().replace('"cart", "purchase"', '"purchase"'))
+
+    for command in ("check", "report"):
+        result = cli(command, "--json")
+        assert result.code == 2
+        (problem,) = result.json["problems"]
+        assert problem == (
+            "journeys.shop: version 1 was published with another content (stages.purchase.enter); "
+            "put that back, or write version = 2. While you try things out, write drafts = true in "
+            "[journeykit]"
+        )
+
+
+def test_the_report_follows_a_draft(cli: Cli, loaded: Path) -> None:
+    """With drafts, the report counts anew by the present declarations."""
+    path = loaded / "journeykit.toml"
+    text = path.read_text().replace('"cart", "purchase"', '"purchase"')
+    path.write_text(text.replace("[journeykit]", "[journeykit]\ndrafts = true"))
 
     report = cli("report", "--json").json
 
     assert [stage["current"] for stage in report["journeys"][0]["stages"]] == [2, 0]
+    assert report["current"] is True
+
+
+def test_the_report_publishes_no_new_version(cli: Cli, loaded: Path) -> None:
+    """Who only looks publishes no version of a journey that has another one already."""
+    path = loaded / "journeykit.toml"
+    path.write_text(path.read_text().replace("version = 1", "version = 2"))
+
+    report = cli("report", "--json").json
+
+    assert report["current"] is False
+    assert [item["version"] for item in report["journeys"]] == [1]
+    assert cli("drain").code == 0
+    report = cli("report", "--json").json
+    assert [(item["version"], item["instances"]) for item in report["journeys"]] == [(1, 2), (2, 0)]
     assert report["current"] is True
 
 
@@ -449,3 +483,34 @@ def test_a_report_on_a_terminal_is_drawn(
 def test_a_report_of_another_width_is_the_same(process: Callable[..., Any]) -> None:
     """A narrow or unknown terminal changes nothing in a pipe."""
     assert process("report", COLUMNS="10", TERM="dumb") == process("report")
+
+
+WATCHED = """
+[insight]
+segments = ["platform", "plattform"]
+"""
+
+
+def test_the_report_says_that_nothing_hurts(cli: Cli, loaded: Path) -> None:
+    """With segments and a handful of events: nothing found, why not, and which property nobody has."""
+    with (loaded / "journeykit.toml").open("a") as file:
+        file.write(WATCHED)
+
+    result = cli("report")
+
+    assert "\nWhere it hurts: nothing found\n" in result.out
+    assert "too few customers for the anomaly rule" in result.out
+    assert "no event has 'plattform'" in result.out
+    assert cli("report", "--json").json["pain_points"] == []
+    assert "segments platform, plattform" in cli("check").out
+
+
+def test_a_segment_that_is_redacted_is_a_mistake(cli: Cli, shop: Path) -> None:
+    """No event can ever show it, so check says so."""
+    with (shop / "journeykit.toml").open("a") as file:
+        file.write(WATCHED.replace("plattform", "password"))
+
+    result = cli("check")
+
+    assert result.code == 2
+    assert "insight.segments: 'password' is redacted" in result.err

@@ -5,11 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from attrs import evolve
+from tests.journeys.test_versions import ONE, TWO, Shop, open_shop
 
 from journeykit import Exit, Goal, Journey, Rule, Stage
 from journeykit.insight import Explanation, explain
 from journeykit.insight.explain import STEPS
-from journeykit.journeys import checkpoint, declare, folds, plans
+from journeykit.journeys import checkpoint, declare, folds, line_history, line_instance, plans
 from journeykit.model import Entry, Kind
 from journeykit.plugins import Plugins
 from journeykit.store.projector import Projector
@@ -147,3 +149,104 @@ def test_a_long_path_shows_its_end(
     found = told(store, *entries(300))
     assert found is not None
     assert found.paths[0].steps[-1].id == "0299"
+
+
+def through_versions(shop: Shop, user_id: str = "u1") -> list[tuple[Any, ...]]:
+    """Return version, stage, outcome and steps of each path, as far as it is told."""
+    found = explain(
+        shop.store, shop.publisher.plans(shop.store.published()), user_id, anonymous_id=None
+    )
+    assert found is not None
+    return [
+        (
+            path.version,
+            path.stage,
+            path.outcome,
+            [(step.event, step.led_to, step.because) for step in path.steps],
+        )
+        for path in found.paths
+    ]
+
+
+def test_a_pinned_run_is_told_by_its_version(make_entry: MakeEntry) -> None:
+    """Each version has the steps that were made on it, also those that it has no rule for."""
+    with open_shop("memory") as shop:
+        shop.deploy(ONE, at=0).add(make_entry("Look", at=1), at=1).deploy(TWO, at=2)
+        shop.add(
+            *(make_entry(name, at=at) for at, name in enumerate(("Bye", "Buy", "Leave"), 3)), at=5
+        )
+        shop.add(make_entry("Look", at=6), make_entry("Bye", at=7), at=7)
+
+        assert through_versions(shop) == [
+            (
+                1,
+                "buy",
+                "abandoned",
+                [
+                    ("Look", "entered look", "a rule of look"),
+                    ("Bye", "", "version 1, which the run is on, has no rule for it"),
+                    ("Buy", "entered buy", "a rule of buy"),
+                    ("Leave", "ended: abandoned", "an exit: abandoned"),
+                ],
+            ),
+            (
+                2,
+                "end",
+                None,
+                [
+                    ("Look", "began again, entered browse", "a rule of browse"),
+                    ("Bye", "entered end", "a rule of end"),
+                ],
+            ),
+        ]
+
+
+def test_what_a_publication_does_is_told(make_entry: MakeEntry) -> None:
+    """A run that was moved, or ended, says which version did that, and deadlines are told too."""
+    two = evolve(TWO, publish={"migrate": {"look": "order"}}, timeout=timedelta(seconds=20))
+    with open_shop("memory") as shop:
+        shop.deploy(ONE, at=0).add(make_entry("Look", at=1), at=1).deploy(two, at=2)
+        shop.add(make_entry("Look", user_id="other", at=8), at=30)
+        shop.deploy(evolve(TWO, version=3, publish="close"), at=31)
+
+        assert through_versions(shop) == [
+            (
+                1,
+                "look",
+                "migrated",
+                [
+                    ("Look", "entered look", "a rule of look"),
+                    (None, "ended: migrated", "version 2 was published"),
+                ],
+            ),
+            (
+                2,
+                "order",
+                "timed_out",
+                [
+                    (None, "entered order", "version 2 was published"),
+                    (None, "ended: timed_out", "the journey's timeout"),
+                ],
+            ),
+        ]
+
+
+def test_a_long_pinned_path_is_told_from_its_checkpoint(
+    make_entry: MakeEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where more events came than may be folded again, the path begins at the checkpoint."""
+    for module in (checkpoint, line_history, line_instance):
+        monkeypatch.setattr(module, "MOST_MOMENTS", 20)
+    monkeypatch.setattr(line_history.read, "__defaults__", (20,))
+    for module in (checkpoint, line_instance):
+        monkeypatch.setattr(module, "EVERY_MOMENTS", 10)
+    with open_shop("memory") as shop:
+        shop.deploy(evolve(ONE, late=timedelta(seconds=5)), at=0)
+        shop.add(make_entry("Look", at=1), at=1).deploy(TWO, at=2)
+        for at in range(3, 60):
+            shop.add(make_entry("Buy" if at % 2 else "Look", at=at), at=at)
+        shop.add(make_entry("Look", at=3), at=61)
+
+        (path,) = through_versions(shop)
+        assert path[:3] == (1, "buy", None)
+        assert 5 < len(path[3]) <= 41

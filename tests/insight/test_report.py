@@ -109,7 +109,7 @@ def test_customers_of_one_journey(store: Store, make_entry: MakeEntry) -> None:
     noon = make_entry().event().occurred_at
 
     for plan in compiled[:2]:
-        assert customers(store, plan, 10) == [
+        assert customers(store, [plan], 10) == [
             CustomerStage(
                 customer="ada",
                 known=True,
@@ -117,6 +117,7 @@ def test_customers_of_one_journey(store: Store, make_entry: MakeEntry) -> None:
                 furthest="purchase",
                 instance="",
                 last_seen=noon + timedelta(seconds=9),
+                version=plan.journey.version,
             ),
             CustomerStage(
                 customer="cookie",
@@ -125,10 +126,11 @@ def test_customers_of_one_journey(store: Store, make_entry: MakeEntry) -> None:
                 furthest="consideration",
                 instance="",
                 last_seen=noon + timedelta(seconds=3),
+                version=plan.journey.version,
             ),
         ]
-    assert len(customers(store, compiled[0], 1)) == 1
-    assert customers(store, compiled[2], 10) == []
+    assert len(customers(store, compiled[:1], 1)) == 1
+    assert customers(store, compiled[2:3], 10) == []
 
 
 def test_instances_are_listed_apart(store: Store, make_entry: MakeEntry) -> None:
@@ -141,5 +143,5 @@ def test_instances_are_listed_apart(store: Store, make_entry: MakeEntry) -> None
         make_entry("Order Completed", {"cart_id": "2"}, at=1),
     )
 
-    listed = {item.instance: item.stage for item in customers(store, compiled[0], 10)}
+    listed = {item.instance: item.stage for item in customers(store, compiled[:1], 10)}
     assert listed == {"1": "cart", "2": "paid"}

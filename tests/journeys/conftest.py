@@ -10,12 +10,15 @@ import attrs
 import pytest
 
 from journeykit.insight import JourneyFigures, Report, report
-from journeykit.journeys import declare, folds, plans
+from journeykit.journeys import Rulebook, declare, folds, plans
 from journeykit.journeys.figures import FIGURES, Figures
+from journeykit.journeys.findings import Finding, findings
 from journeykit.journeys.plan import Plan
+from journeykit.journeys.rulebook import GuardedRule
 from journeykit.journeys.run import Run
 from journeykit.journeys.stages import INSTANCES, Place
 from journeykit.model import Entry, Journey, Kind, Stored, Touchpoint
+from journeykit.model.rule import PainPointRule
 from journeykit.plugins import Plugins
 from journeykit.store.memory import MemoryStore
 from journeykit.store.projector import Projector
@@ -32,6 +35,7 @@ class World:
     projector: Projector
     plugins: Plugins
     now: Callable[[], int]
+    book: Rulebook
 
     def add(self, *entries: Entry) -> World:
         """Commit *entries* together and fold everything."""
@@ -46,7 +50,7 @@ class World:
 
     def again(self, declaration: str = "again") -> World:
         """Return this world with a projector that begins anew, declared otherwise."""
-        folding = folds(tuple(self.plans), self.plugins)
+        folding = folds(tuple(self.plans), self.plugins, self.book)
         projector = Projector(self.store, folding, declaration=declaration, now=self.now)
         return attrs.evolve(self, projector=projector)
 
@@ -59,6 +63,26 @@ class World:
     def derived(self) -> list[Entry]:
         """The derived events of the Log."""
         return [item.entry for item in self.log if item.entry.kind is Kind.DERIVED]
+
+    @property
+    def findings(self) -> dict[tuple[str, str, str], Finding]:
+        """The findings, by code, customer and target."""
+        return {tuple(key): finding for key, finding in findings(self.store)}
+
+    def told(self) -> list[tuple[str, str, str, int]]:
+        """Return name, code, target and instant of what was told and not taken back."""
+        told: dict[tuple[str, str, str, int], int] = {}
+        for entry in self.derived:
+            if entry.name.startswith("pain_point."):
+                found = entry.event().properties
+                name = entry.name.removeprefix("pain_point.")
+                taken_back = name == "withdrawn"
+                if taken_back:
+                    name = "recovered" if found.get("recovery") else "detected"
+                place = name, found["code"], found["target"], entry.occurred_at
+                told[place] = told.get(place, 0) + (-1 if taken_back else 1)
+        assert min(told.values(), default=0) >= 0
+        return sorted(place for place, count in told.items() for _ in range(count))
 
     @property
     def report(self) -> Report:
@@ -140,6 +164,7 @@ def new_world() -> Callable[..., contextlib.AbstractContextManager[World]]:
         plugins: Iterable[object] = (),
         touchpoints: Sequence[Touchpoint] = (),
         names: Mapping[str, str] | None = None,
+        rules: Sequence[PainPointRule] = (),
         now: Callable[[], int] = lambda: 4_000_000_000_000_000,
     ) -> Iterator[World]:
         declared, problems = declare(journeys, touchpoints, names or {})
@@ -150,8 +175,11 @@ def new_world() -> Callable[..., contextlib.AbstractContextManager[World]]:
                 store = SQLiteStore(Path(directory) / "store.db")
             compiled = plans(declared)
             asked = Plugins(plugins, installed=False)
-            projector = Projector(store, folds(compiled, asked), declaration="first", now=now)
-            yield World(store, compiled, projector, asked, now)
+            given = [GuardedRule(rule, plugin, asked) for plugin, rule in asked.register_rules()]
+            book = Rulebook.of([*rules, *given], declared.vocabulary)
+            folding = folds(compiled, asked, book)
+            projector = Projector(store, folding, declaration="first", now=now)
+            yield World(store, compiled, projector, asked, now, book)
             store.close()
 
     return new_world

@@ -221,7 +221,7 @@ def test_replay_gives_the_same_figures_as_without(store: Store, make_entry: Make
         projector = Projector(kept, folding, declaration="d", now=lambda: 1)
         while projector.step() is not None:
             pass
-        # Decoded: where in the Log a run begins is each store's own.
+        # Runs know a position, which each store chooses by itself.
         runs = [(key, Run.decode(data)) for key, data in kept.scan("instance")]
         return [*runs, *kept.scan("figures"), *kept.scan("total")]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from journeykit.exceptions import Superseded
-from journeykit.model.event import Entry, Kind, Stored
+from journeykit.model.event import PUBLICATION, PUBLISHED, Entry, Kind, Stored
 from journeykit.store.memory import MemoryStore
 from journeykit.store.protocol import PROJECTOR, Commit, Committed, Parking, Projection, Store
 from journeykit.store.sqlite import SQLiteStore
@@ -132,6 +132,34 @@ class StoreContract:
         wanted = [log[3], log[0], log[4]]
 
         assert store.fetch([item.position for item in wanted]) == [log[0], log[3], log[4]]
+
+    def test_publications_are_found_among_the_events(
+        self, store: Store, make_entry: MakeEntry
+    ) -> None:
+        """Facts that versions are published are in the Log, found at once, and not counted."""
+        assert store.published() == store.peek_published() == []
+        store.commit(Commit([make_entry(id="a")]), 5)
+        facts = [
+            make_entry(
+                PUBLISHED,
+                flags=PUBLICATION,
+                id=name,
+                user_id=None,
+                kind=Kind.FACT,
+                actor="configuration",
+            )
+            for name in ("p", "q")
+        ]
+        made = [store.publish(fact, now) for fact, now in zip(facts, (3, 9), strict=True)]
+        store.commit(Commit([make_entry(id="b")]), 10)
+
+        assert [(stored.entry, stored.recorded_at) for stored in made] == [
+            (facts[0], 5),
+            (facts[1], 9),
+        ]
+        assert store.published() == store.peek_published() == made
+        assert ids(store.read(None, 9, derived=False)) == ["a", "p", "q", "b"]
+        assert store.counters()["events"] == 2
 
     def test_signal_changes_with_the_log(self, store: Store, make_entry: MakeEntry) -> None:
         """The signal stays while nothing happens and changes when another thread commits."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from journeykit.exceptions import Outdated, StoreBusy, StoreError
-from journeykit.model.event import Entry
+from journeykit.model.event import PUBLICATION, PUBLISHED, Entry
 from journeykit.store import database as module
 from journeykit.store import rows, versions
 from journeykit.store.protocol import PROJECTOR, Commit, Parking, Projection
@@ -646,3 +646,68 @@ def test_customers_with_parked_events_are_found_by_an_index(open_store: OpenStor
             parked = [row[3] for row in plan if "parked" in row[3]]
             assert parked
             assert all("USING COVERING INDEX" in text for text in parked)
+
+
+# A look at what was published
+
+
+def publish(store: SQLiteStore, make_entry: MakeEntry) -> None:
+    """Publish something."""
+    store.publish(make_entry(PUBLISHED, flags=PUBLICATION, id="p", user_id=None), 1)
+
+
+def open_files() -> int:
+    """Return how many files this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_look_at_what_was_published_leaves_no_trace(
+    path: Path, open_store: OpenStore, make_entry: MakeEntry
+) -> None:
+    """A look at a file that nobody has open makes no other files, and holds none."""
+    publish(store := open_store(), make_entry)
+    store.close()
+    before = sorted(path.parent.rglob("*"))
+    files = open_files()
+
+    looking = SQLiteStore(path)
+    assert [stored.id for stored in looking.peek_published()] == ["p"]
+
+    assert sorted(path.parent.rglob("*")) == before
+    assert open_files() == files
+    assert in_child(lambda: looking.peek_published() or os._exit(9)) == 0
+
+
+def test_look_sees_what_a_living_process_has_written(
+    path: Path, open_store: OpenStore, make_entry: MakeEntry
+) -> None:
+    """While another has the file open, or is writing to it, the look finds what is committed."""
+    publish(open_store(), make_entry)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        assert [stored.id for stored in SQLiteStore(path).peek_published()] == ["p"]
+
+
+@pytest.mark.parametrize("what", ["nothing", "empty", "text", "damage", "directory", "older"])
+def test_look_at_something_else_finds_nothing(
+    path: Path, open_store: OpenStore, make_entry: MakeEntry, what: str
+) -> None:
+    """What is missing, damaged, of an older version or no store at all stops nobody."""
+    path.parent.mkdir(exist_ok=True)
+    if what in {"damage", "older"}:
+        publish(store := open_store(), make_entry)
+        store.close()
+    if what == "damage":
+        data = path.read_bytes()
+        path.write_bytes(data[:100] + b"\xff" * (len(data) - 100))
+    elif what == "older":
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute("DROP INDEX log_published")
+    elif what == "directory":
+        path.mkdir()
+    elif what != "nothing":
+        path.write_bytes(b"" if what == "empty" else b"no database at all" * 100)
+    before = sorted(path.parent.iterdir())
+
+    assert SQLiteStore(path).peek_published() == []
+    assert sorted(path.parent.iterdir()) == before

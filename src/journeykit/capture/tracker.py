@@ -17,7 +17,7 @@ from journeykit.capture.redaction import Redactor
 from journeykit.exceptions import EventRejected
 from journeykit.model import jsonbytes
 from journeykit.model.consent import ANALYTICS
-from journeykit.model.customer import Customer, is_junk
+from journeykit.model.customer import NOBODY, Customer, is_junk
 from journeykit.model.event import WIRE_VERSION, Kind
 from journeykit.model.journey import name_problem
 from journeykit.model.receipt import Receipt
@@ -242,8 +242,9 @@ class Tracker:
         encoded_name = (self._names.get(name) if type(name) is str else None) or self._check_name(
             name
         )
+        is_nobody = who is NOBODY
         who = _with_texts(who)
-        if not who:
+        if not who and not is_nobody:
             detail = "no customer is bound here; pass customer=, or see init_app and bind_customer"
             raise _Refused("no_customer", detail)
         channel = self._channels.get(name) or bound.channel

@@ -63,13 +63,13 @@ class Session:
     """
 
     def __init__(self, given: JourneyKit | None = None) -> None:
-        self._given = given
+        self.given = given
 
     @contextlib.contextmanager
     def kit(self, config: str) -> Iterator[JourneyKit]:
         """Open the app's kit, or the one that *config* declares."""
-        if self._given is not None:
-            yield self._given
+        if self.given is not None:
+            yield self.given
             return
         kit = JourneyKit.from_toml(config)
         try:
@@ -113,11 +113,14 @@ def add_commands() -> None:
         identity,
         importing,
         looking,
+        pains,
         parked,
         running,
+        versions,
     )
 
-    for module in (looking, explaining, importing, identity, erasing, parked, running, demo):
+    modules = (looking, versions, explaining, pains, importing, identity, erasing, parked)
+    for module in (*modules, running, demo):
         for command in module.COMMANDS:
             group.add_command(command)
 

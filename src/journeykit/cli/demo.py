@@ -13,6 +13,7 @@ import click
 
 from journeykit.cli.looking import print_journey
 from journeykit.cli.output import Progress, print_json, progress
+from journeykit.cli.ranking import print_pain_points
 from journeykit.config.settings import Consent, Core, Settings
 from journeykit.delivery.file import FileSettings, FileSink
 from journeykit.kit import JourneyKit
@@ -94,6 +95,7 @@ def _show(directory: Path, shoppers: int, seed: int, *, as_json: bool) -> None:
     click.echo(f"{figures.events:,} events of {figures.customers:,} shoppers")
     for journey in figures.journeys:
         print_journey(journey)
+    print_pain_points(figures, figures.pain_points)
     click.echo()
     click.echo(f"{lines:,} events, among them the stages found, were delivered to a file sink.")
     click.echo("The same in a real shop: make demo. In your own: see the README.")

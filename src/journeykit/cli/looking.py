@@ -9,7 +9,8 @@ import click
 
 from journeykit.cli.app import Misconfigured, Session, common, pass_session
 from journeykit.cli.output import print_json, print_table
-from journeykit.insight import CustomerStage, JourneyFigures
+from journeykit.cli.ranking import print_pain_points
+from journeykit.insight import CustomerStage, JourneyFigures, JourneyTotal
 from journeykit.kit import JourneyKit
 from journeykit.model.journey import Journey
 
@@ -42,7 +43,10 @@ def check(session: Session, config: str, as_json: bool) -> None:
                         for journey in journeys
                     ],
                     "sinks": [_gate_json(sink.name, kit) for sink in kit.sinks],
+                    "segments": list(kit.settings.insight.segments),
                     "plugins": [plugin.name for plugin in kit.plugins],
+                    "pain_points": [rule.name for rule in kit.rules],
+                    "without_events": [rule.name for rule in kit.unfed_rules],
                 }
             )
             return
@@ -50,6 +54,13 @@ def check(session: Session, config: str, as_json: bool) -> None:
         click.echo(f"store    {kit.store.name}")
         click.echo(f"consent  {kit.settings.consent.mode}")
         click.echo(f"sinks    {', '.join(_gate(sink.name, kit) for sink in kit.sinks) or 'none'}")
+        if kit.rules:
+            unfed = ", ".join(rule.name for rule in kit.unfed_rules)
+            said = f"; no declared event reaches {unfed}" if unfed else ""
+            click.echo(f"pains    {len(kit.rules)} rules{said}")
+        segments = kit.settings.insight.segments
+        if segments:
+            click.echo(f"segments {', '.join(segments)}")
         for journey in journeys:
             _print_declared(journey)
 
@@ -96,7 +107,7 @@ def report(
     session: Session, config: str, as_json: bool, key: str | None, count: int | None
 ) -> None:
     """
-    Show how many customers are in which stage, and where they get no further.
+    Show how many customers are in which stage, where they get no further, and where it hurts.
 
     entered: have been there. now: are there at present. no further: got as far as that.
     """
@@ -110,10 +121,16 @@ def report(
         who = (
             {journey.key: kit.customers(journey.key, count) for journey in chosen} if count else {}
         )
+        points = [point for point in figures.pain_points if key in (None, point.journey)]
         if as_json:
-            value = {**figures.to_dict(), "journeys": [attrs.asdict(item) for item in chosen]}
-            for item in value["journeys"] if count else []:
-                item["customers"] = [_customer_json(one) for one in who[item["key"]]]
+            value = {
+                **figures.to_dict(),
+                "journeys": [attrs.asdict(item) for item in chosen],
+                "pain_points": [point.to_dict() for point in points],
+            }
+            value["totals"] = [each for each in value["totals"] if key in (None, each["key"])]
+            for journey, item in zip(chosen, value["journeys"], strict=True) if count else ():
+                item["customers"] = [_customer_json(one) for one in _of_version(journey, who)]
             print_json({**value, "current": current})
             return
         click.echo(f"{figures.events:,} events of {figures.customers:,} customers")
@@ -121,12 +138,42 @@ def report(
             click.echo(
                 "These figures are not up to date. Either the app has plugins that this command "
                 "does not know (then run: flask journeykit report), or a running app has other "
-                "declarations (then restart it)."
+                "declarations (then restart it), or a new version of a journey waits until the app "
+                "starts with it."
             )
+        totals = {total.key: total for total in figures.totals}
         for journey in chosen:
+            if journey.key in totals:
+                _print_total(totals.pop(journey.key))
             print_journey(journey)
             if count:
-                _print_customers(journey, who[journey.key])
+                _print_customers(journey, _of_version(journey, who))
+        print_pain_points(figures, points, watched=bool(kit.settings.insight.segments))
+
+
+def _of_version(
+    journey: JourneyFigures, who: dict[str, list[CustomerStage]]
+) -> list[CustomerStage]:
+    return [item for item in who[journey.key] if item.version == journey.version]
+
+
+def _print_total(total: JourneyTotal) -> None:
+    """Print what the versions of a journey come to."""
+    *most, last = (str(version) for version in total.versions)
+    versions = f"versions {', '.join(most)} and {last} together"
+    click.echo()
+    click.echo(_headline(f"{total.title} ({total.key}), {versions}", total))
+    if total.moved:
+        click.echo(f"({total.moved:,} went on in another version, and are counted once here)")
+
+
+def _headline(name: str, figures: JourneyFigures | JourneyTotal) -> str:
+    line = f"{name}: {figures.instances:,} begun"
+    if figures.completed is not None:
+        line += f", {figures.completed:,} completed"
+    if figures.value:
+        line += f", worth {figures.value:,.2f}"
+    return line
 
 
 def print_journey(journey: JourneyFigures) -> None:
@@ -146,11 +193,7 @@ def print_journey(journey: JourneyFigures) -> None:
         )
         for stage in journey.stages
     ]
-    title = f"{journey.title} ({journey.key}@{journey.version}): {journey.instances:,} begun"
-    if journey.completed is not None:
-        title += f", {journey.completed:,} completed"
-    if journey.value:
-        title += f", worth {journey.value:,.2f}"
+    title = _headline(f"{journey.title} ({journey.key}@{journey.version})", journey)
     print_table(("stage", "entered", "of all", "now", "no further", "of all"), rows, title=title)
 
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from journeykit.config.secret import Secret
-from journeykit.config.settings import Consent, ConsentMode, Core, Redaction, Settings
+from journeykit.config.settings import Consent, ConsentMode, Core, Insight, Redaction, Settings
 
-__all__ = ["Consent", "ConsentMode", "Core", "Redaction", "Secret", "Settings"]
+__all__ = ["Consent", "ConsentMode", "Core", "Insight", "Redaction", "Secret", "Settings"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -15,8 +16,11 @@ import attrs
 from journeykit.config.settings import (
     Consent,
     Core,
+    DeclaredPainPoint,
     DeclaredSink,
     DeclaredSource,
+    Insight,
+    PainPointOptions,
     PluginSettings,
     Redaction,
     Settings,
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
     from journeykit.config.structure import Structurer
     from journeykit.model.extension import SinkType, SourceType
+    from journeykit.model.rule import PainPointRule
 
 _T = TypeVar("_T")
 
@@ -38,7 +43,17 @@ CONSENT_HINT = (
     'or mode = "opt_in" (record only who has agreed)'
 )
 
-_TABLES = ("journeykit", "consent", "redaction", "plugins", "names", "sinks", "sources")
+_TABLES = (
+    "journeykit",
+    "consent",
+    "redaction",
+    "insight",
+    "plugins",
+    "names",
+    "sinks",
+    "sources",
+    "pain_points",
+)
 _LISTS = ("journeys", "touchpoints")
 
 
@@ -90,11 +105,15 @@ def structure(
     document: Document,
     sink_types: Mapping[str, SinkType],
     source_types: Mapping[str, SourceType],
+    rules: Mapping[str, PainPointRule] = MappingProxyType({}),
 ) -> tuple[Settings, list[str]]:
     """
     Return the settings in *document* and one line for each mistake.
 
     What has a mistake is left out of the settings, so that the rest can be checked too.
+
+    Args:
+        rules: Every rule that there is, by its name.
     """
     # cattrs costs 50 ms to import, and a kit declared in Python never needs it.
     from journeykit.config.structure import Structurer
@@ -112,8 +131,10 @@ def structure(
         names=read.one(tables["names"], dict[str, str], "names") or {},
         sinks=_declared(read, tables["sinks"], "sinks", sink_types, DeclaredSink, SinkOptions),
         sources=_declared(read, tables["sources"], "sources", source_types, DeclaredSource),
+        pain_points=_pain_points(read, tables["pain_points"], rules),
         plugins=read.one(tables["plugins"], PluginSettings, "plugins") or PluginSettings(),
         redaction=_redaction(read, tables["redaction"]),
+        insight=read.one(tables["insight"], Insight, "insight") or Insight(),
         base=document.path.parent,
         origin=str(document.path),
     )
@@ -154,6 +175,55 @@ def _many(read: Structurer, raw: Mapping[str, Any], name: str, kind: type[_T]) -
         return ()
     found = (read.one(item, kind, f"{name}[{index}]") for index, item in enumerate(value))
     return tuple(item for item in found if item is not None)
+
+
+def _pain_points(
+    read: Structurer, tables: Mapping[str, Any], rules: Mapping[str, PainPointRule]
+) -> dict[str, DeclaredPainPoint]:
+    declared = {}
+    common = tuple(attrs.fields_dict(PainPointOptions))
+    for name, table in tables.items():
+        path = f"pain_points.{name}"
+        rule = rules.get(name)
+        if rule is None:
+            read.problem(path, f"there is no such rule; there are {', '.join(sorted(rules))}")
+            continue
+        if not isinstance(table, dict):
+            read.problem(path, f"expected a table, got {table!r}; write [{path}]")
+            continue
+        own = {key: value for key, value in table.items() if key not in common}
+        shared = {key: value for key, value in table.items() if key in common}
+        options = read.one(shared, PainPointOptions, path)
+        changed = _changed(read, rule, own, path, common) if own else rule
+        if options is not None and changed is not None:
+            declared[name] = DeclaredPainPoint(rule=changed, options=options)
+    return declared
+
+
+def _changed(
+    read: Structurer,
+    rule: PainPointRule,
+    table: Mapping[str, Any],
+    path: str,
+    common: tuple[str, ...],
+) -> PainPointRule | None:
+    """Return *rule* with the parameters of *table*."""
+    if not attrs.has(type(rule)):
+        for key in sorted(table):
+            read.problem(f"{path}.{key}", f"is not known; the keys here are {', '.join(common)}")
+        return None
+    # Only what the table names changes: a plugin's rule may have other values than its defaults.
+    structured = read.one(dict(table), type(rule), path, beside=common)
+    if structured is None:
+        return None
+    changed: PainPointRule = attrs.evolve(
+        structured, **{field: getattr(rule, field) for field in _fields(rule) if field not in table}
+    )
+    return changed
+
+
+def _fields(rule: Any) -> list[str]:
+    return [field.name for field in attrs.fields(type(rule)) if field.init]
 
 
 def _declared(

@@ -12,6 +12,7 @@ import attrs
 
 from journeykit.model.extension import SinkOptions, SinkType, SourceType
 from journeykit.model.journey import Journey, Touchpoint, to_tuple
+from journeykit.model.rule import PainPointRule
 
 
 class ConsentMode(StrEnum):
@@ -115,6 +116,58 @@ class Redaction:
     )
 
 
+#: Each property multiplies what is looked at, and with that what it takes to raise an alarm.
+_MOST_SEGMENTS = 12
+
+
+def _check_segments(_: object, __: object, names: tuple[str, ...]) -> None:
+    if "" in names:
+        msg = "a segment is the name of a property; got an empty text"
+        raise ValueError(msg)
+    if len(set(names)) < len(names):
+        msg = f"each property once; got {', '.join(names)}"
+        raise ValueError(msg)
+    if len(names) > _MOST_SEGMENTS:
+        msg = f"at most {_MOST_SEGMENTS} properties, got {len(names)}: each dulls the others"
+        raise ValueError(msg)
+
+
+def _check_effort(_: object, __: object, effort: dict[str, float]) -> None:
+    for code, days in effort.items():
+        if not 0 < days < float("inf"):
+            msg = f"the effort for {code!r} is a number of days above 0, got {days!r}"
+            raise ValueError(msg)
+
+
+@attrs.frozen(kw_only=True)
+class Insight:
+    """
+    The table `[insight]`: how reports tell customers apart, and what they rank by.
+
+    Args:
+        segments: Properties of events, or keys of their context, or `"channel"`; without any, no
+            step is watched for a rate that rises.
+
+        failures: Names of events that say that something failed; if not given, those that belong to
+            no stage and whose name says so (`"payment_error"`).
+
+        effort: Code of a pain point → how many days of work it takes to better it; 1 if not given.
+    """
+
+    segments: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=to_tuple,
+        validator=[
+            attrs.validators.deep_iterable(attrs.validators.instance_of(str)),
+            _check_segments,
+        ],
+    )
+    failures: tuple[str, ...] | None = attrs.field(
+        default=None, converter=attrs.converters.optional(to_tuple)
+    )
+    effort: dict[str, float] = attrs.field(factory=dict, validator=_check_effort)
+
+
 @attrs.frozen(kw_only=True)
 class Core:
     """
@@ -141,6 +194,9 @@ class Core:
 
         block_for: How long `track()` waits with `"block"` before it refuses (1 s: what a shopper
             puts up with).
+
+        drafts: Let a published version of a journey change in place, while you try things out: it
+            is published anew, and all figures are made again.
     """
 
     store: str = "sqlite:///journeykit.db"
@@ -151,6 +207,7 @@ class Core:
     buffer_bytes: int = attrs.field(default=64 * 2**20, validator=attrs.validators.ge(2**16))
     when_full: WhenFull = attrs.field(default=WhenFull.DROP_NEW, converter=WhenFull)
     block_for: timedelta = timedelta(seconds=1)
+    drafts: bool = False
 
 
 @attrs.frozen
@@ -190,6 +247,33 @@ class DeclaredSource:
 
 
 @attrs.frozen(kw_only=True)
+class PainPointOptions:
+    """
+    What every `[pain_points.NAME]` understands besides the parameters of its rule.
+
+    Args:
+        off: Do not run the rule.
+
+        causes: What may lie behind it, in the shop's words; for those who work on it.
+    """
+
+    off: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+    causes: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=to_tuple,
+        validator=attrs.validators.deep_iterable(attrs.validators.instance_of(str)),
+    )
+
+
+@attrs.frozen(kw_only=True)
+class DeclaredPainPoint:
+    """A rule of the configuration: the rule with its parameters, and what every one understands."""
+
+    rule: PainPointRule | None = None
+    options: PainPointOptions = attrs.field(factory=PainPointOptions)
+
+
+@attrs.frozen(kw_only=True)
 class Settings:
     """
     Everything that is declared.
@@ -209,9 +293,13 @@ class Settings:
 
         sources: Name → what `[sources.NAME]` declares.
 
+        pain_points: A rule's name, such as `cart_abandoned` → what `[pain_points.NAME]` declares.
+
         plugins: Which plugins to add and to leave out.
 
         redaction: What never reaches the Log.
+
+        insight: How reports tell customers apart, and what they rank by.
 
         base: The directory that relative paths start from.
 
@@ -225,7 +313,9 @@ class Settings:
     names: dict[str, str] = attrs.field(factory=dict)
     sinks: dict[str, DeclaredSink] = attrs.field(factory=dict)
     sources: dict[str, DeclaredSource] = attrs.field(factory=dict)
+    pain_points: dict[str, DeclaredPainPoint] = attrs.field(factory=dict)
     plugins: PluginSettings = attrs.field(factory=PluginSettings)
     redaction: Redaction = attrs.field(factory=Redaction)
+    insight: Insight = attrs.field(factory=Insight)
     base: Path = attrs.field(factory=Path.cwd)
     origin: str = "configuration"

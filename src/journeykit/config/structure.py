@@ -19,7 +19,7 @@ from cattrs.errors import ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn
 
 from journeykit.config.secret import Secret
-from journeykit.model.journey import Rule
+from journeykit.model.journey import Migrate, Publish, Rule
 from journeykit.model.times import parse_duration
 
 _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
@@ -98,6 +98,8 @@ def _make_converter(base: Path) -> Converter:
     converter.register_structure_hook_func(
         lambda kind: isinstance(kind, type) and issubclass(kind, Enum), _choice
     )
+    # The journey reads it itself, in the file's form too.
+    converter.register_structure_hook(Publish | Migrate, lambda value, _: value)
     converter.register_structure_hook_factory(
         attrs.has, lambda kind: _attrs_hook(converter, kind, base)
     )

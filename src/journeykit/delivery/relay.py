@@ -23,7 +23,7 @@ from journeykit.delivery.replay import BEHIND, Replay
 from journeykit.delivery.sink import Batch, ErasureStatus, Rejection
 from journeykit.delivery.window import Window
 from journeykit.exceptions import DeliveryError
-from journeykit.model.event import DELIVER, ERASURE, HISTORICAL, Outgoing
+from journeykit.model.event import ABOUT_NOBODY, DELIVER, HISTORICAL, Outgoing
 from journeykit.model.extension import Ordering
 from journeykit.store.protocol import Parking
 
@@ -443,9 +443,13 @@ class _Outage(Exception):
 
 
 def is_news(event: Outgoing) -> bool:
-    """Return whether a sink is to have this event: history goes out only on request."""
+    """
+    Return whether a sink is to have this event.
+
+    History goes out only on request, and what concerns no customer not at all.
+    """
     flags = event.flags
-    if flags & ERASURE:
+    if flags & ABOUT_NOBODY:
         return False
     return not flags & HISTORICAL or bool(flags & DELIVER)
 

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from journeykit.insight.explain import Explanation, Path, PathStep, explain
+from journeykit.insight.pains import PainPointCase, PainPointFigures, Said, cases, pain_points
+from journeykit.insight.ranking import RankedPain
 from journeykit.insight.report import (
     CustomerStage,
     JourneyFigures,
+    JourneyTotal,
     Report,
     StageFigures,
     customers,
     report,
 )
+from journeykit.insight.watch import Watch
 
 __all__ = [
     "CustomerStage",
     "Explanation",
     "JourneyFigures",
+    "JourneyTotal",
+    "PainPointCase",
+    "PainPointFigures",
     "Path",
     "PathStep",
+    "RankedPain",
     "Report",
+    "Said",
     "StageFigures",
+    "Watch",
+    "cases",
     "customers",
     "explain",
+    "pain_points",
     "report",
 ]

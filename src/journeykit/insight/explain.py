@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 
 from journeykit.journeys.advance import OUT, advance, expire
-from journeykit.journeys.checkpoint import CHECKPOINTS, Checkpoint, History, Instance
+from journeykit.journeys.checkpoint import (
+    CHECKPOINTS,
+    MOST_MOMENTS,
+    Checkpoint,
+    History,
+    Instance,
+)
+from journeykit.journeys.course import Course, by_instant, in_order, lines
 from journeykit.journeys.identity import LINKS, MEMBERS
+from journeykit.journeys.line_history import read
 from journeykit.journeys.meaning import EVERY, Meaning
 from journeykit.journeys.run import NOWHERE, OPTED_OUT, TRANSFERRED, Run
 from journeykit.model import jsonbytes
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from journeykit.journeys.advance import Signal
+    from journeykit.journeys.course import Item, Line
     from journeykit.journeys.plan import Candidate, Plan
     from journeykit.journeys.run import Moment
     from journeykit.model.event import Stored
@@ -56,7 +65,7 @@ class PathStep:
 @attrs.frozen(kw_only=True)
 class Path:
     """
-    One run of a customer through a journey.
+    One run of a customer through a version of a journey.
 
     Args:
         stage, furthest: Keys of the present stage and of the highest one reached.
@@ -113,23 +122,35 @@ def explain(
     key = customer_key(user_id, anonymous_id)
     person = view.get(LINKS, key, jsonbytes.loads) or key
     members = [person, *(view.get(MEMBERS, person, jsonbytes.loads) or ())]
-    names: dict[str, dict[str, None]] = {plan.label: {} for plan in plans}
+    found = lines(plans, asks=False)
+    names: list[dict[str, None]] = [{} for _ in found]
     events = 0
     for stored in view.history(members):
         events += 1
-        for plan in plans:
-            value = Meaning(plan, asks=False).instance_value(view, stored)
+        for line, values in zip(found, names, strict=True):
+            value = line.value(view, stored)
             if value is not None and value is not EVERY:
-                names[plan.label][value] = None
+                values[value] = None
     if not events:
         return None
     paths = [
         path
-        for plan in plans
-        for value in names[plan.label]
-        if (path := _path(view, plan, members, person, value)) is not None
+        for line, values in zip(found, names, strict=True)
+        for value in values
+        for path in _paths(view, line, members, person, value)
     ]
     return Explanation(customer=person, known_as=tuple(members), events=events, paths=tuple(paths))
+
+
+def _paths(
+    view: View, line: Line, members: Sequence[str], person: str, value: str
+) -> Iterator[Path]:
+    if len(line.plans) > 1:
+        yield from _line_paths(view, line, members, person, value)
+        return
+    path = _path(view, line.plans[0], members, person, value)
+    if path is not None:
+        yield path
 
 
 def _path(view: View, plan: Plan, members: Sequence[str], person: str, value: str) -> Path | None:
@@ -146,10 +167,12 @@ def _path(view: View, plan: Plan, members: Sequence[str], person: str, value: st
     head = view.get("instance", place, Run.decode)
     if head is not None and head.newest is not None:
         steps += [_of_deadline(plan, each) for each in expire(plan, run, head.newest[0])]
-    steps += [_too_late(plan, moment, stored) for moment, stored in history.late]
+    steps += [_too_late(plan, moment.at, stored) for moment, stored in history.late]
+    return _told(plan, value, run, steps) if steps else None
+
+
+def _told(plan: Plan, value: str, run: Run, steps: list[PathStep]) -> Path:
     steps.sort(key=lambda step: step.at)
-    if not steps:
-        return None
     return Path(
         journey=plan.journey.key,
         version=plan.journey.version,
@@ -170,22 +193,165 @@ def _path(view: View, plan: Plan, members: Sequence[str], person: str, value: st
 
 
 def _steps(plan: Plan, run: Run, moment: Moment, stored: Stored) -> Iterator[PathStep]:
-    marks = list(run.marks)
-    was, ended, number = run.current, run.ended_at is not None, run.number
+    before = _Before.of(run)
     signals = advance(plan, run, moment)
     for signal in signals:
         if signal.cause is not None:
             yield _of_deadline(plan, signal)
-    own = [_said(plan, signal) for signal in signals if signal.cause is None]
-    begun = ["began again"] if run.number > number else []
+    own = [signal for signal in signals if signal.cause is None]
+    yield _of_event(plan, run, moment, stored, before, own)
+
+
+class _Before(NamedTuple):
+    """What a run was like before an event."""
+
+    marks: Sequence[str]
+    stage: int
+    ended: bool
+    number: int
+
+    @classmethod
+    def of(cls, run: Run) -> _Before:
+        return cls(list(run.marks), run.current, run.ended_at is not None, run.number)
+
+
+def _of_event(
+    plan: Plan,
+    run: Run,
+    moment: Moment,
+    stored: Stored,
+    before: _Before,
+    signals: Sequence[Signal],
+) -> PathStep:
+    own = [_said(plan, signal) for signal in signals]
+    begun = ["began again"] if run.number > before.number else []
+    marks, was, ended, _ = before
     rule = _rule(plan, moment, marks)
     because = rule if own or begun else _why_not(plan, run, moment, marks, was, ended=ended)
-    yield PathStep(
+    return PathStep(
         at=to_datetime(moment.at),
         event=stored.entry.name,
         id=stored.entry.id,
         led_to=", ".join([*begun, *own]),
         because=because,
+    )
+
+
+# Through several versions
+
+
+def _line_paths(
+    view: View, line: Line, members: Sequence[str], person: str, value: str
+) -> Iterator[Path]:
+    """Yield the path of an instance through each version that it was on."""
+    keys = {
+        version: f"{person}\x1f{line.plans[version].label}\x1f{value}" for version in line.meanings
+    }
+    course, reading = Course(line), read(view, line, members, Instance(value))
+    if reading.overflows:
+        for version, key in sorted(keys.items(), reverse=True):
+            known = view.get(CHECKPOINTS, key, Checkpoint.decode)
+            if known is not None:
+                course = Course(line, version, {version: Run.decode(known.run)})
+                reading = read(view, line, members, Instance(value, known), most=2 * MOST_MOMENTS)
+                break
+    told = _Told(course)
+    order = sorted(reading.items, key=lambda item: item.at)
+    for item, rank in in_order(course, order, by_instant(order)):
+        told.put(item, rank)
+    heads = [view.get("instance", key, Run.decode) for key in keys.values()]
+    told.settle(
+        max((head.newest[0] for head in heads if head is not None and head.newest), default=0)
+    )
+    told.steps.setdefault(course.place, []).extend(
+        _too_late(line.plans[item.rank], item.at, item.stored) for item in reading.late
+    )
+    yield from told.paths(value)
+
+
+class _Told:
+    """What puts events behind a course, and tells what became of it by that."""
+
+    def __init__(self, course: Course) -> None:
+        self._course = course
+        #: Version → what came to pass on it.
+        self.steps: dict[int, list[PathStep]] = {}
+
+    def settle(self, until: int) -> None:
+        """Let time and publications pass."""
+        self._course.settle(until, passed=True)
+        self._tell_time()
+
+    def put(self, item: Item, rank: int) -> None:
+        """Put an event behind the others."""
+        course = self._course
+        course.settle(item.at)
+        self._tell_time()
+        was, place = course.run, course.place
+        before = _Before([], NOWHERE, ended=False, number=1) if was is None else _Before.of(was)
+        course.put(item, rank, None)
+        run, moment = course.run, item.moment(course.place)
+        if run is None:
+            return
+        if place != course.place:
+            before = before._replace(stage=NOWHERE, marks=[], ended=False)
+        if moment is None:
+            self._pass_by(item)
+            return
+        for version, signal in course.signals:
+            if version != course.place:
+                ended = _of_event(
+                    course.line.plans[version], run, moment, item.stored, before, [signal]
+                )
+                self.steps.setdefault(version, []).append(ended)
+        own = [signal for version, signal in course.signals if version == course.place]
+        course.signals.clear()
+        step = _of_event(course.plan, run, moment, item.stored, before, own)
+        self.steps.setdefault(course.place, []).append(step)
+
+    def _pass_by(self, item: Item) -> None:
+        course = self._course
+        number = course.plan.journey.version
+        step = PathStep(
+            at=to_datetime(item.at),
+            event=item.stored.entry.name,
+            id=item.stored.entry.id,
+            led_to="",
+            because=f"version {number}, which the run is on, has no rule for it",
+        )
+        self.steps.setdefault(course.place, []).append(step)
+
+    def _tell_time(self) -> None:
+        course = self._course
+        for version, signal in course.signals:
+            step = _of_deadline(course.line.plans[version], signal)
+            self.steps.setdefault(version, []).append(step)
+        for version, signal in course.superseded:
+            plan = course.line.plans[version]
+            self.steps.setdefault(version, []).append(_of_publication(course.line, plan, signal))
+        course.signals.clear()
+        course.superseded.clear()
+
+    def paths(self, value: str) -> Iterator[Path]:
+        """Yield what was told, by version; what came before any run joins the next."""
+        left: list[PathStep] = []
+        for version, steps in sorted(self.steps.items()):
+            run = self._course.runs.get(version)
+            left += steps
+            if run is not None:
+                yield _told(self._course.line.plans[version], value, run, left)
+                left = []
+
+
+def _of_publication(line: Line, plan: Plan, signal: Signal) -> PathStep:
+    made = [each.publication for each in line.plans if each.publication is not None]
+    number = next((each.number for each in made if each.at == signal.at), plan.journey.version)
+    return PathStep(
+        at=to_datetime(signal.at),
+        event=None,
+        id=None,
+        led_to=_said(plan, signal),
+        because=f"version {number} was published",
     )
 
 
@@ -217,10 +383,10 @@ def _why_here(plan: Plan, moment: Moment, marks: Sequence[str], was: int) -> str
     return f"{_rule(plan, moment, marks)}; the journey's policy keeps the customer here"
 
 
-def _too_late(plan: Plan, moment: Moment, stored: Stored) -> PathStep:
+def _too_late(plan: Plan, at: int, stored: Stored) -> PathStep:
     window = plan.journey.late
     return PathStep(
-        at=to_datetime(moment.at),
+        at=to_datetime(at),
         event=stored.entry.name,
         id=stored.entry.id,
         led_to="",

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from journeykit.journeys.declared import Declared, declare
 from journeykit.journeys.identity import IdentityFold
 from journeykit.journeys.pain_points import PainPointFold
 from journeykit.journeys.plan import Plan, compile_plan
+from journeykit.journeys.publisher import Publisher
+from journeykit.journeys.rulebook import Rulebook
+from journeykit.journeys.rules import LABEL, RuleFold
 from journeykit.journeys.stages import StageFold
+from journeykit.journeys.timers import Clock
+from journeykit.journeys.versions import VersionsFold
 
 if TYPE_CHECKING:
     from journeykit.plugins import Plugins
     from journeykit.store.projector import Fold
 
-#: Counts up when the folds of a new journeykit make another State of the same Log.
-FOLD_VERSION: Final = 4
-
-__all__ = ["FOLD_VERSION", "Declared", "Plan", "declare", "folds", "plans"]
+__all__ = ["Declared", "Plan", "Publisher", "Rulebook", "declare", "folds", "plans"]
 
 
 def plans(declared: Declared) -> tuple[Plan, ...]:
-    """Return the plans of the declared journeys."""
+    """Return the plans of the declared journeys, each by itself."""
     return tuple(compile_plan(journey, declared.vocabulary) for journey in declared.journeys)
 
 
-def folds(plans: tuple[Plan, ...], plugins: Plugins) -> list[Fold]:
+def folds(plans: tuple[Plan, ...], plugins: Plugins, book: Rulebook | None = None) -> list[Fold]:
     """Return the folds to run, in their order; none if nothing is declared."""
     chosen: list[Fold] = []
+    was_published = all(plan.publication is not None for plan in plans)
+    has_versions = was_published and len({plan.journey.key for plan in plans}) < len(plans)
+    stages = (VersionsFold if has_versions else StageFold)(plans, plugins)
     if plans:
-        chosen.append(StageFold(plans, plugins))
+        chosen.append(stages)
+    rules = None
+    if book is not None and book.rules:
+        rules = RuleFold(book, plans)
+        chosen.append(rules)
     if plugins.implements("detect_pain_points"):
         chosen.append(PainPointFold(plugins))
+    if rules is not None:
+        chosen.append(Clock({LABEL: rules.expire}, stages.expire))
+    elif stages.sets_timers:
+        chosen.append(Clock({}, stages.expire))
     return [IdentityFold(), *chosen] if chosen else []

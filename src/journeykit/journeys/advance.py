@@ -98,10 +98,12 @@ def expire(plan: Plan, run: Run, until: int) -> list[Signal]:
         else:
             times_out = False
         # Behind what occurred before the deadline, before what occurred at that very moment.
-        run.newest = (deadline, NOWHERE - 1, "")
+        place = (deadline, NOWHERE - 1, "")
+        # Of a run that has come from another version the deadline may have passed before it came.
+        run.newest = place if run.newest is None else max(place, run.newest)
         if times_out:
             cause = run.started_by
-            signals.append(end(run, deadline, TIMED_OUT)._replace(cause=cause))
+            signals.append(end(run, run.newest[0], TIMED_OUT)._replace(cause=cause))
         else:
             run.stalled = True
             key = plan.keys[run.current]
@@ -154,7 +156,7 @@ def _stage_of(run: Run, moment: Moment) -> int | None:
 def _begin_again(plan: Plan, run: Run, moment: Moment) -> bool:
     """Begin the next run of an instance that has ended, if *moment* may do that."""
     # What a person decides is not subject to the rules for customers.
-    if moment.target is None and not _may_begin_again(plan, run, moment):
+    if moment.target is None and not may_begin_again(plan, run, moment):
         return False
     stages = len(plan.keys)
     run.closed = run.standing().counts()
@@ -166,7 +168,8 @@ def _begin_again(plan: Plan, run: Run, moment: Moment) -> bool:
     return True
 
 
-def _may_begin_again(plan: Plan, run: Run, moment: Moment) -> bool:
+def may_begin_again(plan: Plan, run: Run, moment: Moment) -> bool:
+    """Return whether *moment* may begin the next run of an instance whose *run* has ended."""
     rule = plan.journey.reentry
     if not rule.allow or moment.at < (run.ended_at or 0) + plan.wait:
         return False

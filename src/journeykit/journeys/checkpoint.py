@@ -171,13 +171,13 @@ class _Gathered:
         return History(self._checkpoint, self._found, self.overflows, self._too_late)
 
 
-def is_due(plan: Plan, run: Run) -> bool:
+def is_due(late: int, run: Run) -> bool:
     """Return whether it is time to move the checkpoint of *run*."""
     if run.count < EVERY_MOMENTS or run.count < run.look:
         return False
     if run.begun is not None and run.count <= MOST_MOMENTS and run.look == 0:
         # Nothing is as old as the late window yet, but for what has come late itself.
-        return run.begun[1] < run.highest - plan.late
+        return run.begun[1] < run.highest - late
     return True
 
 

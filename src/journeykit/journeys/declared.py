@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from journeykit.journeys.checks import contradictions
 from journeykit.journeys.templates import TEMPLATES, extend
 from journeykit.model.journey import Journey, Rule, Stage, Touchpoint
 from journeykit.model.vocabulary import Vocabulary
@@ -17,11 +18,25 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Declared:
-    """Journeys that are complete, and the names that they are matched by."""
+    """
+    Journeys that are complete, and the names that they are matched by.
+
+    Args:
+        given: The same journeys as somebody has written them.
+
+        names: The shop's own names.
+    """
 
     journeys: tuple[Journey, ...]
     vocabulary: Vocabulary
-    channels: Mapping[str, str | None]
+    touchpoints: tuple[Touchpoint, ...]
+    given: tuple[Journey, ...]
+    names: Mapping[str, str]
+
+    @property
+    def channels(self) -> Mapping[str, str | None]:
+        """Event name → the channel that its touchpoint declares."""
+        return {point.name: point.channel for point in self.touchpoints}
 
 
 def declare(
@@ -38,8 +53,7 @@ def declare(
     ]
     for given, journey in zip(journeys, complete, strict=True):
         problems += _journey_problems(given, journey, vocabulary)
-    channels = {point.name: point.channel for point in touchpoints}
-    return Declared(complete, vocabulary, channels), problems
+    return Declared(complete, vocabulary, tuple(touchpoints), tuple(journeys), names), problems
 
 
 def _join(journey: Journey, touchpoints: Sequence[Touchpoint]) -> Journey:
@@ -103,6 +117,11 @@ def _journey_problems(given: Journey, journey: Journey, vocabulary: Vocabulary) 
     yield from _rule_problems(where, journey, vocabulary)
     if journey.goal is not None:
         yield from _doubts(f"{where}.goal.event", journey.goal.event, vocabulary)
+    for index, rule in enumerate(journey.entry):
+        yield from _doubts(f"{where}.entry[{index}].event", rule.event, vocabulary)
+    for index, each in enumerate(journey.exits):
+        yield from _doubts(f"{where}.exits[{index}].event", each.event, vocabulary)
+    yield from contradictions(where, journey, vocabulary)
 
 
 def _stage_problems(where: str, stage: Stage, vocabulary: Vocabulary) -> Iterator[str]:

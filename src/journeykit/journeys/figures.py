@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 #: Journey label → its figures.
 FIGURES = "figures"
 
+#: Journey label → how many runs went on in another version, and how many of them had met the goal.
+MOVED = "moved"
+
 
 class Figures(NamedTuple):
     """

@@ -71,6 +71,9 @@ class IdentityFold:
         if entry.kind is Kind.FACT and entry.name == UNMERGED:
             _part(view, step)
             return ()
+        if not entry.user_id and not entry.anonymous_id:
+            # About no customer, such as a decision on a pain point.
+            return ()
         derived: Iterable[Entry] = ()
         anonymous = customer_key(None, entry.anonymous_id) if entry.anonymous_id else None
         if anonymous is not None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import timedelta
 
+    from journeykit.journeys.published import Publication
     from journeykit.model.journey import Journey
     from journeykit.model.vocabulary import Vocabulary
 
@@ -76,9 +77,13 @@ class Plan:
     #: Whether time alone can change a run, and whether a move may derive nothing.
     has_deadlines: bool
     moves_in_silence: bool
+    #: When it was published; None for a plan that stands alone.
+    publication: Publication | None = None
 
 
-def compile_plan(journey: Journey, vocabulary: Vocabulary) -> Plan:
+def compile_plan(
+    journey: Journey, vocabulary: Vocabulary, publication: Publication | None = None
+) -> Plan:
     """
     Return the plan of a complete *journey*.
 
@@ -99,6 +104,7 @@ def compile_plan(journey: Journey, vocabulary: Vocabulary) -> Plan:
         encoded=b'"journey":%b,"version":%d' % (jsonbytes.dumps(journey.key), journey.version),
         has_deadlines=journey.timeout is not None or any(stall is not None for stall in stalls),
         moves_in_silence=journey.loop is Loop.ALLOW,
+        publication=publication,
     )
 
 

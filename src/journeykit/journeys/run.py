@@ -19,6 +19,13 @@ TIMED_OUT = "timed_out"
 OPTED_OUT = "opted_out"
 TRANSFERRED = "transferred"
 
+#: How it ends by the publication of another version.
+SUPERSEDED = "superseded"
+MIGRATED = "migrated"
+
+#: The order of what comes behind everything that occurred at an instant.
+LAST = 2**31
+
 
 class Moment(NamedTuple):
     """
@@ -200,6 +207,11 @@ class Run:
             self.look,
         )
         return jsonbytes.dumps(row if ends == _NO_ENDS else row + ends)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has begun and not ended."""
+        return self.started_at is not None and self.ended_at is None
 
     @property
     def has_stage(self) -> bool:

@@ -26,7 +26,8 @@ from journeykit.journeys.figures import recount
 from journeykit.journeys.identity import members, person
 from journeykit.journeys.meaning import EVERY, OPTED_OUT_FACT, Meaning
 from journeykit.journeys.run import NOWHERE, Run
-from journeykit.journeys.timers import Timer, due, set_timer
+from journeykit.journeys.stalls import note_stall
+from journeykit.journeys.timers import Timer, set_timer
 from journeykit.journeys.whole import Whole
 from journeykit.model import journey as declared
 from journeykit.model import jsonbytes
@@ -94,7 +95,7 @@ class StageFold:
         self._detector = plugins if plugins.implements("detect_stage") else None
         self._meanings = [Meaning(plan, asks=self._detector is not None) for plan in self._plans]
         self._by_name = _by_name(self._meanings)
-        self.has_timers = any(plan.has_deadlines for plan in self._plans)
+        self.sets_timers = any(plan.has_deadlines for plan in self._plans)
 
     def wants(self, view: View, steps: Sequence[Step]) -> Iterator[tuple[str, list[str]]]:
         """Yield what folding *steps* will read, as far as it can be told before."""
@@ -131,29 +132,28 @@ class StageFold:
         ways: Sequence[_Way] = step.routed
         if step.routed_for != step.customer:
             ways = self._route(view, step.stored, step.customer)
-        derived: list[Entry] = []
+        found: list[Entry] = []
         for meaning, value, key in ways:
             if value is EVERY:
                 for each in view.keys(INSTANCES, key.removesuffix(EVERY)):
-                    derived += self._into(view, step, meaning, each)
+                    found += self._into(view, step, meaning, each)
             elif not self._stays(view, step, meaning, key):
-                derived += self._into(view, step, meaning, key)
-        return derived
+                found += self._into(view, step, meaning, key)
+        return found
 
-    def due(self, view: View, until: int) -> Iterator[Entry]:
-        """Let deadlines up to the instant *until* pass; derives what has become of their runs."""
-        for timer in due(view, until):
-            place = Place.of(timer.key)
-            plan = self._labels.get(place.label)
-            run = view.get(INSTANCES, timer.key, Run.decode) if plan is not None else None
-            if plan is None or run is None or run.deadline(plan) != timer.deadline:
-                continue
-            before = run.standing()
-            signals = expire(plan, run, timer.deadline)
-            self._keep(view, plan, place, before, run)
-            self._wait(view, plan, place, run, timer)
-            cause = _cause_of(place.customer, timer)
-            yield from _derived(plan, place.value, cause, signals)
+    def expire(self, view: View, timer: Timer) -> Iterable[Entry]:
+        """Let a deadline pass; derives what has become of the run that waited for it."""
+        place = Place.of(timer.key)
+        plan = self._labels.get(place.label)
+        run = view.get(INSTANCES, timer.key, Run.decode) if plan is not None else None
+        if plan is None or run is None or run.deadline(plan) != timer.deadline:
+            return ()
+        before = run.standing()
+        signals = expire(plan, run, timer.deadline)
+        self._keep(view, plan, place, before, run)
+        self._wait(view, plan, place, run, timer)
+        cause = cause_of(place.customer, timer.flags, timer.stamp)
+        return derived(plan, place.value, cause, signals)
 
     def forget(self, view: View, customers: Sequence[str]) -> int:
         """Remove what is kept of *customers*; returns how many pieces that were."""
@@ -164,7 +164,7 @@ class StageFold:
                     pieces += 1 + (view.get(CHECKPOINTS, key, Checkpoint.decode) is not None)
                     self._forget(view, plan, key)
             part = f"{BEHIND_TIME}{customer}{_SEPARATOR}"
-            for key in view.find(TIMERS, part) if self.has_timers else ():
+            for key in view.find(TIMERS, part) if self.sets_timers else ():
                 view.put(TIMERS, key, None, jsonbytes.dumps)
                 pieces += 1
         return pieces + _forget_opting_out(view, customers)
@@ -182,7 +182,7 @@ class StageFold:
         if not stays(run, meaning.only(step.stored)):
             return False
         run.count += 1
-        if is_due(meaning.plan, run):
+        if is_due(meaning.plan.late, run):
             self._move_checkpoints(view, step, meaning, Place.of(key), run)
         view.put(INSTANCES, key, run, Run.encode)
         return True
@@ -212,12 +212,12 @@ class StageFold:
         vote = self._vote(plan, stored, place.value) if self._detector is not None else None
         signals = advance(plan, run, moment, vote)
         run.count += 1
-        if is_due(plan, run):
+        if is_due(plan.late, run):
             self._move_checkpoints(view, step, meaning, place, run)
         self._keep(view, plan, place, before, run)
         if plan.has_deadlines and run.deadline(plan) != waited:
             self._wait(view, plan, place, run, stored)
-        return _derived(plan, place.value, Cause.of(stored), signals) if signals else ()
+        return derived(plan, place.value, Cause.of(stored), signals) if signals else ()
 
     def _move_checkpoints(
         self, view: View, step: Step, meaning: Meaning, place: Place, run: Run
@@ -246,7 +246,7 @@ class StageFold:
 
     def _concerns_new(self, view: View, step: Step, meaning: Meaning, place: Place) -> bool:
         """Return whether what concerns every instance came before this one was heard of."""
-        if not meaning.ends_all and not _has_opted_out(view, step.customer, meaning.plan):
+        if not meaning.ends_all and not has_opted_out(view, step.customer, meaning.plan):
             return False
         return len(self._history(view, step, meaning, place).moments) > 1
 
@@ -295,10 +295,10 @@ class StageFold:
             # It is about the person, whom the fact does not name.
             user_id, subject = place.customer[2:], "parted"
             cause = cause._replace(user_id=user_id, anonymous_id=None, session_id=None)
-        about = _About(plan, place.value, cause, stored.entry.occurred_at)
+        about = Refolded(plan, place.value, cause, stored.entry.occurred_at)
         if not whole.has(place.value):
             self._forget(view, plan, place.key)
-            yield from _correction(about, was, Run.empty(len(plan.keys)), subject)
+            yield from correction(about, was, Run.empty(len(plan.keys)), subject)
             return
         after, checkpoint, completed_by = whole.fold(place.value, self._voter(plan, place.value))
         expire(plan, after, stored.recorded_at)
@@ -306,11 +306,11 @@ class StageFold:
         view.put(CHECKPOINTS, place.key, checkpoint, Checkpoint.encode)
         if plan.has_deadlines:
             self._wait(view, plan, place, after, stored)
-        yield from _correction(about, was, after, subject)
+        yield from correction(about, was, after, subject)
         if completed_by is not None and after.completed_at is not None and not told:
             # By the event that met the goal, so that another merge does not tell it again.
             cause = Cause.of(completed_by)
-            yield from _completion(about._replace(cause=cause, at=after.completed_at), after)
+            yield from completion(about._replace(cause=cause, at=after.completed_at), after)
 
     @staticmethod
     def _forget(view: View, plan: Plan, key: str) -> None:
@@ -320,10 +320,14 @@ class StageFold:
         view.put(INSTANCES, key, None, Run.encode)
         view.put(CHECKPOINTS, key, None, Checkpoint.encode)
         recount(view, plan.label, run.standing(), None)
+        if plan.has_deadlines:
+            place = Place.of(key)
+            note_stall(view, plan, place.customer, place.value, None)
 
     def _refold(self, view: View, step: Step, meaning: Meaning, place: Place) -> Iterator[Entry]:
         """Fold an instance again from its checkpoint, or from its beginning."""
         plan, stored = meaning.plan, step.stored
+        step.refolded = True
         before = view.get(INSTANCES, place.key, Run.decode)
         whole = bool(stored.entry.flags & HISTORICAL)
         history = self._history(view, step, meaning, place, whole=whole)
@@ -344,10 +348,10 @@ class StageFold:
             view.put(CHECKPOINTS, place.key, None, Checkpoint.encode)
         if plan.has_deadlines:
             self._wait(view, plan, place, after, stored)
-        about = _About(plan, place.value, Cause.of(stored), stored.entry.occurred_at)
-        yield from _correction(about, was, after)
+        about = Refolded(plan, place.value, Cause.of(stored), stored.entry.occurred_at)
+        yield from correction(about, was, after)
         if after.completed_at is not None and (was is None or was.completed_at is None):
-            yield from _completion(about, after)
+            yield from completion(about, after)
 
     @staticmethod
     def _history(
@@ -389,6 +393,8 @@ class StageFold:
     def _keep(view: View, plan: Plan, place: Place, before: Standing | None, run: Run) -> None:
         view.put(INSTANCES, place.key, run, Run.encode)
         recount(view, plan.label, before, run.standing())
+        if plan.has_deadlines:
+            note_stall(view, plan, place.customer, place.value, run)
 
     @staticmethod
     def _wait(view: View, plan: Plan, place: Place, run: Run, since: Stored | Timer) -> None:
@@ -419,7 +425,8 @@ def _by_name(meanings: Sequence[Meaning]) -> Mapping[str, Sequence[Meaning]]:
     return found
 
 
-def _has_opted_out(view: View, customer: str, plan: Plan) -> bool:
+def has_opted_out(view: View, customer: str, plan: Plan) -> bool:
+    """Return whether a customer has ever opted out of a journey."""
     # One look for all, in a shop where nobody ever has.
     if not view.get(OPTED_OUT_OF, _ANYBODY, jsonbytes.loads):
         return False
@@ -435,13 +442,15 @@ def _forget_opting_out(view: View, customers: Sequence[str]) -> int:
     return len(kept)
 
 
-def _cause_of(customer: str, timer: Timer) -> Cause:
+def cause_of(customer: str, flags: int, stamp: str) -> Cause:
+    """Return a cause without an id, for what befalls a customer by time."""
     known = customer.startswith("u:")
     user_id, anonymous_id = (customer[2:], None) if known else (None, customer[2:])
-    return Cause("", user_id, anonymous_id, None, timer.flags, timer.stamp.encode())
+    return Cause("", user_id, anonymous_id, None, flags, stamp.encode())
 
 
-def _derived(plan: Plan, value: str, cause: Cause, signals: Sequence[Signal]) -> list[Entry]:
+def derived(plan: Plan, value: str, cause: Cause, signals: Sequence[Signal]) -> list[Entry]:
+    """Derive what has become of a run."""
     return [
         derive(
             cause if caused_by is None else cause._replace(id=caused_by),
@@ -455,7 +464,7 @@ def _derived(plan: Plan, value: str, cause: Cause, signals: Sequence[Signal]) ->
     ]
 
 
-class _About(NamedTuple):
+class Refolded(NamedTuple):
     """What folding again is about: the instance, the event that led to it, and when that was."""
 
     plan: Plan
@@ -464,13 +473,14 @@ class _About(NamedTuple):
     at: int
 
     def derive(self, name: str, subject: str, properties: dict[str, Any], stage: int) -> Entry:
+        """Return a derived event about that."""
         plan, value, cause, at = self
         about = About(plan.encoded, _key(plan, stage), value)
         return derive(cause, name, subject, at, properties, about)
 
 
-def _correction(
-    about: _About, was: Standing | None, run: Run, subject: str = "refold"
+def correction(
+    about: Refolded, was: Standing | None, run: Run, subject: str = "refold"
 ) -> Iterator[Entry]:
     """Derive what folding again has changed."""
     plan, now = about.plan, run.standing()
@@ -488,7 +498,7 @@ def _correction(
     yield about.derive("stage.corrected", subject, properties, now.current)
 
 
-def _completion(about: _About, run: Run) -> Iterator[Entry]:
+def completion(about: Refolded, run: Run) -> Iterator[Entry]:
     """Derive that folding again has met the goal."""
     yield about.derive("journey.completed", "goal", {"value": run.value}, run.current)
 

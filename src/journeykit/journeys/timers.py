@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from journeykit.model.event import ASKED, DENIED, HISTORICAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from journeykit.model.event import Entry
+    from journeykit.store.projector import Step
     from journeykit.store.view import View
 
 #: An import reads on for so long before a deadline passes that lies in the past, in microseconds:
@@ -52,7 +54,33 @@ def set_timer(view: View, timer: Timer) -> None:
     view.put_timer(timer.goes_off, timer.key, tuple(timer))
 
 
-def due(view: View, until: int) -> Iterator[Timer]:
-    """Remove and yield the timers that go off by the instant *until*, the earliest first."""
-    while (found := view.next_timer(until)) is not None:
-        yield Timer(*found)
+class Clock:
+    """
+    The fold that time alone moves: hands each timer to the fold that has set it.
+
+    Args:
+        others: What the keys of a fold's timers begin with → the fold's `expire`.
+
+        expire: That of the fold whose timers begin with anything else.
+    """
+
+    has_timers = True
+
+    def __init__(
+        self,
+        others: Mapping[str, Callable[[View, Timer], Iterable[Entry]]],
+        expire: Callable[[View, Timer], Iterable[Entry]],
+    ) -> None:
+        self._others = others
+        self._expire = expire
+
+    def __call__(self, view: View, step: Step) -> Iterable[Entry]:
+        """Derive nothing: an event is none of its business."""
+        return ()
+
+    def due(self, view: View, until: int) -> Iterator[Entry]:
+        """Let deadlines up to the instant *until* pass, in order; derives what follows."""
+        while (found := view.next_timer(until)) is not None:
+            timer = Timer(*found)
+            begin = timer.key.partition("\x1f")[0]
+            yield from self._others.get(begin, self._expire)(view, timer)

@@ -36,7 +36,7 @@ MOST_KEPT: Final = MOST_MOMENTS
 Pair = tuple[Moment, "Stored"]
 
 
-class _Light(NamedTuple):
+class Light(NamedTuple):
     """
     A moment without its event.
 
@@ -70,8 +70,8 @@ class Whole:
     def __init__(self, view: View, meaning: Meaning, customers: Sequence[str]) -> None:
         self._view = view
         self._meaning = meaning
-        self._own: dict[str, list[_Light]] = {}
-        self._every: list[_Light] = []
+        self._own: dict[str, list[Light]] = {}
+        self._every: list[Light] = []
         #: The pairs by position, while they are few.
         self._kept: dict[Any, Pair] | None = {}
         self._read(customers)
@@ -94,11 +94,11 @@ class Whole:
         """
         plan = self._meaning.plan
         moments = self._in_time(value)
-        cut, settled = _cut(moments, plan.late)
+        cut, settled = cut_of(moments, plan.late)
         run, checkpoint, completed_by = Run.empty(len(plan.keys)), None, None
         for number, (moment, stored) in enumerate(self._in_order(moments)):
             if number == settled > 0:
-                checkpoint = _checkpoint(moments, cut, run)
+                checkpoint = checkpoint_at(moments, cut, run)
             vote = voter(stored) if voter is not None else None
             signals = advance(plan, run, moment, vote)
             if any(signal.name == "journey.completed" for signal in signals):
@@ -119,14 +119,14 @@ class Whole:
                 continue
             historical = bool(stored.entry.flags & HISTORICAL)
             under = unders[stored.entry.customer_key]
-            light = _Light(number, moment.at, stored.position, under, historical)
+            light = Light(number, moment.at, stored.position, under, historical)
             (self._every if value is EVERY else self._own.setdefault(value, [])).append(light)
             if self._kept is not None:
                 self._kept[stored.position] = moment, stored
                 if len(self._kept) > MOST_KEPT:
                     self._kept = None
 
-    def _in_time(self, value: str) -> list[_Light]:
+    def _in_time(self, value: str) -> list[Light]:
         """
         Return what of the instance *value* was not too late, by when it occurred.
 
@@ -142,12 +142,12 @@ class Whole:
             highest[light.under] = max(newest, light.at)
         return sorted(found, key=lambda light: light.at)
 
-    def _in_order(self, moments: Sequence[_Light]) -> Iterator[Pair]:
+    def _in_order(self, moments: Sequence[Light]) -> Iterator[Pair]:
         """Yield the pairs of *moments* in fold order."""
-        for page in _pages(moments):
+        for page in pages(moments):
             yield from sorted(self._pairs(page), key=lambda pair: pair[0].place)
 
-    def _pairs(self, page: Sequence[_Light]) -> Iterable[Pair]:
+    def _pairs(self, page: Sequence[Light]) -> Iterable[Pair]:
         if self._kept is not None:
             return [self._kept[light.position] for light in page]
         fetched = self._view.fetch([light.position for light in page])
@@ -156,7 +156,7 @@ class Whole:
         return [(moment, stored) for moment, stored in pairs if moment is not None]
 
 
-def _pages(moments: Sequence[_Light]) -> Iterator[Sequence[_Light]]:
+def pages(moments: Sequence[Any]) -> Iterator[Sequence[Any]]:
     """Yield *moments* in pages; those of the same instant stay together, to be ordered."""
     start = 0
     while start < len(moments):
@@ -167,7 +167,7 @@ def _pages(moments: Sequence[_Light]) -> Iterator[Sequence[_Light]]:
         start = end
 
 
-def _cut(moments: Sequence[_Light], late: int) -> tuple[int, int]:
+def cut_of(moments: Sequence[Any], late: int) -> tuple[int, int]:
     """Return the instant before which all is settled, and how many moments that are."""
     cut = moments[-1].at - late
     if len(moments) > MOST_MOMENTS:
@@ -176,7 +176,7 @@ def _cut(moments: Sequence[_Light], late: int) -> tuple[int, int]:
     return cut, sum(light.at < cut for light in moments)
 
 
-def _checkpoint(moments: Sequence[_Light], cut: int, run: Run) -> Checkpoint:
+def checkpoint_at(moments: Sequence[Any], cut: int, run: Run) -> Checkpoint:
     """Return where folding begins from now on: at *cut*, as far as *run* has come there."""
     floor = min(light for light in moments if light.at >= cut)
     highest = max((light.at for light in moments if light.number < floor.number), default=0)

@@ -72,6 +72,10 @@ class Customer:
         return cls() if value is None else cls(user_id=str(value))
 
 
+#: Whom a fact is about that is about no customer.
+NOBODY: Final = Customer()
+
+
 def customer_key(user_id: str | None, anonymous_id: str | None) -> str:
     """Return the key of a customer; known and anonymous ids never share one."""
     return f"u:{user_id}" if user_id else f"a:{anonymous_id}"

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: The version of the wire form, sent with every event as `v`.
 WIRE_VERSION = 1
 
+#: The fact that a version of a journey is published; it concerns no customer.
+PUBLISHED = "journey.published"
+
 
 class Kind(StrEnum):
     """What an event is a record of."""
@@ -41,6 +44,10 @@ ASKED = 4
 DENIED = 8
 #: A customer was erased here: sinks are not sent this, they are asked to erase.
 ERASURE = 64
+#: A version of a journey was published here.
+PUBLICATION = 128
+#: It concerns no customer, so it goes to no sink.
+ABOUT_NOBODY = ERASURE | PUBLICATION
 
 
 class Entry(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,6 @@ import attrs
 from journeykit.model.customer import Customer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
 
 
@@ -156,6 +155,43 @@ class ReEntry:
     )
 
 
+class Publish(StrEnum):
+    """What becomes of runs that are under way when a new version is published."""
+
+    #: They finish on the version that they began.
+    DRAIN = "drain"
+    #: They end there and then, as `superseded`.
+    CLOSE = "close"
+
+
+@attrs.frozen
+class Migrate:
+    """
+    Lets runs that are under way go on in the new version.
+
+    Args:
+        migrate: A stage of earlier versions → the stage of the new one to go on in.
+            Runs in other stages finish on the version that they began.
+    """
+
+    migrate: dict[str, str]
+
+
+def _to_publish(value: Any) -> Publish | Migrate:
+    if isinstance(value, Migrate):
+        return value
+    if isinstance(value, Mapping) and set(value) == {"migrate"}:
+        stages = value["migrate"]
+        if isinstance(stages, Mapping) and all(
+            isinstance(text, str) for pair in stages.items() for text in pair
+        ):
+            return Migrate(dict(stages))
+    if isinstance(value, str) and value in tuple(Publish):
+        return Publish(value)
+    msg = f'publish is {value!r}; expected "drain", "close" or {{ migrate = {{ old = "new" }} }}'
+    raise ValueError(msg)
+
+
 def to_tuple(values: Iterable[Any]) -> tuple[Any, ...]:
     """Return *values* as a tuple; a text is no list of its letters."""
     if isinstance(values, str):
@@ -258,6 +294,8 @@ class Journey:
             nothing any more (7 days: phones come back from holidays).
 
         title, owner, personas: For people.
+
+        publish: What becomes of runs of earlier versions when this version is published.
     """
 
     key: str = attrs.field(validator=_check_key)
@@ -277,6 +315,7 @@ class Journey:
     title: str = attrs.field(default=attrs.Factory(_title, takes_self=True))
     owner: str | None = None
     personas: tuple[str, ...] = attrs.field(default=(), converter=to_tuple, validator=_each(str))
+    publish: Publish | Migrate = attrs.field(default=Publish.DRAIN, converter=_to_publish)
 
     @property
     def label(self) -> str:

@@ -21,8 +21,13 @@ class Severity(StrEnum):
 _CODE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
 
 
+def is_code(value: object) -> bool:
+    """Return whether *value* is a pain point's code: dotted and lower case."""
+    return isinstance(value, str) and _CODE.fullmatch(value) is not None
+
+
 def _check_code(_: object, __: attrs.Attribute[str], value: str) -> None:
-    if not isinstance(value, str) or not _CODE.fullmatch(value):
+    if not is_code(value):
         msg = f"a pain point's code is dotted and lower case, as in 'coupon.denied'; got {value!r}"
         raise ValueError(msg)
 

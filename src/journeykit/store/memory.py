@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from journeykit import native
 from journeykit.exceptions import Superseded
-from journeykit.model.event import Entry, Kind, Outgoing, Stored
+from journeykit.model.event import PUBLICATION, Entry, Kind, Outgoing, Stored
 from journeykit.store.erasure import DELETED_COUNT, LATE_COUNT
 from journeykit.store.memory_erasing import MemoryErasing
 from journeykit.store.protocol import (
@@ -123,6 +123,21 @@ class MemoryStore:
                 for position, index in found
                 if index >= 0 and self._log[index].position == position
             ]
+
+    def publish(self, fact: Entry, now: int) -> Stored:
+        """Append the fact that a version is published."""
+        with self.lock:
+            self._append(fact, now)
+            return self._log[-1]
+
+    def published(self) -> list[Stored]:
+        """Return every such fact, in Log order."""
+        with self.lock:
+            return [stored for stored in self._log if stored.entry.flags & PUBLICATION]
+
+    def peek_published(self) -> list[Stored]:
+        """Return every such fact, in Log order."""
+        return self.published()
 
     def signal(self) -> object:
         """Return the length of the Log."""

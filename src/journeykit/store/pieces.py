@@ -63,7 +63,7 @@ _POSITIONS: Final = (
 )
 _FORGET_TRAILS: Final = (
     f"DELETE FROM person WHERE customer = ? AND space = '{_TRAIL}' AND key > -?",
-    # Where those of before the fourth version have not been made again.
+    # Where those of before the fifth version have not been made again.
     "DELETE FROM trail WHERE customer = ? AND position < ?",
 )
 

@@ -15,7 +15,7 @@ import attrs
 
 from journeykit.exceptions import Superseded
 from journeykit.model import jsonbytes
-from journeykit.model.event import ERASURE, Entry, Stored
+from journeykit.model.event import ABOUT_NOBODY, ERASURE, PUBLICATION, Entry, Stored
 from journeykit.store.forgetting import Erasures
 from journeykit.store.protocol import PROJECTOR, REBUILDING, Projection
 from journeykit.store.view import NEVER, Alarm, Cache, View
@@ -49,6 +49,8 @@ class Step:
 
         routed: What a fold has found out about it before the batch, for itself; and for whom, in
             case that the customer turns out to be another.
+        refolded: Whether a run was folded again because of it, so that the customer was elsewhere
+            at some instant than was thought.
     """
 
     stored: Stored
@@ -57,6 +59,7 @@ class Step:
     parted: str | None = None
     routed: Any = ()
     routed_for: str = ""
+    refolded: bool = False
 
     @classmethod
     def of(cls, stored: Stored) -> Step:
@@ -71,12 +74,38 @@ class Fold(Protocol):
     It depends on *view* and *step* only, so that the same Log gives the same State.
     One that time alone moves has a `due(view, until)` too, one that knows what it will read a
     `wants(view, steps)`, which is asked before the first event of a batch is folded.
+    One that facts about no customer move has a `published(view, stored)`, and a `reach(view)` that
+    is called behind such a fact again and again, as long as it changes anything.
     One that keeps anything by customers has `forget(view, customers)`, which removes it and returns
     how many pieces that were; one that knows who is the same person `span(view, customers)`.
     """
 
     def __call__(self, view: View, step: Step) -> Iterable[Entry]:
         """Fold one event."""
+
+
+class Prepared(Protocol):
+    """What a projector is to run."""
+
+    @property
+    def folds(self) -> Sequence[Fold]:
+        """The folds."""
+
+    @property
+    def declaration(self) -> Any:
+        """What they were declared by, as JSON values."""
+
+    @property
+    def continues(self) -> bool:
+        """Whether State is as far as its cursor what these folds make of the Log."""
+
+
+def _up_to_publication(batch: list[Stored]) -> list[Stored]:
+    """Return what comes before the first publication, and that."""
+    for index, stored in enumerate(batch):
+        if stored.entry.flags & PUBLICATION:
+            return batch[: index + 1]
+    return batch
 
 
 class Projector:
@@ -89,6 +118,9 @@ class Projector:
     Args:
         declaration: Tells what the folds were declared by.
 
+        prepare: Asked for the folds and their declaration whenever this begins to lead, with what
+            State was made by, and its cursor; and whether that State fits.
+
         now: The clock for derived events, in microseconds.
 
         projected: Called after each batch.
@@ -96,35 +128,45 @@ class Projector:
         right: Held while committing; raises in a thread that was abandoned.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - how it is told what to run
         self,
         store: Store,
-        folds: Sequence[Fold],
+        folds: Sequence[Fold] = (),
         *,
-        declaration: str,
+        declaration: Any = None,
+        prepare: Callable[[Store, Any, Position, int], Prepared] | None = None,
         now: Callable[[], int],
         projected: Callable[[], None] = lambda: None,
         right: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
         self._store = store
-        self._folds = tuple(folds)
+        self._prepare = prepare
         self._declaration = jsonbytes.dumps(declaration)
         self._now = now
         self._projected = projected
         self.right = right
         self._cache = Cache()
         self._alarm = Alarm()
-        timed = [fold for fold in self._folds if getattr(fold, "has_timers", False)]
-        self._due = [getattr(fold, "due") for fold in timed]  # noqa: B009 - not every fold has it
-        self._wants = [getattr(fold, "wants") for fold in self._folds if hasattr(fold, "wants")]  # noqa: B009
-        self._erasures = Erasures(store, self._folds)
+        self._use(folds)
         self._position: Position = None
         self._known = False
+        #: Whether State does not say yet by what it is made.
+        self._declares = False
         self._silent_until: Position = None
         #: The last event that was folded, for reports of what a tripped plugin missed.
         self.reading: Position = None
         #: Whether the last batch was as long as it may be, so that there is likely more.
         self.filled = False
+
+    def _use(self, folds: Sequence[Fold]) -> None:
+        self._folds = tuple(folds)
+        self._erasures = Erasures(self._store, self._folds)
+        timed = [fold for fold in folds if getattr(fold, "has_timers", False)]
+        self._due = [getattr(fold, "due") for fold in timed]  # noqa: B009 - not every fold has it
+        self._wants = [getattr(fold, "wants") for fold in folds if hasattr(fold, "wants")]  # noqa: B009
+        told = [fold for fold in folds if hasattr(fold, "published")]
+        self._told = [getattr(fold, "published") for fold in told]  # noqa: B009
+        self._reach = [getattr(fold, "reach") for fold in told]  # noqa: B009
 
     def step(self) -> float | None:
         """
@@ -134,8 +176,11 @@ class Projector:
         """
         if not self._known:
             self._find_position()
+        if self._go_on_reaching():
+            return 0.0
         batch = self._store.read(self._position, BATCH_EVENTS, derived=False)
         self.filled = len(batch) == BATCH_EVENTS
+        batch = _up_to_publication(batch) if self._told else batch
         view = View(self._store, self._cache, self._alarm)
         # What a batch that failed has left.
         self._erasures.folded()
@@ -151,13 +196,29 @@ class Projector:
             derived, position = [], self._position
         elif self._due:
             derived, position = self._let_pass(view, self._now()), self._position
+        elif self._declares:
+            derived, position = [], self._position
         else:
             return None
         state = view.changes()
-        if not batch and not state:
+        if not batch and not state and not self._declares:
             return self._until_alarm()
+        if self._declares:
+            state[_DECLARATION] = self._declaration
         self._write(view, derived, position, state)
         return 0.0
+
+    def _go_on_reaching(self) -> bool:
+        """Do a slice of what a publication does, before anything else; returns if there was one."""
+        if not self._reach:
+            return False
+        view = View(self._store, self._cache, self._alarm)
+        derived = [entry for reach in self._reach for entry in reach(view)]
+        state = view.changes()
+        if state:
+            silent = self._silent_until is not None
+            self._write(view, [] if silent else derived, self._position, state)
+        return bool(state)
 
     def _write(
         self,
@@ -182,7 +243,7 @@ class Projector:
         except Superseded:
             self.forget()
             raise
-        self._position = position
+        self._position, self._declares = position, False
         if REBUILDING in state:
             self._silent_until = None
         self._cache.update(state)
@@ -201,24 +262,43 @@ class Projector:
         self._alarm.at = None
         self._known = False
 
-    def made_by(self) -> str | None:
+    def made_by(self) -> Any:
         """Return the declaration that State was made by; None if there is no State."""
         data = self._store.state(_DECLARATION)
         return jsonbytes.loads(data) if data else None
 
     def rebuild(self) -> None:
         """Forget State; the next steps make it again from the Log."""
+        if self._prepare is not None:
+            self._find_position()
+        self._forget_state()
+        self.forget()
+
+    def _forget_state(self) -> None:
         known = self._store.state(REBUILDING)
         until = jsonbytes.loads(known) if known else self._store.cursor(PROJECTOR)
         keep = {_DECLARATION: self._declaration}
         if until is not None:
             keep[REBUILDING] = jsonbytes.dumps(until)
         self._store.forget_state(keep)
-        self.forget()
+        self._cache, self._alarm.at = Cache(), None
 
     def _find_position(self) -> None:
-        if self._store.state(_DECLARATION) != self._declaration:
-            self.rebuild()
+        known = self._store.state(_DECLARATION)
+        if self._prepare is None:
+            continues = known == self._declaration
+        else:
+            made_by = jsonbytes.loads(known) if known else None
+            with self.right():
+                prepared = self._prepare(
+                    self._store, made_by, self._store.cursor(PROJECTOR), self._now()
+                )
+            self._use(prepared.folds)
+            self._declaration = jsonbytes.dumps(prepared.declaration)
+            continues = prepared.continues
+        if not continues:
+            self._forget_state()
+        self._declares = known != self._declaration
         known = self._store.state(REBUILDING)
         self._silent_until = jsonbytes.loads(known) if known else None
         self._position, self._known = self._store.cursor(PROJECTOR), True
@@ -257,8 +337,13 @@ class Projector:
     def _fold(self, view: View, step: Step, news: list[Entry]) -> None:
         stored = step.stored
         self.reading = stored.position
-        if stored.entry.flags & ERASURE:
-            self._erasures.fold(view, stored)
+        flags = stored.entry.flags
+        if flags & ABOUT_NOBODY:
+            if flags & ERASURE:
+                self._erasures.fold(view, stored)
+            else:
+                for told in self._told:
+                    told(view, stored)
             return
         left = self._erasures.screen(stored)
         if left is None:

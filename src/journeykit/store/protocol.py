@@ -36,7 +36,12 @@ SEPARATOR: Final = "\x1f"
 #: The spaces of State that most events read or write, and whose keys are a customer's key, alone or
 #: with more behind the separator. A store keeps what they have of one customer together.
 #: One that is looked through as a whole does not belong here.
-BY_CUSTOMER: Final = frozenset(("checkpoint", "customer", "instance", "link", "members"))
+BY_CUSTOMER: Final = frozenset(
+    (
+        *("checkpoint", "customer", "instance", "link", "members"),
+        *("rules", "rules_checkpoint"),
+    )
+)
 
 #: In State: the last event that an unfinished rebuild folds for the second time.
 REBUILDING: Final[StateKey] = ("projector", "rebuilding")
@@ -209,6 +214,19 @@ class Store(Protocol):
 
     def fetch(self, positions: Sequence[Position]) -> list[Stored]:
         """Return the events at *positions*, in Log order."""
+
+    def publish(self, fact: Entry, now: int) -> Stored:
+        """Append the fact that a version is published; it is not counted among the `events`."""
+
+    def published(self) -> list[Stored]:
+        """Return every such fact, in Log order."""
+
+    def peek_published(self) -> list[Stored]:
+        """
+        Return what `published` does, as far as that can be read now; it never raises.
+
+        Opens nothing for writing, creates nothing, waits for nobody and leaves nothing open.
+        """
 
     def signal(self) -> object:
         """Return a value that changes when the Log has changed; cheap enough to ask at any time."""

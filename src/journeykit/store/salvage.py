@@ -13,7 +13,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journeykit.model import jsonbytes
-from journeykit.model.event import Kind
+from journeykit.model.event import PUBLICATION, Kind
 from journeykit.store import versions
 from journeykit.store.connection import means_damage
 from journeykit.store.erasure import DELETED_COUNT
@@ -238,9 +238,9 @@ class Salvage:
         )
 
     def _count(self) -> int:
-        """Return how many events, without the derived ones, were taken over."""
-        query = "SELECT count(*) FROM log WHERE kind <> ?"
-        found: int = self._target.execute(query, (_DERIVED,)).fetchone()[0]
+        """Return how many events, without derived ones and publications, were taken over."""
+        query = "SELECT count(*) FROM log WHERE kind <> ? AND flags & ? = 0"
+        found: int = self._target.execute(query, (_DERIVED, PUBLICATION)).fetchone()[0]
         return found
 
     def _last(self, table: str) -> int:

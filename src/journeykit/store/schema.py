@@ -107,7 +107,12 @@ CREATE TABLE IF NOT EXISTS erased (
 CREATE INDEX IF NOT EXISTS erased_latest ON erased (erased_at);
 """
 
-#: What came with the fourth version: what State has of customers, each customer's together.
+#: What came with the fourth version: facts that versions of journeys are published are few.
+PUBLISHING: Final = """
+CREATE INDEX IF NOT EXISTS log_published ON log (name) WHERE name = 'journey.published';
+"""
+
+#: What came with the fifth version: what State has of customers, each customer's together.
 #: The table `trail` stays, since older versions read it; so do the columns of `state`.
 PERSON: Final = """
 CREATE TABLE IF NOT EXISTS person (

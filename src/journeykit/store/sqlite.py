@@ -116,6 +116,22 @@ class SQLiteStore(Database):
         with self._read() as db:
             return rows.stored(db, rows.FETCH, {"positions": json.dumps(list(positions))})
 
+    def publish(self, fact: Entry, now: int) -> Stored:
+        """Append the fact that a version is published; it is not counted among the `events`."""
+        with self._write() as db:
+            rows.append(db, [fact], rows.standing(db).recorded_at, now)
+        return next(stored for stored in self.published() if stored.id == fact.id)
+
+    def published(self) -> list[Stored]:
+        """Return every such fact, in Log order."""
+        with self._read() as db:
+            return rows.stored(db, rows.READ_PUBLISHED, {})
+
+    def peek_published(self) -> list[Stored]:
+        """Return every such fact, as far as that can be read now, without opening the store."""
+        with native.unforked():
+            return rows.peek_published(self._path)
+
     def signal(self) -> object:
         """Return what changes when anybody else has written to the file, or found it damaged."""
         if self._suspected is not None:

@@ -188,6 +188,16 @@ class View:
                 (found.add if exists else found.discard)(key)
         return sorted(found)
 
+    def behind(self, space: str, after: str, limit: int) -> tuple[list[str], str | None]:
+        """Return some keys behind *after* in their order, and where to go on; None at the end."""
+        page = self._store.page(space, after, limit)
+        last = page[-1][0] if len(page) == limit else None
+        found = {key for key, _ in page}
+        for key, exists in self._changed(space):
+            if key > after and (last is None or key <= last):
+                (found.add if exists else found.discard)(key)
+        return sorted(found), last
+
     def properties(self, stored: Stored) -> dict[str, Any]:
         """Return an event's properties, decoded once."""
         entry = stored.entry

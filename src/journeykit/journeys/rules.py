@@ -1,0 +1,563 @@
+"""
+The fold that runs the pain-point rules.
+
+An event is looked up by its name; one that no rule reads costs no more than that.
+What rules remember of a customer is one piece of State.
+An event that arrives behind a newer one has the customer's memories folded again, and what is found
+then, and what is not any more, is derived.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from journeykit.journeys.decisions import DECISIONS, note
+from journeykit.journeys.derived import About, Cause, derive
+from journeykit.journeys.findings import FINDINGS, Finding, FindingKey
+from journeykit.journeys.identity import members, person
+from journeykit.journeys.meaning import Meaning
+from journeykit.journeys.reckoning import Happened, Reckoning, Signal
+from journeykit.journeys.replay import (
+    LATE,
+    MOST_EVENTS,
+    MOST_WHOLE,
+    Checkpoint,
+    Past,
+    Replayed,
+    gather,
+    is_due,
+    look,
+    settle,
+)
+from journeykit.journeys.timers import GRACE, Timer, set_timer
+from journeykit.journeys.where import Where, newest_first, where
+from journeykit.model import jsonbytes
+from journeykit.model.consent import encoded_stamp
+from journeykit.model.event import ASKED, DENIED, HISTORICAL, Kind
+from journeykit.store.view import TIMERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from journeykit.journeys.plan import Plan
+    from journeykit.journeys.rulebook import Rulebook
+    from journeykit.model.event import Entry, Stored
+    from journeykit.store.projector import Step
+    from journeykit.store.view import View
+
+#: Customer → what rules remember of them; and where reading their past again begins.
+MEMORIES: Final = "rules"
+CHECKPOINTS: Final = "rules_checkpoint"
+
+#: What the timers of rules are kept under, where those of runs have a customer's key.
+LABEL: Final = "rules"
+
+#: When the Log had the latest imported event: as long as an import goes on, deadlines in the past
+#: wait for the customer's next event.
+IMPORTS: Final = "rules_import"
+_LATEST: Final = "latest"
+
+#: An event that is recorded so much later than it occurred may come behind something that was found
+#: since, and tell that the customer was elsewhere then; in microseconds.
+DELAY: Final = 1_000_000
+
+_SEPARATOR: Final = "\x1f"
+_NO_SEGMENTS: Final[Mapping[str, str]] = {}
+
+
+def _no_segments(_: View, __: str) -> Mapping[str, str]:
+    return _NO_SEGMENTS
+
+
+class RuleFold:
+    """
+    Runs the rules of *book*.
+
+    Args:
+        plans: The journeys that findings name the stages of.
+
+        segments: Returns the declared properties of a customer, for the record.
+    """
+
+    sets_timers = True
+
+    def __init__(
+        self,
+        book: Rulebook,
+        plans: Sequence[Plan] = (),
+        segments: Callable[[View, str], Mapping[str, str]] = _no_segments,
+    ) -> None:
+        self._book = book
+        self._routes = book.routes
+        self._ending = {
+            name: {route.number for route in routes}
+            for name, routes in book.routes.items()
+            if all(route.ends for route in routes)
+        }
+        # Of the versions of a journey, the newest that the customer has come to.
+        self._meanings = [Meaning(plan, asks=False) for plan in newest_first(plans)]
+        self._segments = segments
+        self._staging = {name for plan in plans for name in plan.routes}
+
+    def wants(self, view: View, steps: Sequence[Step]) -> Iterator[tuple[str, list[str]]]:
+        """Yield what folding *steps* will read, as far as it can be told before."""
+        routes = self._routes
+        yield (
+            MEMORIES,
+            [
+                person(view, step)
+                for step in steps
+                if step.stored.entry.name in routes or self._is_delayed(step.stored)
+            ],
+        )
+
+    def _is_delayed(self, stored: Stored) -> bool:
+        """Return whether something may have been found since, that an event tells the stage of."""
+        entry = stored.entry
+        return stored.recorded_at - entry.occurred_at >= DELAY and entry.name in self._staging
+
+    def __call__(self, view: View, step: Step) -> Iterable[Entry]:
+        """Fold one event; derives what was found, and what was found and is not so."""
+        if step.joined or step.parted is not None:
+            return self._regroup(view, step)
+        if step.stored.entry.name not in self._routes:
+            if step.stored.entry.name in DECISIONS and step.stored.entry.kind is Kind.FACT:
+                note(view, step.stored)
+            if step.refolded or self._is_delayed(step.stored):
+                self._restage(view, step.customer, step.stored.entry.occurred_at)
+            return ()
+        derived: Iterable[Entry] = ()
+        if not self._is_idle(view, step):
+            happened = look(view, self._book, step.stored)
+            derived = self._fold(view, step, happened) if happened is not None else ()
+        if step.refolded:
+            self._restage(view, step.customer, step.stored.entry.occurred_at)
+        return derived
+
+    def _is_idle(self, view: View, step: Step) -> bool:
+        """Return whether an event can only end what is not there, which needs no look inside it."""
+        numbers = self._ending.get(step.stored.entry.name)
+        if numbers is None:
+            return False
+        reckoning = view.get(MEMORIES, step.customer, Reckoning.decode)
+        if reckoning is None:
+            return True
+        at = min(step.stored.entry.occurred_at, step.stored.recorded_at)
+        return reckoning.takes(at, step.stored.id) and not reckoning.remembers(numbers)
+
+    def expire(self, view: View, timer: Timer) -> Iterable[Entry]:
+        """Wake what *timer* was set for; derives what was found."""
+        customer = timer.key.split(_SEPARATOR)[1]
+        reckoning = view.get(MEMORIES, customer, Reckoning.decode)
+        if reckoning is None or reckoning.timer != timer.deadline:
+            return ()
+        if timer.flags & HISTORICAL:
+            latest = view.get(IMPORTS, _LATEST, jsonbytes.loads) or 0
+            if timer.goes_off < latest + GRACE:
+                # The import goes on: the customer's next event may come yet.
+                set_timer(view, timer._replace(set_at=latest))
+                return ()
+        reckoning.timer = 0
+        told = reckoning.clock, reckoning.newest
+        signals = reckoning.expire(self._book, timer.deadline)
+        if self._in_doubt(signals):
+            sure = self._look_again(view, customer, reckoning, told, timer.deadline)
+            if sure is not None:
+                return sure
+        derived = self._note(view, customer, reckoning, signals)
+        self._wait(view, customer, reckoning)
+        view.put(MEMORIES, customer, reckoning, Reckoning.encode)
+        return derived
+
+    def forget(self, view: View, customers: Sequence[str]) -> int:
+        """Remove what is kept of *customers*; returns how many pieces that were."""
+        pieces = 0
+        for customer in customers:
+            reckoning = view.get(MEMORIES, customer, Reckoning.decode)
+            pieces += self._forget(view, customer, reckoning)
+            part = f"{LABEL}{_SEPARATOR}{customer}{_SEPARATOR}"
+            # Also of who was found to be another since: what was theirs is that one's.
+            for key in view.find(TIMERS, part):
+                view.put(TIMERS, key, None, jsonbytes.dumps)
+                pieces += 1
+        return pieces
+
+    # In order
+
+    def _fold(self, view: View, step: Step, happened: Happened) -> Iterable[Entry]:
+        customer = step.customer
+        known = view.get(MEMORIES, customer, Reckoning.decode)
+        reckoning = Reckoning() if known is None else known
+        flags = happened.stored.entry.flags
+        if not reckoning.takes(happened.at, happened.id):
+            if happened.at < reckoning.newest[0] - LATE and not flags & HISTORICAL:
+                view.counts["late_for_rules"] += 1
+                return ()
+            return self._refold(view, step, reckoning)
+        offers = reckoning.offers(happened)
+        if not offers:
+            return ()
+        told = reckoning.clock, reckoning.newest
+        signals = reckoning.step(self._book, happened, offers)
+        reckoning.count += 1
+        reckoning.stamp = _stamp(happened.stored)
+        if flags & HISTORICAL:
+            view.put(IMPORTS, _LATEST, happened.stored.recorded_at, jsonbytes.dumps)
+        if is_due(reckoning):
+            self._settle(view, customer, reckoning)
+        derived: Iterable[Entry] = ()
+        if signals:
+            if self._in_doubt(signals):
+                sure = self._look_again(view, step, reckoning, told, told[0])
+                if sure is not None:
+                    return sure
+            derived = self._note(view, customer, reckoning, signals)
+        self._wait(view, customer, reckoning)
+        view.put(MEMORIES, customer, reckoning, Reckoning.encode)
+        return derived
+
+    def _in_doubt(self, signals: Sequence[Signal]) -> bool:
+        """
+        Return whether an event may have prevented what was found.
+
+        One that could only end something was left out where there was nothing to end; then what it
+        ends may have come behind it, though it occurred before.
+        """
+        return any(self._book.rules[signal.rule].ends for signal in signals)
+
+    def _settle(self, view: View, customer: str, reckoning: Reckoning) -> None:
+        known = view.get(CHECKPOINTS, customer, Checkpoint.decode)
+        past = Past.read(view, self._book, members(view, customer), known, most=MOST_EVENTS)
+        checkpoint = settle(self._book, past, reckoning)
+        if checkpoint is not None:
+            view.put(CHECKPOINTS, customer, checkpoint, Checkpoint.encode)
+
+    def _note(
+        self, view: View, customer: str, reckoning: Reckoning, signals: Sequence[Signal]
+    ) -> list[Entry]:
+        """Keep what was found, and derive it."""
+
+        def get(key: tuple[int, str]) -> Finding | None:
+            finding: Finding | None = view.get(FINDINGS, self._key(customer, key), Finding.decode)
+            return finding
+
+        def put(key: tuple[int, str], finding: Finding) -> None:
+            if finding.count == 1 and finding.recovered_at is None:
+                finding = self._placed(view, customer, finding)
+            view.put(FINDINGS, self._key(customer, key), finding, Finding.encode)
+
+        effective = gather(self._book, reckoning, signals, get, put)
+        return [self._tell(view, customer, signal, reckoning) for signal in effective]
+
+    def _wait(self, view: View, customer: str, reckoning: Reckoning) -> None:
+        """
+        Set the timer of the first memory to wake.
+
+        One that is set for an earlier instant stays: it sets the next when it goes off, which costs
+        less than a timer for each event.
+        """
+        first = reckoning.wakes_at
+        if not first or 0 < reckoning.timer <= first:
+            return
+        since, flags = reckoning.waiting()
+        if first <= since and not flags & HISTORICAL:
+            # It came late, as after an outage: what the customer did next may be on its way too.
+            since += GRACE
+        key = f"{LABEL}{_SEPARATOR}{customer}{_SEPARATOR}"
+        set_timer(view, Timer(key, first, since, flags, reckoning.stamp))
+        reckoning.timer = first
+
+    # Out of order
+
+    def _refold(self, view: View, step: Step, before: Reckoning) -> Iterable[Entry]:
+        """Fold the customer's events again, from the checkpoint or from the beginning."""
+        told = before.clock, before.newest
+        derived = self._look_again(view, step, before, told, before.clock)
+        if derived is None:
+            view.counts["late_overflow"] += 1
+            return ()
+        return derived
+
+    def _look_again(
+        self,
+        view: View,
+        step: Step | str,
+        before: Reckoning,
+        told: tuple[int, tuple[int, str]],
+        until: int,
+    ) -> Iterable[Entry] | None:
+        """
+        Fold all that a customer did, and derive what differs from what was told before.
+
+        Args:
+            step: The event that it is done for; the customer where time alone has led to it.
+
+            told: How far memories had woken before, and the newest event that was looked at.
+
+            until: How far memories wake now.
+
+        Returns:
+            None where there is more than may be read again.
+        """
+        customer = step if isinstance(step, str) else step.customer
+        stored = None if isinstance(step, str) else step.stored
+        whole = stored is not None and bool(stored.entry.flags & HISTORICAL)
+        known = None if whole else view.get(CHECKPOINTS, customer, Checkpoint.decode)
+        past = Past.read(view, self._book, members(view, customer), known, most=MOST_EVENTS)
+        if past.overflows or (stored is not None and not past.has(stored.id)):
+            return None
+        earlier = past.before(told[1], None if stored is None else stored.id)
+        was = Replayed.of(self._book, earlier, told[0])
+        now = Replayed.of(self._book, past, until)
+        if whole and view.get(CHECKPOINTS, customer, Checkpoint.decode) is not None:
+            # The event may belong before the checkpoint, which knows nothing of it.
+            view.put(CHECKPOINTS, customer, None, Checkpoint.encode)
+        now.reckoning.look = before.look
+        return self._replace(view, stored, {customer: (before, now)}, was.signals)
+
+    def _replace(
+        self,
+        view: View,
+        stored: Stored | None,
+        persons: Mapping[str, tuple[Reckoning | None, Replayed]],
+        was: Sequence[Signal],
+    ) -> list[Entry]:
+        """Keep what folding again has led to, and derive what differs from what *was* found."""
+        found = {signal.identity for signal in was}
+        left = {signal.identity for _, now in persons.values() for signal in now.signals}
+        gone = [signal for signal in was if signal.identity not in left]
+        derived = []
+        for customer, (before, now) in persons.items():
+            reckoning = now.reckoning
+            if before is not None:
+                reckoning.timer, reckoning.stamp = before.timer, before.stamp
+                reckoning.taken_back = max(reckoning.taken_back, before.taken_back)
+            elif stored is not None:
+                reckoning.stamp = _stamp(stored)
+            reckoning.taken_back += len(gone)
+            since = stored.entry.occurred_at if stored is not None else None
+            self._keep(view, customer, before, now, since)
+            self._wait(view, customer, reckoning)
+            piece = reckoning if now.is_any else None
+            view.put(MEMORIES, customer, piece, Reckoning.encode)
+            derived += [
+                self._tell(view, customer, signal, reckoning)
+                for signal in now.signals
+                if signal.identity not in found
+            ]
+        if stored is not None:
+            derived += [self._withdraw(stored, signal) for signal in gone]
+        return derived
+
+    def _keep(
+        self,
+        view: View,
+        customer: str,
+        before: Reckoning | None,
+        now: Replayed,
+        since: int | None,
+    ) -> None:
+        """Replace the findings of *customer*; where they were *since* then is found out anew."""
+        stale = {(number, target) for number, target in before.found} if before else set()
+        for place in stale - now.findings.keys():
+            view.put(FINDINGS, self._key(customer, place), None, Finding.encode)
+        for place, finding in now.findings.items():
+            key = self._key(customer, place)
+            known = view.get(FINDINGS, key, Finding.decode)
+            stays = since is None or finding.first_at < since
+            if known is not None and known.first_at == finding.first_at and stays:
+                same = {name: getattr(known, name) for name in _PLACED}
+                placed = attrs.evolve(finding, **same)
+            else:
+                placed = self._placed(view, customer, finding)
+            if placed != known:
+                view.put(FINDINGS, key, placed, Finding.encode)
+
+    def _restage(self, view: View, customer: str, since: int = 0) -> None:
+        """Find out anew where a customer was when something was found after *since*."""
+        reckoning = view.get(MEMORIES, customer, Reckoning.decode)
+        for place in reckoning.found if reckoning is not None else ():
+            key = self._key(customer, place)
+            finding = view.get(FINDINGS, key, Finding.decode)
+            if finding is not None and finding.first_at >= since:
+                placed = self._placed(view, customer, finding)
+                if placed != finding:
+                    view.put(FINDINGS, key, placed, Finding.encode)
+
+    # Who is who
+
+    def _regroup(self, view: View, step: Step) -> Iterable[Entry]:
+        """Fold all of those again who turned out to be one person, or not to be."""
+        people = [step.customer, *step.joined, *([step.parted] if step.parted else [])]
+        before = {one: view.get(MEMORIES, one, Reckoning.decode) for one in people}
+        happened = look(view, self._book, step.stored)
+        # Who comes, or who leaves.
+        if not self._did_anything(view, step.joined or (step.customer,)):
+            derived = self._fold(view, step, happened) if happened is not None else ()
+            self._restage(view, step.customer)
+            return derived
+        owners = [step.customer, *([step.parted] if step.parted else [])]
+        groups = {one: members(view, one) for one in owners}
+        earlier = _earlier(step, groups)
+        pasts = {one: self._whole(view, groups[one]) for one in owners}
+        olds = {one: self._whole(view, earlier[one]) for one in earlier}
+        if any(past.overflows for past in (*pasts.values(), *olds.values())):
+            return self._add_up(view, step, before, happened)
+        was = [
+            signal
+            for one, past in olds.items()
+            if (known := before.get(one)) is not None
+            for signal in Replayed.of(
+                self._book, past.before(known.newest, step.stored.id), known.clock
+            ).signals
+        ]
+        known_before = [known for known in before.values() if known is not None]
+        clock = max((known.clock for known in known_before), default=None)
+        for one in people:
+            self._forget_findings(view, one, before[one])
+            view.put(CHECKPOINTS, one, None, Checkpoint.encode)
+        for one in step.joined:
+            view.put(MEMORIES, one, None, Reckoning.encode)
+        persons = {
+            one: (before[one], Replayed.of(self._book, past, clock)) for one, past in pasts.items()
+        }
+        taken_back = max((known.taken_back for known in known_before), default=0)
+        for _, now in persons.values():
+            now.reckoning.taken_back = taken_back
+        return self._replace(view, step.stored, persons, was)
+
+    def _did_anything(self, view: View, customers: Sequence[str]) -> bool:
+        """Return whether rules read anything that these did; most leave no memory of it."""
+        return any(stored.entry.name in self._routes for stored in view.history(customers))
+
+    def _whole(self, view: View, customers: Sequence[str]) -> Past:
+        return Past.read(view, self._book, customers, None, most=MOST_WHOLE, apart=True)
+
+    def _add_up(
+        self,
+        view: View,
+        step: Step,
+        before: Mapping[str, Reckoning | None],
+        happened: Happened | None,
+    ) -> Iterable[Entry]:
+        """Give what was found about others to a person whose past is too long to be read again."""
+        view.counts["late_overflow"] += 1
+        mine = before[step.customer] or Reckoning()
+        for one in step.joined:
+            other = before[one]
+            if other is None:
+                continue
+            for number, target in other.found:
+                place = number, target
+                found = view.get(FINDINGS, self._key(one, place), Finding.decode)
+                key = self._key(step.customer, place)
+                known = view.get(FINDINGS, key, Finding.decode)
+                if known is None:
+                    mine.found.append([number, target])
+                view.put(
+                    FINDINGS, key, found if known is None else known.again(found), Finding.encode
+                )
+            self._forget(view, one, other)
+        view.put(MEMORIES, step.customer, mine, Reckoning.encode)
+        return self._fold(view, step, happened) if happened is not None else ()
+
+    def _forget(self, view: View, customer: str, reckoning: Reckoning | None) -> int:
+        if reckoning is None:
+            return 0
+        pieces = 1 + self._forget_findings(view, customer, reckoning)
+        view.put(MEMORIES, customer, None, Reckoning.encode)
+        if view.get(CHECKPOINTS, customer, Checkpoint.decode) is not None:
+            view.put(CHECKPOINTS, customer, None, Checkpoint.encode)
+            pieces += 1
+        return pieces
+
+    def _forget_findings(self, view: View, customer: str, reckoning: Reckoning | None) -> int:
+        found = reckoning.found if reckoning is not None else ()
+        for number, target in found:
+            view.put(FINDINGS, self._key(customer, (number, target)), None, Finding.encode)
+        return len(found)
+
+    # What is derived
+
+    def _key(self, customer: str, place: Sequence[Any]) -> str:
+        number, target = place
+        return FindingKey(self._book.rules[number].code, customer, target).text
+
+    def _placed(self, view: View, customer: str, finding: Finding) -> Finding:
+        """Return *finding* with where the customer was, and what is known of them."""
+        place = where(view, self._meanings, customer, finding.first_at, finding.target)
+        return attrs.evolve(
+            finding,
+            journey=place.journey,
+            stage=place.stage,
+            instance=place.instance,
+            segments=dict(self._segments(view, customer)),
+        )
+
+    def _tell(self, view: View, customer: str, signal: Signal, reckoning: Reckoning) -> Entry:
+        rule, found = self._book.rules[signal.rule], signal.found
+        finding = view.get(
+            FINDINGS, self._key(customer, (signal.rule, signal.target)), Finding.decode
+        )
+        place = Where()
+        properties: dict[str, Any] = {**found.properties, "code": rule.code}
+        if not signal.recovered:
+            severity = rule.severity if found.severity is None else found.severity
+            properties |= {"severity": severity.value, "evidence": list(signal.evidence)}
+        properties["target"] = signal.target
+        if finding is not None:
+            place = where(view, self._meanings, customer, signal.at, signal.target)
+            properties["segments"] = finding.segments
+        value = found.value if finding is None or found.value is not None else finding.value
+        if value is not None:
+            properties["value"] = value
+        name = "pain_point.recovered" if signal.recovered else "pain_point.detected"
+        about = About(place.encoded, place.stage, place.instance)
+        cause = _cause(signal, customer, reckoning.stamp)
+        subject = f"{self._subject(signal)}{_SEPARATOR}{reckoning.taken_back}"
+        return derive(cause, name, subject, signal.at, properties, about)
+
+    def _withdraw(self, stored: Stored, signal: Signal) -> Entry:
+        rule = self._book.rules[signal.rule]
+        properties: dict[str, Any] = {
+            "code": rule.code,
+            "target": signal.target,
+            "evidence": list(signal.evidence),
+        }
+        if signal.recovered:
+            properties["recovery"] = True
+        subject = f"{self._subject(signal)}{_SEPARATOR}{signal.cause}"
+        cause = Cause.of(stored)
+        return derive(cause, "pain_point.withdrawn", subject, signal.at, properties)
+
+    def _subject(self, signal: Signal) -> str:
+        code = self._book.rules[signal.rule].code
+        return _SEPARATOR.join((code, signal.target, str(signal.at), str(signal.number)))
+
+
+_PLACED: Final = ("journey", "stage", "instance", "segments")
+
+
+def _earlier(step: Step, groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Return who belonged to whom before *step*."""
+    if step.parted is not None:
+        return {step.parted: [*groups[step.parted], step.customer]}
+    mine = [one for one in groups[step.customer] if one not in step.joined]
+    return {step.customer: mine, **{one: [one] for one in step.joined}}
+
+
+def _cause(signal: Signal, customer: str, stamp: str) -> Cause:
+    if signal.stored is not None:
+        return Cause.of(signal.stored)
+    known = customer.startswith("u:")
+    user_id, anonymous_id = (customer[2:], None) if known else (None, customer[2:])
+    return Cause(signal.cause, user_id, anonymous_id, None, signal.flags, stamp.encode())
+
+
+def _stamp(stored: Stored) -> str:
+    entry = stored.entry
+    if not entry.flags & (ASKED | DENIED):
+        return "{}"
+    return encoded_stamp(entry.flags, entry.body).decode()
