@@ -16,7 +16,7 @@ import attrs
 from journeykit.journeys.decisions import DECISIONS, note
 from journeykit.journeys.derived import About, Cause, derive
 from journeykit.journeys.findings import FINDINGS, Finding, FindingKey
-from journeykit.journeys.identity import members, person
+from journeykit.journeys.identity import members
 from journeykit.journeys.meaning import Meaning
 from journeykit.journeys.reckoning import Happened, Reckoning, Signal
 from journeykit.journeys.replay import (
@@ -107,7 +107,7 @@ class RuleFold:
         yield (
             MEMORIES,
             [
-                person(view, step)
+                step.person
                 for step in steps
                 if step.stored.entry.name in routes or self._is_delayed(step.stored)
             ],

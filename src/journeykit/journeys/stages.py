@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from journeykit.journeys.advance import Signal, advance, expire, stays
+from journeykit.journeys.advance import Signal, advance, expire, follow
 from journeykit.journeys.checkpoint import (
     CHECKPOINTS,
     TOGETHER,
@@ -22,8 +22,8 @@ from journeykit.journeys.checkpoint import (
     move_checkpoint,
 )
 from journeykit.journeys.derived import About, Cause, derive
-from journeykit.journeys.figures import recount
-from journeykit.journeys.identity import members, person
+from journeykit.journeys.figures import recount, recount_move
+from journeykit.journeys.identity import members
 from journeykit.journeys.meaning import EVERY, OPTED_OUT_FACT, Meaning
 from journeykit.journeys.run import NOWHERE, Run
 from journeykit.journeys.stalls import note_stall
@@ -94,6 +94,7 @@ class StageFold:
         self._labels = {plan.label: plan for plan in self._plans}
         self._detector = plugins if plugins.implements("detect_stage") else None
         self._meanings = [Meaning(plan, asks=self._detector is not None) for plan in self._plans]
+        self._every = [_with_infix(meaning) for meaning in self._meanings]
         self._by_name = _by_name(self._meanings)
         self.sets_timers = any(plan.has_deadlines for plan in self._plans)
 
@@ -101,24 +102,22 @@ class StageFold:
         """Yield what folding *steps* will read, as far as it can be told before."""
         keys: list[str] = []
         for step in steps:
-            step.routed_for = person(view, step)
-            step.routed = self._route(view, step.stored, step.routed_for)
-            keys += [key for _, value, key in step.routed if value is not EVERY]
+            ways = self._route(view, step.stored, step.person)
+            keys += [key for _, value, key in ways if value is not EVERY]
         yield INSTANCES, keys
 
     def _route(self, view: View, stored: Stored, customer: str) -> Sequence[_Way]:
         """Return which instances of *customer* an event concerns."""
         # Who asks plugins asks them about everything; a fact may be about any journey.
         if self._detector is not None or stored.entry.kind is Kind.FACT:
-            concerned: Sequence[Meaning] = self._meanings
+            concerned: Sequence[tuple[Meaning, str]] = self._every
         else:
             concerned = self._by_name.get(stored.entry.name, ())
         ways: list[_Way] = []
-        for meaning in concerned:
+        for meaning, infix in concerned:
             value = meaning.instance_value(view, stored)
             if value is not None:
-                key = f"{customer}{_SEPARATOR}{meaning.plan.label}{_SEPARATOR}{value}"
-                ways.append((meaning, value, key))
+                ways.append((meaning, value, f"{customer}{infix}{value}"))
         return ways
 
     def __call__(self, view: View, step: Step) -> Iterable[Entry]:
@@ -129,16 +128,14 @@ class StageFold:
             return [
                 entry for meaning in self._meanings for entry in self._regroup(view, step, meaning)
             ]
-        ways: Sequence[_Way] = step.routed
-        if step.routed_for != step.customer:
-            ways = self._route(view, step.stored, step.customer)
         found: list[Entry] = []
-        for meaning, value, key in ways:
+        for meaning, value, key in self._route(view, step.stored, step.customer):
             if value is EVERY:
                 for each in view.keys(INSTANCES, key.removesuffix(EVERY)):
                     found += self._into(view, step, meaning, each)
-            elif not self._stays(view, step, meaning, key):
-                found += self._into(view, step, meaning, key)
+                continue
+            news = self._follow(view, step, meaning, value, key)
+            found += self._into(view, step, meaning, key) if news is None else news
         return found
 
     def expire(self, view: View, timer: Timer) -> Iterable[Entry]:
@@ -169,23 +166,32 @@ class StageFold:
                 pieces += 1
         return pieces + _forget_opting_out(view, customers)
 
-    def _stays(self, view: View, step: Step, meaning: Meaning, key: str) -> bool:
+    def _follow(
+        self, view: View, step: Step, meaning: Meaning, value: str, key: str
+    ) -> Iterable[Entry] | None:
         """
-        Add an event to a run if it leads to where the run is; returns whether it does.
+        Put an event behind the others of a run that is under way, if it can but lead to one stage.
 
-        Most events do; for these, nothing else has to be known.
+        Most events are such; for these, nothing else has to be known. Returns None for others.
         """
-        run = view.get(INSTANCES, key, Run.decode)
+        plan, place = meaning.plan, meaning.only(step.stored)
         # A plugin may see it otherwise, and a deadline may have passed.
-        if run is None or self._detector is not None or meaning.plan.has_deadlines:
-            return False
-        if not stays(run, meaning.only(step.stored)):
-            return False
+        if place is None or self._detector is not None or plan.has_deadlines:
+            return None
+        run = view.get(INSTANCES, key, Run.decode)
+        if run is None:
+            return None
+        before, is_first = (run.current, run.furthest), not run.visits[place[1]]
+        signals = follow(plan, run, place)
+        if signals is None:
+            return None
         run.count += 1
-        if is_due(meaning.plan.late, run):
+        if is_due(plan.late, run):
             self._move_checkpoints(view, step, meaning, Place.of(key), run)
         view.put(INSTANCES, key, run, Run.encode)
-        return True
+        if run.current != before[0]:
+            recount_move(view, plan.label, before, run, is_first=is_first)
+        return derived(plan, value, Cause.of(step.stored), signals) if signals else ()
 
     def _into(self, view: View, step: Step, meaning: Meaning, key: str) -> Iterable[Entry]:
         plan, moment, place = meaning.plan, meaning.moment(view, step.stored), Place.of(key)
@@ -417,11 +423,16 @@ def _instance(view: View, place: Place, run: Run | None) -> Instance:
     return Instance(place.value, checkpoint, begin)
 
 
-def _by_name(meanings: Sequence[Meaning]) -> Mapping[str, Sequence[Meaning]]:
-    found: dict[str, list[Meaning]] = {}
+def _with_infix(meaning: Meaning) -> tuple[Meaning, str]:
+    """Return *meaning* with what stands between customer and value in the keys of its runs."""
+    return meaning, f"{_SEPARATOR}{meaning.plan.label}{_SEPARATOR}"
+
+
+def _by_name(meanings: Sequence[Meaning]) -> Mapping[str, Sequence[tuple[Meaning, str]]]:
+    found: dict[str, list[tuple[Meaning, str]]] = {}
     for meaning in meanings:
         for name in meaning.plan.routes:
-            found.setdefault(name, []).append(meaning)
+            found.setdefault(name, []).append(_with_infix(meaning))
     return found
 
 

@@ -85,7 +85,7 @@ class VersionsFold(StageFold):
             ways = self._routed[step.stored.position] = self._ways(view, step.stored)
             for line, value in ways:
                 if value is not EVERY:
-                    keys += [key for _, key in line.keys(step.routed_for, value)]
+                    keys += [key for _, key in line.keys(step.person, value)]
         yield INSTANCES, keys
 
     def _ways(self, view: View, stored: Stored) -> Sequence[tuple[Line, str]]:
@@ -131,8 +131,9 @@ class VersionsFold(StageFold):
             if not run.is_running:
                 return None
             meaning = line.meanings[version]
-            if self._stays(view, step, meaning, key):
-                return ()
+            news = self._follow(view, step, meaning, value, key)
+            if news is not None:
+                return news
             moment = meaning.moment(view, step.stored)
             if moment is None or (run.newest is not None and moment[:3] < run.newest):
                 return None

@@ -47,8 +47,8 @@ class Step:
 
         parted: Key of a person who turned out, with this event, to be somebody else.
 
-        routed: What a fold has found out about it before the batch, for itself; and for whom, in
-            case that the customer turns out to be another.
+        person: The key of the person, as far as that was known before the batch.
+
         refolded: Whether a run was folded again because of it, so that the customer was elsewhere
             at some instant than was thought.
     """
@@ -57,14 +57,14 @@ class Step:
     customer: str
     joined: tuple[str, ...] = ()
     parted: str | None = None
-    routed: Any = ()
-    routed_for: str = ""
+    person: str = ""
     refolded: bool = False
 
     @classmethod
     def of(cls, stored: Stored) -> Step:
         """Return the first step of *stored*."""
-        return cls(stored, stored.entry.customer_key)
+        customer = stored.entry.customer_key
+        return cls(stored, customer, person=customer)
 
 
 class Fold(Protocol):
@@ -72,8 +72,9 @@ class Fold(Protocol):
     Changes State by one event and returns the derived events that follow.
 
     It depends on *view* and *step* only, so that the same Log gives the same State.
-    One that time alone moves has a `due(view, until)` too, one that knows what it will read a
-    `wants(view, steps)`, which is asked before the first event of a batch is folded.
+    One that nothing but time moves has a `due(view, until)` too, and is not called with events.
+    One that knows what it will read has a `wants(view, steps)`, which is asked before the first
+    event of a batch is folded.
     One that facts about no customer move has a `published(view, stored)`, and a `reach(view)` that
     is called behind such a fact again and again, as long as it changes anything.
     One that keeps anything by customers has `forget(view, customers)`, which removes it and returns
@@ -159,9 +160,9 @@ class Projector:
         self.filled = False
 
     def _use(self, folds: Sequence[Fold]) -> None:
-        self._folds = tuple(folds)
-        self._erasures = Erasures(self._store, self._folds)
         timed = [fold for fold in folds if getattr(fold, "has_timers", False)]
+        self._folds = tuple(fold for fold in folds if fold not in timed)
+        self._erasures = Erasures(self._store, tuple(folds))
         self._due = [getattr(fold, "due") for fold in timed]  # noqa: B009 - not every fold has it
         self._wants = [getattr(fold, "wants") for fold in folds if hasattr(fold, "wants")]  # noqa: B009
         told = [fold for fold in folds if hasattr(fold, "published")]
@@ -312,16 +313,18 @@ class Projector:
         self._prefetch(view, steps)
         steps.reverse()
         news: list[Entry] = []
+        due, alarm, fold, pack = self._due, self._alarm, self._fold, view.pack
         # What is done with is let go of.
         while steps:
             step = steps.pop()
-            position, told = step.stored.position, len(news)
-            if self._due:
+            told = len(news)
+            if due and (alarm.at is None or alarm.at <= step.stored.recorded_at):
                 news += self._let_pass(view, step.stored.recorded_at)
-            self._fold(view, step, news)
-            view.pack()
+            fold(view, step, news)
+            pack()
             if silent_until is None:
                 continue
+            position = step.stored.position
             if position <= silent_until:
                 del news[told:]
             if position >= silent_until:
@@ -345,11 +348,14 @@ class Projector:
                 for told in self._told:
                     told(view, stored)
             return
-        left = self._erasures.screen(stored)
-        if left is None:
-            return
-        if left is not stored:
-            step = Step.of(left)
-        view.saw(step.customer, left)
+        if self._erasures.are_open:
+            left = self._erasures.screen(stored)
+            if left is None:
+                return
+            if left is not stored:
+                step, stored = Step.of(left), left
+        view.saw(step.customer, stored)
         for fold in self._folds:
-            news += fold(view, step)
+            found = fold(view, step)
+            if found:
+                news += found

@@ -30,6 +30,9 @@ BEHIND_TIME: Final = "\x1e"
 #: Later than any timer.
 NEVER: Final = 2**63
 
+#: What nothing has been found out about.
+_UNKNOWN: Final[Any] = object()
+
 #: Timers read at a time.
 _PAGE: Final = 100
 
@@ -84,24 +87,47 @@ class Cache:
                 excess -= 1
 
 
+class _Space:
+    """
+    What a view has of one space, by key.
+
+    Args:
+        cached: Pieces as they are in the store.
+    """
+
+    __slots__ = ("absent", "cached", "changed", "encode", "packed", "pieces", "wanted")
+
+    def __init__(self, cached: Mapping[str, bytes]) -> None:
+        self.cached = cached
+        #: Decoded; None is absent.
+        self.pieces: dict[str, Any] = {}
+        #: Those of them that were replaced, and how they are encoded.
+        self.changed: dict[str, Any] = {}
+        self.encode: Callable[[Any], bytes] = jsonbytes.dumps
+        #: Replaced and encoded again; None is absent.
+        self.packed: dict[str, bytes | None] = {}
+        self.absent: set[str] = set()
+        self.wanted: set[str] = set()
+
+
 class View:
     """
     State as it is after the events folded so far, written or not.
 
-    Pieces are kept decoded while a batch lasts, and encoded once at its end.
+    Pieces are kept decoded from one event to the next, and encoded once there are many of them, or
+    when the batch ends. All pieces of a space are encoded alike.
     """
 
     def __init__(self, store: Store, cache: Cache, alarm: Alarm) -> None:
         self._store = store
         self._cache = cache
         self._alarm = alarm
-        #: By space and key; None is absent.
-        self._pieces: defaultdict[str, dict[str, Any]] = defaultdict(dict)
-        self._encoders: defaultdict[str, dict[str, Callable[[Any], bytes]]] = defaultdict(dict)
-        self._packed: defaultdict[str, dict[str, bytes | None]] = defaultdict(dict)
-        self._absent: defaultdict[str, set[str]] = defaultdict(set)
-        self._wanted: defaultdict[str, set[str]] = defaultdict(set)
-        self._seen: dict[str, list[Stored]] = {}
+        self._spaces: dict[str, _Space] = {}
+        #: How many pieces may be decoded.
+        self._decoded = 0
+        #: By customer: the first event of this batch, and the others.
+        self._seen: dict[str, Stored] = {}
+        self._seen_again: dict[str, list[Stored]] = {}
         self._properties: dict[str, dict[str, Any]] = {}
         #: Timers that were set in this batch, and a page of those in the store.
         self._timers: list[str] = []
@@ -111,65 +137,86 @@ class View:
         #: Customers who were erased → the position of the fact.
         self.forgotten: dict[str, Position] = {}
 
+    def _space(self, space: str) -> _Space:
+        found = self._spaces.get(space)
+        if found is None:
+            found = self._spaces[space] = _Space(self._cache.space(space))
+        return found
+
     def prefetch(self, space: str, keys: Iterable[str]) -> None:
         """Have pieces that will be wanted read in one go, with the first of them."""
-        cached, packed = self._cache.space(space), self._packed[space]
-        self._wanted[space].update(key for key in keys if key not in cached and key not in packed)
+        at = self._space(space)
+        cached, packed = at.cached, at.packed
+        at.wanted.update(key for key in keys if key not in cached and key not in packed)
 
     def _fetch(self) -> None:
         """Read what will be wanted, of all spaces at once: a customer's pieces lie together."""
-        wanted = {space: keys for space, keys in self._wanted.items() if keys}
-        self._wanted.clear()
+        wanted = {space: at.wanted for space, at in self._spaces.items() if at.wanted}
         for space, found in self._store.states(wanted).items():
+            at = self._spaces[space]
             self._cache.add(space, found)
-            self._absent[space].update(wanted[space].difference(found))
+            at.absent.update(at.wanted.difference(found))
+            at.wanted = set()
 
     def get(self, space: str, key: str, decode: Callable[[bytes], Any]) -> Any:
         """Return one piece of State, or None."""
-        pieces = self._pieces[space]
-        if key in pieces:
-            return pieces[key]
-        data = self._data(space, key)
+        at = self._spaces.get(space)
+        if at is None:
+            at = self._space(space)
+        pieces = at.pieces
+        piece = pieces.get(key, _UNKNOWN)
+        if piece is not _UNKNOWN:
+            return piece
+        data = at.packed.get(key, _UNKNOWN)
+        if data is _UNKNOWN:
+            data = self._kept(at, space, key)
         piece = pieces[key] = None if data is None else decode(data)
+        self._decoded += 1
         return piece
 
-    def _data(self, space: str, key: str) -> bytes | None:
-        packed = self._packed[space]
-        if key in packed:
-            return packed[key]
-        cached = self._cache.space(space)
-        data = cached.get(key)
-        if data is None and key in self._wanted[space]:
+    def _kept(self, at: _Space, space: str, key: str) -> bytes | None:
+        """Return one piece as the store has it."""
+        data = at.cached.get(key)
+        if data is not None:
+            return data
+        if key in at.wanted:
             self._fetch()
-            data = cached.get(key)
-        if data is None and key not in self._absent[space]:
+            data = at.cached.get(key)
+        if data is None and key not in at.absent:
             return self._store.state((space, key))
         return data
 
     def put(self, space: str, key: str, piece: Any, encode: Callable[[Any], bytes]) -> None:
         """Replace one piece of State; None removes it."""
-        self._pieces[space][key] = piece
-        self._encoders[space][key] = encode
+        at = self._spaces.get(space)
+        if at is None:
+            at = self._space(space)
+        pieces = at.pieces
+        if key not in pieces:
+            self._decoded += 1
+        pieces[key] = at.changed[key] = piece
+        at.encode = encode
 
     def pack(self) -> None:
         """Encode what has changed, where there is more of it than should stay decoded."""
-        if sum(map(len, self._pieces.values())) > DECODED_PIECES:
+        if self._decoded > DECODED_PIECES:
             self._pack()
 
     def _pack(self) -> None:
-        for space, encoders in self._encoders.items():
-            pieces, packed = self._pieces[space], self._packed[space]
-            for key, encode in encoders.items():
-                piece = pieces[key]
+        for at in self._spaces.values():
+            packed, encode = at.packed, at.encode
+            for key, piece in at.changed.items():
                 packed[key] = None if piece is None else encode(piece)
-        self._encoders.clear()
-        self._pieces.clear()
+            at.changed.clear()
+            at.pieces.clear()
+        self._decoded = 0
 
     def _changed(self, space: str) -> Iterator[tuple[str, bool]]:
         """Yield the keys of what was replaced, and whether there is anything in their place."""
-        for key, data in self._packed[space].items():
+        at = self._space(space)
+        for key, data in at.packed.items():
             yield key, data is not None
-        for key, piece in self._pieces[space].items():
+        for key, piece in at.changed.items():
             yield key, piece is not None
 
     def keys(self, space: str, prefix: str) -> list[str]:
@@ -217,7 +264,7 @@ class View:
             erased = self.forgotten.get(stored.entry.customer_key)
             if erased is None or stored.position > erased:
                 yield stored
-        found = [stored for key in customers for stored in self._seen.get(key, ())]
+        found = [stored for key in customers for stored in self._seen_of(key)]
         yield from sorted(found, key=_place) if len(customers) > 1 else found
 
     def fetch(self, positions: Sequence[Position]) -> list[Stored]:
@@ -226,12 +273,19 @@ class View:
 
     def saw(self, customer: str, stored: Stored) -> None:
         """Add an event to the trail of its customer."""
-        self._seen.setdefault(customer, []).append(stored)
+        # Most customers have one event in a batch, which costs no list.
+        if self._seen.setdefault(customer, stored) is not stored:
+            self._seen_again.setdefault(customer, []).append(stored)
+
+    def _seen_of(self, customer: str) -> Sequence[Stored]:
+        first = self._seen.get(customer)
+        return () if first is None else (first, *self._seen_again.get(customer, ()))
 
     def forget(self, customers: Iterable[str], position: Position) -> None:
         """End the trail of *customers*, who were erased at *position*."""
         for customer in customers:
             self._seen.pop(customer, None)
+            self._seen_again.pop(customer, None)
             self.forgotten[customer] = position
 
     # Timers
@@ -282,13 +336,13 @@ class View:
         self._pack()
         return {
             (space, key): data
-            for space, packed in self._packed.items()
-            for key, data in packed.items()
+            for space, at in self._spaces.items()
+            for key, data in at.packed.items()
         }
 
     def steps(self) -> list[tuple[str, Position]]:
         """Return what joins the trails."""
-        return [(key, stored.position) for key, found in self._seen.items() for stored in found]
+        return [(key, stored.position) for key in self._seen for stored in self._seen_of(key)]
 
 
 def _place(stored: Stored) -> Position:
