@@ -42,7 +42,7 @@ def folds(plans: tuple[Plan, ...], plugins: Plugins, book: Rulebook | None = Non
     if plugins.implements("detect_pain_points"):
         chosen.append(PainPointFold(plugins))
     if rules is not None:
-        chosen.append(Clock({LABEL: rules.expire}, stages.expire))
+        chosen.append(Clock({LABEL: rules}, stages))
     elif stages.sets_timers:
-        chosen.append(Clock({}, stages.expire))
+        chosen.append(Clock({}, stages))
     return [IdentityFold(), *chosen] if chosen else []

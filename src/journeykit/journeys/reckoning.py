@@ -98,7 +98,7 @@ class Reckoning:
 
         timer: The deadline of the timer that is set; 0 for none.
 
-        found: Of which rules and targets there are findings.
+        found: Of which rules and targets there are findings, and when each was found first.
 
         taken_back: How many times something was told and taken back; what is told again after
             that is news.
@@ -160,6 +160,16 @@ class Reckoning:
         """Return when the Log had the event that the first wake follows from, and its flags."""
         slot = min((slot for slot in self.slots if slot[_WAKE]), key=_by_wake)
         return slot[_SINCE], slot[_FLAGS]
+
+    def has_found(self, rule: int, target: str) -> bool:
+        """Return whether there is a finding of a rule and a target."""
+        return any(each[0] == rule and each[1] == target for each in self.found)
+
+    def found_first(self, rule: int, target: str, at: int) -> None:
+        """Note that something that there is a finding of was found at the instant *at* too."""
+        for each in self.found:
+            if each[0] == rule and each[1] == target:
+                each[2] = min(each[2], at)
 
     def remembers(self, numbers: Container[int]) -> bool:
         """Return whether one of these rules remembers anything."""

@@ -17,6 +17,7 @@ from journeykit.journeys.decisions import DECISIONS, note
 from journeykit.journeys.derived import About, Cause, derive
 from journeykit.journeys.findings import FINDINGS, Finding, FindingKey
 from journeykit.journeys.identity import members
+from journeykit.journeys.left_out import LeftOut
 from journeykit.journeys.meaning import Meaning
 from journeykit.journeys.reckoning import Happened, Reckoning, Signal
 from journeykit.journeys.replay import (
@@ -31,6 +32,7 @@ from journeykit.journeys.replay import (
     look,
     settle,
 )
+from journeykit.journeys.stages import INSTANCES, Place
 from journeykit.journeys.timers import GRACE, Timer, set_timer
 from journeykit.journeys.where import Where, newest_first, where
 from journeykit.model import jsonbytes
@@ -99,11 +101,13 @@ class RuleFold:
         # Of the versions of a journey, the newest that the customer has come to.
         self._meanings = [Meaning(plan, asks=False) for plan in newest_first(plans)]
         self._segments = segments
+        self._left_out = LeftOut()
         self._staging = {name for plan in plans for name in plan.routes}
 
     def wants(self, view: View, steps: Sequence[Step]) -> Iterator[tuple[str, list[str]]]:
         """Yield what folding *steps* will read, as far as it can be told before."""
         routes = self._routes
+        self._left_out.begin(view, steps[0].stored)
         yield (
             MEMORIES,
             [
@@ -118,6 +122,16 @@ class RuleFold:
         entry = stored.entry
         return stored.recorded_at - entry.occurred_at >= DELAY and entry.name in self._staging
 
+    def wants_of_timers(self, keys: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+        """Yield what timers of these keys will read."""
+        customers = [_customer_of(key) for key in keys]
+        yield MEMORIES, customers
+        # What is found is told with the stage that the customer is in.
+        labels = [
+            each.plan.label for each in self._meanings if each.plan.journey.instance_by is None
+        ]
+        yield INSTANCES, [Place(label, one, "").key for one in customers for label in labels]
+
     def __call__(self, view: View, step: Step) -> Iterable[Entry]:
         """Fold one event; derives what was found, and what was found and is not so."""
         if step.joined or step.parted is not None:
@@ -129,7 +143,9 @@ class RuleFold:
                 self._restage(view, step.customer, step.stored.entry.occurred_at)
             return ()
         derived: Iterable[Entry] = ()
-        if not self._is_idle(view, step):
+        if self._is_idle(view, step):
+            self._left_out.note(view, step.stored)
+        else:
             happened = look(view, self._book, step.stored)
             derived = self._fold(view, step, happened) if happened is not None else ()
         if step.refolded:
@@ -149,7 +165,7 @@ class RuleFold:
 
     def expire(self, view: View, timer: Timer) -> Iterable[Entry]:
         """Wake what *timer* was set for; derives what was found."""
-        customer = timer.key.split(_SEPARATOR)[1]
+        customer = _customer_of(timer.key)
         reckoning = view.get(MEMORIES, customer, Reckoning.decode)
         if reckoning is None or reckoning.timer != timer.deadline:
             return ()
@@ -160,12 +176,7 @@ class RuleFold:
                 set_timer(view, timer._replace(set_at=latest))
                 return ()
         reckoning.timer = 0
-        told = reckoning.clock, reckoning.newest
         signals = reckoning.expire(self._book, timer.deadline)
-        if self._in_doubt(signals):
-            sure = self._look_again(view, customer, reckoning, told, timer.deadline)
-            if sure is not None:
-                return sure
         derived = self._note(view, customer, reckoning, signals)
         self._wait(view, customer, reckoning)
         view.put(MEMORIES, customer, reckoning, Reckoning.encode)
@@ -198,8 +209,14 @@ class RuleFold:
             return self._refold(view, step, reckoning)
         offers = reckoning.offers(happened)
         if not offers:
+            self._left_out.note(view, step.stored)
             return ()
-        told = reckoning.clock, reckoning.newest
+        if self._left_out.may_follow(view, happened, reckoning, offers):
+            owners = members(view, customer)
+            if self._left_out.follows(view, self._book, owners, happened):
+                again = self._look_again(view, step, reckoning)
+                if again is not None:
+                    return again
         signals = reckoning.step(self._book, happened, offers)
         reckoning.count += 1
         reckoning.stamp = _stamp(happened.stored)
@@ -209,23 +226,10 @@ class RuleFold:
             self._settle(view, customer, reckoning)
         derived: Iterable[Entry] = ()
         if signals:
-            if self._in_doubt(signals):
-                sure = self._look_again(view, step, reckoning, told, told[0])
-                if sure is not None:
-                    return sure
             derived = self._note(view, customer, reckoning, signals)
         self._wait(view, customer, reckoning)
         view.put(MEMORIES, customer, reckoning, Reckoning.encode)
         return derived
-
-    def _in_doubt(self, signals: Sequence[Signal]) -> bool:
-        """
-        Return whether an event may have prevented what was found.
-
-        One that could only end something was left out where there was nothing to end; then what it
-        ends may have come behind it, though it occurred before.
-        """
-        return any(self._book.rules[signal.rule].ends for signal in signals)
 
     def _settle(self, view: View, customer: str, reckoning: Reckoning) -> None:
         known = view.get(CHECKPOINTS, customer, Checkpoint.decode)
@@ -240,6 +244,8 @@ class RuleFold:
         """Keep what was found, and derive it."""
 
         def get(key: tuple[int, str]) -> Finding | None:
+            if not reckoning.has_found(*key):
+                return None
             finding: Finding | None = view.get(FINDINGS, self._key(customer, key), Finding.decode)
             return finding
 
@@ -273,44 +279,26 @@ class RuleFold:
 
     def _refold(self, view: View, step: Step, before: Reckoning) -> Iterable[Entry]:
         """Fold the customer's events again, from the checkpoint or from the beginning."""
-        told = before.clock, before.newest
-        derived = self._look_again(view, step, before, told, before.clock)
+        derived = self._look_again(view, step, before)
         if derived is None:
             view.counts["late_overflow"] += 1
             return ()
         return derived
 
-    def _look_again(
-        self,
-        view: View,
-        step: Step | str,
-        before: Reckoning,
-        told: tuple[int, tuple[int, str]],
-        until: int,
-    ) -> Iterable[Entry] | None:
+    def _look_again(self, view: View, step: Step, before: Reckoning) -> Iterable[Entry] | None:
         """
         Fold all that a customer did, and derive what differs from what was told before.
 
-        Args:
-            step: The event that it is done for; the customer where time alone has led to it.
-
-            told: How far memories had woken before, and the newest event that was looked at.
-
-            until: How far memories wake now.
-
-        Returns:
-            None where there is more than may be read again.
+        Returns None where there is more than may be read again.
         """
-        customer = step if isinstance(step, str) else step.customer
-        stored = None if isinstance(step, str) else step.stored
-        whole = stored is not None and bool(stored.entry.flags & HISTORICAL)
+        customer, stored = step.customer, step.stored
+        whole = bool(stored.entry.flags & HISTORICAL)
         known = None if whole else view.get(CHECKPOINTS, customer, Checkpoint.decode)
         past = Past.read(view, self._book, members(view, customer), known, most=MOST_EVENTS)
-        if past.overflows or (stored is not None and not past.has(stored.id)):
+        if past.overflows or not past.has(stored.id):
             return None
-        earlier = past.before(told[1], None if stored is None else stored.id)
-        was = Replayed.of(self._book, earlier, told[0])
-        now = Replayed.of(self._book, past, until)
+        was = Replayed.of(self._book, past.before(before.newest, stored.id), before.clock)
+        now = Replayed.of(self._book, past, before.clock)
         if whole and view.get(CHECKPOINTS, customer, Checkpoint.decode) is not None:
             # The event may belong before the checkpoint, which knows nothing of it.
             view.put(CHECKPOINTS, customer, None, Checkpoint.encode)
@@ -320,7 +308,7 @@ class RuleFold:
     def _replace(
         self,
         view: View,
-        stored: Stored | None,
+        stored: Stored,
         persons: Mapping[str, tuple[Reckoning | None, Replayed]],
         was: Sequence[Signal],
     ) -> list[Entry]:
@@ -334,11 +322,10 @@ class RuleFold:
             if before is not None:
                 reckoning.timer, reckoning.stamp = before.timer, before.stamp
                 reckoning.taken_back = max(reckoning.taken_back, before.taken_back)
-            elif stored is not None:
+            else:
                 reckoning.stamp = _stamp(stored)
             reckoning.taken_back += len(gone)
-            since = stored.entry.occurred_at if stored is not None else None
-            self._keep(view, customer, before, now, since)
+            self._keep(view, customer, before, now, stored.entry.occurred_at)
             self._wait(view, customer, reckoning)
             piece = reckoning if now.is_any else None
             view.put(MEMORIES, customer, piece, Reckoning.encode)
@@ -347,9 +334,7 @@ class RuleFold:
                 for signal in now.signals
                 if signal.identity not in found
             ]
-        if stored is not None:
-            derived += [self._withdraw(stored, signal) for signal in gone]
-        return derived
+        return derived + [self._withdraw(stored, signal) for signal in gone]
 
     def _keep(
         self,
@@ -357,16 +342,16 @@ class RuleFold:
         customer: str,
         before: Reckoning | None,
         now: Replayed,
-        since: int | None,
+        since: int,
     ) -> None:
         """Replace the findings of *customer*; where they were *since* then is found out anew."""
-        stale = {(number, target) for number, target in before.found} if before else set()
+        stale = {(number, target) for number, target, _ in before.found} if before else set()
         for place in stale - now.findings.keys():
             view.put(FINDINGS, self._key(customer, place), None, Finding.encode)
         for place, finding in now.findings.items():
             key = self._key(customer, place)
             known = view.get(FINDINGS, key, Finding.decode)
-            stays = since is None or finding.first_at < since
+            stays = finding.first_at < since
             if known is not None and known.first_at == finding.first_at and stays:
                 same = {name: getattr(known, name) for name in _PLACED}
                 placed = attrs.evolve(finding, **same)
@@ -378,10 +363,12 @@ class RuleFold:
     def _restage(self, view: View, customer: str, since: int = 0) -> None:
         """Find out anew where a customer was when something was found after *since*."""
         reckoning = view.get(MEMORIES, customer, Reckoning.decode)
-        for place in reckoning.found if reckoning is not None else ():
-            key = self._key(customer, place)
+        for number, target, first_at in reckoning.found if reckoning is not None else ():
+            if first_at < since:
+                continue
+            key = self._key(customer, (number, target))
             finding = view.get(FINDINGS, key, Finding.decode)
-            if finding is not None and finding.first_at >= since:
+            if finding is not None:
                 placed = self._placed(view, customer, finding)
                 if placed != finding:
                     view.put(FINDINGS, key, placed, Finding.encode)
@@ -449,13 +436,15 @@ class RuleFold:
             other = before[one]
             if other is None:
                 continue
-            for number, target in other.found:
+            for number, target, first_at in other.found:
                 place = number, target
                 found = view.get(FINDINGS, self._key(one, place), Finding.decode)
                 key = self._key(step.customer, place)
                 known = view.get(FINDINGS, key, Finding.decode)
                 if known is None:
-                    mine.found.append([number, target])
+                    mine.found.append([number, target, first_at])
+                else:
+                    mine.found_first(number, target, first_at)
                 view.put(
                     FINDINGS, key, found if known is None else known.again(found), Finding.encode
                 )
@@ -475,7 +464,7 @@ class RuleFold:
 
     def _forget_findings(self, view: View, customer: str, reckoning: Reckoning | None) -> int:
         found = reckoning.found if reckoning is not None else ()
-        for number, target in found:
+        for number, target, _ in found:
             view.put(FINDINGS, self._key(customer, (number, target)), None, Finding.encode)
         return len(found)
 
@@ -538,6 +527,11 @@ class RuleFold:
 
 
 _PLACED: Final = ("journey", "stage", "instance", "segments")
+
+
+def _customer_of(key: str) -> str:
+    """Return whom a timer of this key is for."""
+    return key.split(_SEPARATOR)[1]
 
 
 def _earlier(step: Step, groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

@@ -106,6 +106,10 @@ class StageFold:
             keys += [key for _, value, key in ways if value is not EVERY]
         yield INSTANCES, keys
 
+    def wants_of_timers(self, keys: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+        """Yield what timers of these keys will read."""
+        yield INSTANCES, list(keys)
+
     def _route(self, view: View, stored: Stored, customer: str) -> Sequence[_Way]:
         """Return which instances of *customer* an event concerns."""
         # Who asks plugins asks them about everything; a fact may be about any journey.

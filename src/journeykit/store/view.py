@@ -27,6 +27,10 @@ TIMERS: Final = "timer"
 #: Between the two: below every character of a key.
 BEHIND_TIME: Final = "\x1e"
 
+#: How a timer's instant is written, and where its key begins.
+_DIGITS: Final = 20
+_KEY_AT: Final = _DIGITS + len(BEHIND_TIME)
+
 #: Later than any timer.
 NEVER: Final = 2**63
 
@@ -59,6 +63,8 @@ class Cache:
 
     def __init__(self) -> None:
         self._spaces: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
+        #: What folds note for themselves, for as long as nobody else leads.
+        self.notes: dict[str, Any] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._spaces.values()))
@@ -256,6 +262,11 @@ class View:
             known = self._properties[entry.id] = jsonbytes.loads(entry.body)["properties"]
         return known
 
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What folds note for themselves: lost with the process, and with leadership."""
+        return self._cache.notes
+
     # What was folded
 
     def history(self, customers: Sequence[str], since: Position = None) -> Iterator[Stored]:
@@ -292,7 +303,7 @@ class View:
 
     def put_timer(self, at: int, key: str, timer: tuple[Any, ...]) -> None:
         """Have `next_timer` return *timer* once it is *at*."""
-        place = f"{at:020d}{BEHIND_TIME}{key}"
+        place = f"{at:0{_DIGITS}d}{BEHIND_TIME}{key}"
         self.put(TIMERS, place, timer, jsonbytes.dumps)
         heapq.heappush(self._timers, place)
         if self._alarm.at is not None:
@@ -303,12 +314,20 @@ class View:
         if self._alarm.at is not None and self._alarm.at > until:
             return None
         place = self._earliest()
-        self._alarm.at = NEVER if place is None else int(place[:20])
+        self._alarm.at = NEVER if place is None else int(place[:_DIGITS])
         if place is None or self._alarm.at > until:
             return None
         timer: Sequence[Any] = self.get(TIMERS, place, jsonbytes.loads)
         self.put(TIMERS, place, None, jsonbytes.dumps)
         return timer
+
+    def coming(self, until: int, limit: int) -> list[str]:
+        """Return what timers are for that the store has, and that go off by *until*; some."""
+        if self._alarm.at is None or self._alarm.at > until:
+            return []
+        page = self._store.page(TIMERS, "", limit)
+        self._cache.add(TIMERS, dict(page))
+        return [place[_KEY_AT:] for place, _ in page if int(place[:_DIGITS]) <= until]
 
     def _earliest(self) -> str | None:
         while self._timers and self.get(TIMERS, self._timers[0], jsonbytes.loads) is None:
@@ -325,6 +344,7 @@ class View:
                     return place
                 self._page.pop()
             self._page = self._store.page(TIMERS, self._paged, _PAGE)[::-1]
+            self._cache.add(TIMERS, dict(self._page))
             if not self._page:
                 return None
             self._paged = self._page[0][0]
