@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from journeykit.store import rows
-from journeykit.store.protocol import BY_CUSTOMER, SEPARATOR
+from journeykit.store.protocol import BY_CUSTOMER, SEPARATOR, by_space
 
 if TYPE_CHECKING:
     import sqlite3
@@ -132,18 +132,17 @@ def write(
     people: list[tuple[Any, ...]] = [(customer, _TRAIL, -at, b"") for customer, at in trail]
     gone: list[tuple[str, ...]] = []
     people_gone: list[tuple[str, ...]] = []
-    for (space, key), data in state.items():
+    for space, changed in by_space(state).items():
         if space not in BY_CUSTOMER:
-            if data is None:
-                gone.append((space, key))
-            else:
-                there.append((space, key, data))
+            there += [(space, key, data) for key, data in changed.items() if data is not None]
+            gone += [(space, key) for key, data in changed.items() if data is None]
             continue
-        customer, rest = _split(key)
-        if data is None:
-            people_gone.append((customer, space, rest))
-        else:
-            people.append((customer, space, rest, data))
+        for key, data in changed.items():
+            customer, rest = _split(key)
+            if data is None:
+                people_gone.append((customer, space, rest))
+            else:
+                people.append((customer, space, rest, data))
     there.sort()
     people.sort()
     rows.insert(db, _SET, there)
@@ -174,5 +173,5 @@ def forget_trails(db: sqlite3.Connection, customers: Iterable[str], before: Posi
 
 def _split(key: str) -> tuple[str, str]:
     """Return the customer, and the rest with what stands in front of it."""
-    customer, separator, rest = key.partition(SEPARATOR)
-    return customer, separator + rest
+    at = key.find(SEPARATOR)
+    return (key, "") if at < 0 else (key[:at], key[at:])

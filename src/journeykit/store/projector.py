@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
-    from journeykit.store.protocol import Position, StateKey, Store
+    from journeykit.store.protocol import Changes, Position, Store
 
 #: In State: what the folds were declared by.
 _DECLARATION: Final = ("projector", "declaration")
@@ -205,7 +205,7 @@ class Projector:
         if not batch and not state and not self._declares:
             return self._until_alarm()
         if self._declares:
-            state[_DECLARATION] = self._declaration
+            state.set(_DECLARATION, self._declaration)
         self._write(view, derived, position, state)
         return 0.0
 
@@ -226,7 +226,7 @@ class Projector:
         view: View,
         derived: list[Entry],
         position: Position,
-        state: dict[StateKey, bytes | None],
+        state: Changes,
     ) -> None:
         projection = Projection(
             PROJECTOR,

@@ -117,6 +117,43 @@ class Committed(NamedTuple):
     erased: int = 0
 
 
+class Changes(Mapping[StateKey, "bytes | None"]):
+    """
+    What changes in State, by space and key.
+
+    Most of a batch is in a few spaces; a key of both for each piece would cost more than the piece.
+    """
+
+    def __init__(self, by_space: dict[str, dict[str, bytes | None]]) -> None:
+        self.by_space = by_space
+
+    def __getitem__(self, key: StateKey) -> bytes | None:
+        """Return what a piece becomes."""
+        return self.by_space[key[0]][key[1]]
+
+    def __iter__(self) -> Iterator[StateKey]:
+        """Yield the keys of all pieces."""
+        return ((space, key) for space, changed in self.by_space.items() for key in changed)
+
+    def __len__(self) -> int:
+        """Return how many pieces change."""
+        return sum(map(len, self.by_space.values()))
+
+    def set(self, key: StateKey, data: bytes | None) -> None:
+        """Have one more piece change."""
+        self.by_space.setdefault(key[0], {})[key[1]] = data
+
+
+def by_space(state: Mapping[StateKey, bytes | None]) -> Mapping[str, Mapping[str, bytes | None]]:
+    """Return what changes in each space."""
+    if isinstance(state, Changes):
+        return state.by_space
+    found: dict[str, dict[str, bytes | None]] = {}
+    for (space, key), data in state.items():
+        found.setdefault(space, {})[key] = data
+    return found
+
+
 @attrs.frozen
 class Projection:
     """

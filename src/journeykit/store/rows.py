@@ -130,11 +130,15 @@ def _for_rows(statement: str, width: int, count: int) -> str:
 def stored(db: sqlite3.Connection, query: str, values: Mapping[str, Any]) -> list[Stored]:
     """Return the events that `READ` or `FETCH` finds."""
     heads, bodies = db.execute(query, values).fetchone()
+    rows = jsonbytes.loads(heads)
+    rows.reverse()
     found, start = [], 0
-    for position, recorded_at, event, kind, *columns, length in jsonbytes.loads(heads):
-        end = start + length
-        entry = _new(Entry, (event, KINDS[kind], *columns, bodies[start:end]))
-        found.append(_new(Stored, (position, recorded_at, entry)))
+    # Each row is let go of at once: the collector of garbage looks at all that is alive.
+    while rows:
+        row = rows.pop()
+        end = start + row[-1]
+        row[3], row[-1] = KINDS[row[3]], bodies[start:end]
+        found.append(_new(Stored, (row[0], row[1], _new(Entry, row[2:]))))
         start = end
     return found
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from journeykit.model import jsonbytes
+from journeykit.store.protocol import Changes, by_space
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -80,11 +81,12 @@ class Cache:
     def update(self, state: Mapping[StateKey, bytes | None]) -> None:
         """Keep what was written, and let go of what was not for the longest time."""
         spaces = self._spaces
-        for (space, key), data in state.items():
+        for space, changed in by_space(state).items():
             pieces = spaces[space]
-            pieces.pop(key, None)
-            if data is not None:
-                pieces[key] = data
+            for key, data in changed.items():
+                pieces.pop(key, None)
+                if data is not None:
+                    pieces[key] = data
         excess = len(self) - CACHED_PIECES
         while excess > 0:
             largest = max(spaces.values(), key=len)
@@ -351,14 +353,10 @@ class View:
 
     # What is written
 
-    def changes(self) -> dict[StateKey, bytes | None]:
+    def changes(self) -> Changes:
         """Return what has changed, encoded."""
         self._pack()
-        return {
-            (space, key): data
-            for space, at in self._spaces.items()
-            for key, data in at.packed.items()
-        }
+        return Changes({space: at.packed for space, at in self._spaces.items() if at.packed})
 
     def steps(self) -> list[tuple[str, Position]]:
         """Return what joins the trails."""
