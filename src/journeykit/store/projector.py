@@ -32,6 +32,10 @@ _DECLARATION: Final = ("projector", "declaration")
 #: Events read at a time: enough to share a transaction, few enough to be visible soon.
 BATCH_EVENTS: Final = 2000
 
+#: Events of a batch that are read together, with what folding them will need: few, for the
+#: collector of garbage looks at all that is known of them.
+PAGE_EVENTS: Final = 400
+
 
 @attrs.define
 class Step:
@@ -179,35 +183,47 @@ class Projector:
             self._find_position()
         if self._go_on_reaching():
             return 0.0
-        batch = self._store.read(self._position, BATCH_EVENTS, derived=False)
-        self.filled = len(batch) == BATCH_EVENTS
-        batch = _up_to_publication(batch) if self._told else batch
         view = View(self._store, self._cache, self._alarm)
         # What a batch that failed has left.
         self._erasures.folded()
-        if batch:
-            derived, position = self._news(view, batch), batch[-1].position
-        elif self._store.cursor(PROJECTOR) != self._position:
-            # Not by this one: the database may have been repaired.
-            self.forget()
-            return 0.0
-        elif self._silent_until is not None:
-            # The event that the silence was to last for was erased meanwhile.
-            view.put(*REBUILDING, None, jsonbytes.dumps)
-            derived, position = [], self._position
-        elif self._due:
-            derived, position = self._let_pass(view, self._now()), self._position
-        elif self._declares:
-            derived, position = [], self._position
-        else:
-            return None
+        derived, position = self._fold_batch(view)
+        is_idle = position == self._position
+        if is_idle:
+            if self._store.cursor(PROJECTOR) != self._position:
+                # Not by this one: the database may have been repaired.
+                self.forget()
+                return 0.0
+            if self._silent_until is not None:
+                # The event that the silence was to last for was erased meanwhile.
+                view.put(*REBUILDING, None, jsonbytes.dumps)
+            elif self._due:
+                derived = self._let_pass(view, self._now())
         state = view.changes()
-        if not batch and not state and not self._declares:
-            return self._until_alarm()
+        if is_idle and not state and not self._declares:
+            return self._until_alarm() if self._due else None
         if self._declares:
             state.set(_DECLARATION, self._declaration)
         self._write(view, derived, position, state)
         return 0.0
+
+    def _fold_batch(self, view: View) -> tuple[list[Entry], Position]:
+        """Fold what comes next in the Log; returns what follows from it, and how far it goes."""
+        news: list[Entry] = []
+        position, left = self._position, BATCH_EVENTS
+        # What ends the silence counts once it is written: the batch may have to be folded again.
+        silent_until = self._silent_until
+        while left > 0:
+            size = min(left, PAGE_EVENTS)
+            page = self._store.read(position, size, derived=False)
+            page = _up_to_publication(page) if self._told else page
+            if page:
+                silent_until = self._fold_page(view, page, news, silent_until)
+                position = page[-1].position
+            left -= len(page)
+            if len(page) < size or page[-1].entry.flags & PUBLICATION:
+                break
+        self.filled = left == 0
+        return news, position
 
     def _go_on_reaching(self) -> bool:
         """Do a slice of what a publication does, before anything else; returns if there was one."""
@@ -305,32 +321,35 @@ class Projector:
         self._position, self._known = self._store.cursor(PROJECTOR), True
         self._erasures.begin(self._position)
 
-    def _news(self, view: View, batch: Sequence[Stored]) -> list[Entry]:
-        """Return what is derived, from behind the last event that is folded for the second time."""
-        # What ends the silence counts once it is written: the batch may have to be folded again.
-        silent_until = self._silent_until
-        steps = list(map(Step.of, batch))
+    def _fold_page(
+        self, view: View, page: Sequence[Stored], news: list[Entry], silent_until: Position
+    ) -> Position:
+        """
+        Fold some events, and add what follows to *news*.
+
+        Of what is folded for the second time nothing does; returns up to where that is so.
+        """
+        steps = list(map(Step.of, page))
         self._prefetch(view, steps)
         steps.reverse()
-        news: list[Entry] = []
-        due, alarm, fold, pack = self._due, self._alarm, self._fold, view.pack
+        due, alarm, fold, let_go = self._due, self._alarm, self._fold, view.let_go
         # What is done with is let go of.
         while steps:
             step = steps.pop()
-            told = len(news)
-            if due and (alarm.at is None or alarm.at <= step.stored.recorded_at):
-                news += self._let_pass(view, step.stored.recorded_at)
+            told, stored = len(news), step.stored
+            if due and (alarm.at is None or alarm.at <= stored.recorded_at):
+                news += self._let_pass(view, stored.recorded_at)
             fold(view, step, news)
-            pack()
+            let_go(stored)
             if silent_until is None:
                 continue
-            position = step.stored.position
+            position = stored.position
             if position <= silent_until:
                 del news[told:]
             if position >= silent_until:
                 silent_until = None
                 view.put(*REBUILDING, None, jsonbytes.dumps)
-        return news
+        return silent_until
 
     def _prefetch(self, view: View, steps: Sequence[Step]) -> None:
         for wants in self._wants:
@@ -353,8 +372,8 @@ class Projector:
             if left is None:
                 return
             if left is not stored:
-                step, stored = Step.of(left), left
-        view.saw(step.customer, stored)
+                step = Step.of(left)
+        view.saw(step.customer, step.stored, is_cut=step.stored is not stored)
         for fold in self._folds:
             found = fold(view, step)
             if found:

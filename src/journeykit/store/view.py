@@ -35,9 +35,6 @@ _KEY_AT: Final = _DIGITS + len(BEHIND_TIME)
 #: Later than any timer.
 NEVER: Final = 2**63
 
-#: What nothing has been found out about.
-_UNKNOWN: Final[Any] = object()
-
 #: Timers read at a time.
 _PAGE: Final = 100
 
@@ -133,9 +130,11 @@ class View:
         self._spaces: dict[str, _Space] = {}
         #: How many pieces may be decoded.
         self._decoded = 0
-        #: By customer: the first event of this batch, and the others.
-        self._seen: dict[str, Stored] = {}
-        self._seen_again: dict[str, list[Stored]] = {}
+        #: By customer: where the first event of this batch is, and the others.
+        self._seen: dict[str, Position] = {}
+        self._seen_again: dict[str, list[Position]] = {}
+        #: Those of them that somebody has looked at again, and those that the Log has otherwise.
+        self._again: dict[Position, Stored] = {}
         self._properties: dict[str, dict[str, Any]] = {}
         #: Timers that were set in this batch, and a page of those in the store.
         self._timers: list[str] = []
@@ -168,42 +167,40 @@ class View:
 
     def get(self, space: str, key: str, decode: Callable[[bytes], Any]) -> Any:
         """Return one piece of State, or None."""
-        at = self._spaces.get(space)
-        if at is None:
-            at = self._space(space)
+        spaces = self._spaces
+        at = spaces[space] if space in spaces else self._space(space)
         pieces = at.pieces
-        piece = pieces.get(key, _UNKNOWN)
-        if piece is not _UNKNOWN:
-            return piece
-        data = at.packed.get(key, _UNKNOWN)
-        if data is _UNKNOWN:
-            data = self._kept(at, space, key)
+        if key in pieces:
+            return pieces[key]
+        data = at.packed[key] if key in at.packed else self._kept(at, space, key)
         piece = pieces[key] = None if data is None else decode(data)
         self._decoded += 1
         return piece
 
     def _kept(self, at: _Space, space: str, key: str) -> bytes | None:
         """Return one piece as the store has it."""
-        data = at.cached.get(key)
-        if data is not None:
-            return data
+        cached = at.cached
+        if key in cached:
+            return cached[key]
         if key in at.wanted:
             self._fetch()
-            data = at.cached.get(key)
-        if data is None and key not in at.absent:
-            return self._store.state((space, key))
-        return data
+            return cached.get(key)
+        return None if key in at.absent else self._store.state((space, key))
 
     def put(self, space: str, key: str, piece: Any, encode: Callable[[Any], bytes]) -> None:
         """Replace one piece of State; None removes it."""
-        at = self._spaces.get(space)
-        if at is None:
-            at = self._space(space)
+        spaces = self._spaces
+        at = spaces[space] if space in spaces else self._space(space)
         pieces = at.pieces
         if key not in pieces:
             self._decoded += 1
         pieces[key] = at.changed[key] = piece
         at.encode = encode
+
+    def let_go(self, stored: Stored) -> None:
+        """Keep no more decoded than should stay so, now that *stored* is folded."""
+        self._properties.pop(stored.entry.id, None)
+        self.pack()
 
     def pack(self) -> None:
         """Encode what has changed, where there is more of it than should stay decoded."""
@@ -277,22 +274,40 @@ class View:
             erased = self.forgotten.get(stored.entry.customer_key)
             if erased is None or stored.position > erased:
                 yield stored
-        found = [stored for key in customers for stored in self._seen_of(key)]
-        yield from sorted(found, key=_place) if len(customers) > 1 else found
+        found = [position for key in customers for position in self._seen_of(key)]
+        yield from self._read_again(sorted(found) if len(customers) > 1 else found)
 
     def fetch(self, positions: Sequence[Position]) -> list[Stored]:
         """Return events of a history by their positions, in Log order."""
         return self._store.fetch(positions)
 
-    def saw(self, customer: str, stored: Stored) -> None:
-        """Add an event to the trail of its customer."""
-        # Most customers have one event in a batch, which costs no list.
-        if self._seen.setdefault(customer, stored) is not stored:
-            self._seen_again.setdefault(customer, []).append(stored)
+    def saw(self, customer: str, stored: Stored, *, is_cut: bool = False) -> None:
+        """
+        Add an event to the trail of its customer.
 
-    def _seen_of(self, customer: str) -> Sequence[Stored]:
-        first = self._seen.get(customer)
-        return () if first is None else (first, *self._seen_again.get(customer, ()))
+        Args:
+            is_cut: It is not as the Log has it.
+        """
+        # Their places only, for most are never looked at again: the collector of garbage would
+        # look at the events themselves as long as the batch lasts.
+        position = stored.position
+        if self._seen.setdefault(customer, position) != position:
+            self._seen_again.setdefault(customer, []).append(position)
+        if is_cut:
+            self._again[position] = stored
+
+    def _seen_of(self, customer: str) -> Sequence[Position]:
+        if customer not in self._seen:
+            return ()
+        return self._seen[customer], *self._seen_again.get(customer, ())
+
+    def _read_again(self, positions: Sequence[Position]) -> Iterator[Stored]:
+        """Yield events of this batch."""
+        known = self._again
+        unknown = [position for position in positions if position not in known]
+        if unknown:
+            known.update((stored.position, stored) for stored in self._store.fetch(unknown))
+        return (known[position] for position in positions if position in known)
 
     def forget(self, customers: Iterable[str], position: Position) -> None:
         """End the trail of *customers*, who were erased at *position*."""
@@ -360,8 +375,4 @@ class View:
 
     def steps(self) -> list[tuple[str, Position]]:
         """Return what joins the trails."""
-        return [(key, stored.position) for key in self._seen for stored in self._seen_of(key)]
-
-
-def _place(stored: Stored) -> Position:
-    return stored.position
+        return [(key, position) for key in self._seen for position in self._seen_of(key)]
