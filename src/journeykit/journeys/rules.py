@@ -9,17 +9,17 @@ then, and what is not any more, is derived.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from journeykit.journeys.decisions import DECISIONS, note
-from journeykit.journeys.derived import About, Cause, derive
-from journeykit.journeys.findings import FINDINGS, Finding, FindingKey
+from journeykit.journeys.findings import FINDINGS, Finding
 from journeykit.journeys.identity import members
 from journeykit.journeys.left_out import LeftOut
 from journeykit.journeys.meaning import Meaning
 from journeykit.journeys.reckoning import Happened, Reckoning, Signal
+from journeykit.journeys.records import PLACED, Records
 from journeykit.journeys.replay import (
     LATE,
     MOST_EVENTS,
@@ -34,7 +34,7 @@ from journeykit.journeys.replay import (
 )
 from journeykit.journeys.stages import INSTANCES, Place
 from journeykit.journeys.timers import GRACE, Timer, set_timer
-from journeykit.journeys.where import Where, newest_first, where
+from journeykit.journeys.where import newest_first
 from journeykit.model import jsonbytes
 from journeykit.model.consent import encoded_stamp
 from journeykit.model.event import ASKED, DENIED, HISTORICAL, Kind
@@ -100,7 +100,7 @@ class RuleFold:
         }
         # Of the versions of a journey, the newest that the customer has come to.
         self._meanings = [Meaning(plan, asks=False) for plan in newest_first(plans)]
-        self._segments = segments
+        self._records = Records(book, self._meanings, segments)
         self._left_out = LeftOut()
         self._staging = {name for plan in plans for name in plan.routes}
 
@@ -246,16 +246,18 @@ class RuleFold:
         def get(key: tuple[int, str]) -> Finding | None:
             if not reckoning.has_found(*key):
                 return None
-            finding: Finding | None = view.get(FINDINGS, self._key(customer, key), Finding.decode)
+            finding: Finding | None = view.get(
+                FINDINGS, self._records.key(customer, key), Finding.decode
+            )
             return finding
 
         def put(key: tuple[int, str], finding: Finding) -> None:
             if finding.count == 1 and finding.recovered_at is None:
-                finding = self._placed(view, customer, finding)
-            view.put(FINDINGS, self._key(customer, key), finding, Finding.encode)
+                finding = self._records.placed(view, customer, finding)
+            view.put(FINDINGS, self._records.key(customer, key), finding, Finding.encode)
 
         effective = gather(self._book, reckoning, signals, get, put)
-        return [self._tell(view, customer, signal, reckoning) for signal in effective]
+        return [self._records.tell(view, customer, signal, reckoning) for signal in effective]
 
     def _wait(self, view: View, customer: str, reckoning: Reckoning) -> None:
         """
@@ -330,11 +332,11 @@ class RuleFold:
             piece = reckoning if now.is_any else None
             view.put(MEMORIES, customer, piece, Reckoning.encode)
             derived += [
-                self._tell(view, customer, signal, reckoning)
+                self._records.tell(view, customer, signal, reckoning)
                 for signal in now.signals
                 if signal.identity not in found
             ]
-        return derived + [self._withdraw(stored, signal) for signal in gone]
+        return derived + [self._records.withdraw(stored, signal) for signal in gone]
 
     def _keep(
         self,
@@ -347,16 +349,16 @@ class RuleFold:
         """Replace the findings of *customer*; where they were *since* then is found out anew."""
         stale = {(number, target) for number, target, _ in before.found} if before else set()
         for place in stale - now.findings.keys():
-            view.put(FINDINGS, self._key(customer, place), None, Finding.encode)
+            view.put(FINDINGS, self._records.key(customer, place), None, Finding.encode)
         for place, finding in now.findings.items():
-            key = self._key(customer, place)
+            key = self._records.key(customer, place)
             known = view.get(FINDINGS, key, Finding.decode)
             stays = finding.first_at < since
             if known is not None and known.first_at == finding.first_at and stays:
-                same = {name: getattr(known, name) for name in _PLACED}
+                same = {name: getattr(known, name) for name in PLACED}
                 placed = attrs.evolve(finding, **same)
             else:
-                placed = self._placed(view, customer, finding)
+                placed = self._records.placed(view, customer, finding)
             if placed != known:
                 view.put(FINDINGS, key, placed, Finding.encode)
 
@@ -366,10 +368,10 @@ class RuleFold:
         for number, target, first_at in reckoning.found if reckoning is not None else ():
             if first_at < since:
                 continue
-            key = self._key(customer, (number, target))
+            key = self._records.key(customer, (number, target))
             finding = view.get(FINDINGS, key, Finding.decode)
             if finding is not None:
-                placed = self._placed(view, customer, finding)
+                placed = self._records.placed(view, customer, finding)
                 if placed != finding:
                     view.put(FINDINGS, key, placed, Finding.encode)
 
@@ -438,8 +440,8 @@ class RuleFold:
                 continue
             for number, target, first_at in other.found:
                 place = number, target
-                found = view.get(FINDINGS, self._key(one, place), Finding.decode)
-                key = self._key(step.customer, place)
+                found = view.get(FINDINGS, self._records.key(one, place), Finding.decode)
+                key = self._records.key(step.customer, place)
                 known = view.get(FINDINGS, key, Finding.decode)
                 if known is None:
                     mine.found.append([number, target, first_at])
@@ -465,68 +467,8 @@ class RuleFold:
     def _forget_findings(self, view: View, customer: str, reckoning: Reckoning | None) -> int:
         found = reckoning.found if reckoning is not None else ()
         for number, target, _ in found:
-            view.put(FINDINGS, self._key(customer, (number, target)), None, Finding.encode)
+            view.put(FINDINGS, self._records.key(customer, (number, target)), None, Finding.encode)
         return len(found)
-
-    # What is derived
-
-    def _key(self, customer: str, place: Sequence[Any]) -> str:
-        number, target = place
-        return FindingKey(self._book.rules[number].code, customer, target).text
-
-    def _placed(self, view: View, customer: str, finding: Finding) -> Finding:
-        """Return *finding* with where the customer was, and what is known of them."""
-        place = where(view, self._meanings, customer, finding.first_at, finding.target)
-        return attrs.evolve(
-            finding,
-            journey=place.journey,
-            stage=place.stage,
-            instance=place.instance,
-            segments=dict(self._segments(view, customer)),
-        )
-
-    def _tell(self, view: View, customer: str, signal: Signal, reckoning: Reckoning) -> Entry:
-        rule, found = self._book.rules[signal.rule], signal.found
-        finding = view.get(
-            FINDINGS, self._key(customer, (signal.rule, signal.target)), Finding.decode
-        )
-        place = Where()
-        properties: dict[str, Any] = {**found.properties, "code": rule.code}
-        if not signal.recovered:
-            severity = rule.severity if found.severity is None else found.severity
-            properties |= {"severity": severity.value, "evidence": list(signal.evidence)}
-        properties["target"] = signal.target
-        if finding is not None:
-            place = where(view, self._meanings, customer, signal.at, signal.target)
-            properties["segments"] = finding.segments
-        value = found.value if finding is None or found.value is not None else finding.value
-        if value is not None:
-            properties["value"] = value
-        name = "pain_point.recovered" if signal.recovered else "pain_point.detected"
-        about = About(place.encoded, place.stage, place.instance)
-        cause = _cause(signal, customer, reckoning.stamp)
-        subject = f"{self._subject(signal)}{_SEPARATOR}{reckoning.taken_back}"
-        return derive(cause, name, subject, signal.at, properties, about)
-
-    def _withdraw(self, stored: Stored, signal: Signal) -> Entry:
-        rule = self._book.rules[signal.rule]
-        properties: dict[str, Any] = {
-            "code": rule.code,
-            "target": signal.target,
-            "evidence": list(signal.evidence),
-        }
-        if signal.recovered:
-            properties["recovery"] = True
-        subject = f"{self._subject(signal)}{_SEPARATOR}{signal.cause}"
-        cause = Cause.of(stored)
-        return derive(cause, "pain_point.withdrawn", subject, signal.at, properties)
-
-    def _subject(self, signal: Signal) -> str:
-        code = self._book.rules[signal.rule].code
-        return _SEPARATOR.join((code, signal.target, str(signal.at), str(signal.number)))
-
-
-_PLACED: Final = ("journey", "stage", "instance", "segments")
 
 
 def _customer_of(key: str) -> str:
@@ -540,14 +482,6 @@ def _earlier(step: Step, groups: Mapping[str, Sequence[str]]) -> dict[str, list[
         return {step.parted: [*groups[step.parted], step.customer]}
     mine = [one for one in groups[step.customer] if one not in step.joined]
     return {step.customer: mine, **{one: [one] for one in step.joined}}
-
-
-def _cause(signal: Signal, customer: str, stamp: str) -> Cause:
-    if signal.stored is not None:
-        return Cause.of(signal.stored)
-    known = customer.startswith("u:")
-    user_id, anonymous_id = (customer[2:], None) if known else (None, customer[2:])
-    return Cause(signal.cause, user_id, anonymous_id, None, signal.flags, stamp.encode())
 
 
 def _stamp(stored: Stored) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from journeykit.journeys.advance import Signal, advance, expire, follow
+from journeykit.journeys.advance import advance, expire, follow
 from journeykit.journeys.checkpoint import (
     CHECKPOINTS,
     TOGETHER,
@@ -21,11 +21,19 @@ from journeykit.journeys.checkpoint import (
     is_near,
     move_checkpoint,
 )
-from journeykit.journeys.derived import About, Cause, derive
+from journeykit.journeys.corrections import (
+    Refolded,
+    cause_of,
+    completion,
+    correction,
+    derived,
+    stage_key,
+)
+from journeykit.journeys.derived import Cause
 from journeykit.journeys.figures import recount, recount_move
 from journeykit.journeys.identity import members
 from journeykit.journeys.meaning import EVERY, OPTED_OUT_FACT, Meaning
-from journeykit.journeys.run import NOWHERE, Run
+from journeykit.journeys.run import Run
 from journeykit.journeys.stalls import note_stall
 from journeykit.journeys.timers import Timer, set_timer
 from journeykit.journeys.whole import Whole
@@ -390,8 +398,8 @@ class StageFold:
                 version=plan.journey.version,
                 customer=Customer(entry.user_id, entry.anonymous_id, entry.session_id),
                 value=value,
-                stage=_key(plan, run.current),
-                furthest=_key(plan, run.furthest),
+                stage=stage_key(plan, run.current),
+                furthest=stage_key(plan, run.furthest),
                 started_at=None if run.started_at is None else to_datetime(run.started_at),
             )
             stage = detector.detect_stage(stored.event(), plan.journey, instance)
@@ -455,75 +463,3 @@ def _forget_opting_out(view: View, customers: Sequence[str]) -> int:
     if kept and not any(view.find(OPTED_OUT_OF, ":")):
         view.put(OPTED_OUT_OF, _ANYBODY, None, jsonbytes.dumps)
     return len(kept)
-
-
-def cause_of(customer: str, flags: int, stamp: str) -> Cause:
-    """Return a cause without an id, for what befalls a customer by time."""
-    known = customer.startswith("u:")
-    user_id, anonymous_id = (customer[2:], None) if known else (None, customer[2:])
-    return Cause("", user_id, anonymous_id, None, flags, stamp.encode())
-
-
-def derived(plan: Plan, value: str, cause: Cause, signals: Sequence[Signal]) -> list[Entry]:
-    """Derive what has become of a run."""
-    return [
-        derive(
-            cause if caused_by is None else cause._replace(id=caused_by),
-            name,
-            subject,
-            at,
-            properties,
-            About(plan.encoded, _key(plan, stage), value),
-        )
-        for name, subject, at, stage, properties, caused_by in signals
-    ]
-
-
-class Refolded(NamedTuple):
-    """What folding again is about: the instance, the event that led to it, and when that was."""
-
-    plan: Plan
-    value: str
-    cause: Cause
-    at: int
-
-    def derive(self, name: str, subject: str, properties: dict[str, Any], stage: int) -> Entry:
-        """Return a derived event about that."""
-        plan, value, cause, at = self
-        about = About(plan.encoded, _key(plan, stage), value)
-        return derive(cause, name, subject, at, properties, about)
-
-
-def correction(
-    about: Refolded, was: Standing | None, run: Run, subject: str = "refold"
-) -> Iterator[Entry]:
-    """Derive what folding again has changed."""
-    plan, now = about.plan, run.standing()
-    had_stage = was is not None and was.furthest != NOWHERE
-    if _alike(was) == _alike(now) or not (run.has_stage or had_stage):
-        return
-    properties: dict[str, Any] = {
-        "stage": _key(plan, now.current),
-        "from": _key(plan, was.current) if was is not None else None,
-        "furthest": _key(plan, now.furthest),
-        "entered": [name for name, seen in zip(plan.keys, run.observed, strict=True) if seen],
-    }
-    if run.outcome is not None:
-        properties["outcome"] = run.outcome
-    yield about.derive("stage.corrected", subject, properties, now.current)
-
-
-def completion(about: Refolded, run: Run) -> Iterator[Entry]:
-    """Derive that folding again has met the goal."""
-    yield about.derive("journey.completed", "goal", {"value": run.value}, run.current)
-
-
-def _alike(standing: Standing | None) -> object:
-    if standing is None:
-        return None
-    observed = tuple(visits > 0 for visits in standing.visits)
-    return standing._replace(visits=observed, value=0.0, closed=None)
-
-
-def _key(plan: Plan, stage: int) -> str | None:
-    return None if stage == NOWHERE else plan.keys[stage]

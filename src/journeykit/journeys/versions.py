@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from journeykit.journeys.corrections import cause_of, derived
 from journeykit.journeys.course import Course, lines
 from journeykit.journeys.derived import Cause
 from journeykit.journeys.figures import MOVED
@@ -12,14 +13,7 @@ from journeykit.journeys.line_history import WholeLine
 from journeykit.journeys.line_instance import LineInstance, about_publications
 from journeykit.journeys.meaning import EVERY
 from journeykit.journeys.run import MIGRATED, Run
-from journeykit.journeys.stages import (
-    INSTANCES,
-    Place,
-    StageFold,
-    cause_of,
-    derived,
-    has_opted_out,
-)
+from journeykit.journeys.stages import INSTANCES, Place, StageFold, has_opted_out
 from journeykit.journeys.timers import Timer
 from journeykit.model import jsonbytes
 from journeykit.model.event import ASKED, DENIED, PUBLISHED, Kind
