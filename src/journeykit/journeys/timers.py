@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 GRACE: Final = 60_000_000
 
 
-#: How many timers are read ahead of a batch, with what they will change.
-_MOST_AHEAD: Final = 1000
-
-
 class Timer(NamedTuple):
     """
     A deadline.
@@ -92,7 +88,8 @@ class Clock:
     def wants(self, view: View, steps: Sequence[Step]) -> Iterator[tuple[str, list[str]]]:
         """Yield what deadlines that pass before the last of *steps* will read."""
         waiting: dict[Waiting, list[str]] = {}
-        for key in view.coming(steps[-1].stored.recorded_at, _MOST_AHEAD):
+        # About as many as events, where all customers wait for something within the hour.
+        for key in view.coming(steps[-1].stored.recorded_at, len(steps)):
             waiting.setdefault(self._whose(key), []).append(key)
         for fold, keys in waiting.items():
             yield from fold.wants_of_timers(keys)
