@@ -43,7 +43,7 @@ class Seen:
 
 
 def become(version, min_writer):
-    tables = ["log", "state", "trail", "cursor", "parked", "watermark", "counter", "status", "meta"]
+    tables = ["log", "state", "person", "trail", "cursor", "parked", "watermark", "counter", "status", "meta"]
     added = [f"ALTER TABLE {table} ADD COLUMN added{version} TEXT;" for table in tables]
     added.append(f"UPDATE meta SET value = max(value, {min_writer}) WHERE key = 'min_writer';")
     versions.UPGRADES = {**versions.UPGRADES, version: "".join(added)}

@@ -21,8 +21,8 @@ def rows(base: Path, query: str) -> list[tuple[Any, ...]]:
 def state(base: Path) -> dict[tuple[Any, ...], Any]:
     """Return State, trails and all."""
     pieces = rows(base, "SELECT space, key, data FROM state WHERE space <> 'projector'")
-    trails = rows(base, "SELECT customer, position FROM trail")
-    return {**{row[:2]: row[2] for row in pieces}, **dict.fromkeys(trails, b"")}
+    people = rows(base, "SELECT customer, space, key, data FROM person")
+    return {row[:-1]: row[-1] for row in (*pieces, *people)}
 
 
 def rebuild(

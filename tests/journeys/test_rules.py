@@ -365,6 +365,22 @@ def test_forgetting_a_customer_leaves_nothing(make_world: MakeWorld, make_entry:
     assert {space for space, _ in changed} == {MEMORIES, FINDINGS, "timer"}
 
 
+def test_forgetting_a_person_leaves_no_timer_of_their_devices(
+    make_world: MakeWorld, make_entry: MakeEntry
+) -> None:
+    """What a device waited for before it was known whose it is names the device no longer."""
+    clock = Clock()
+    world = make_world(SHOP, rules=CATALOGUE, now=clock)
+    device = {"user_id": None, "anonymous_id": "k"}
+    world.add(abandon(make_entry, **device))
+    assert any("a:k" in key for key in world.store.find("timer", ""))
+    world.add(make_entry("customer.identified", kind=Kind.FACT, at=1, anonymous_id="k"))
+    view = View(world.store, Cache(), Alarm())
+    [fold] = [fold for fold in world.projector._folds if type(fold).__name__ == "RuleFold"]
+    fold.forget(view, ["u:u1", "a:k"])
+    assert not any("a:k" in key or "u:u1" in key for key in view.find("timer", ""))
+
+
 # Rules of plugins
 
 
@@ -645,3 +661,67 @@ def test_what_ends_everything_counts_before_it_begins(
     world.add(make_entry("Form Field Filled", {"form": "a", "field": "zip"}, at=0, id="e1"))
     world.add(make_entry("Form Left", {"form": "a"}, at=1))
     assert world.findings == {}
+
+
+class Live:
+    """A shop whose events are recorded as time goes by, and whose histories are counted."""
+
+    def __init__(self, make_world: MakeWorld, make_entry: MakeEntry, monkeypatch: Any) -> None:
+        self.clock = Clock()
+        self.world = make_world(rules=[CheckoutAbandoned()], now=self.clock)
+        self._make_entry = make_entry
+        self.read = 0
+        history = self.world.store.history
+
+        def counted(*given: Any) -> Any:
+            self.read += 1
+            return history(*given)
+
+        monkeypatch.setattr(self.world.store, "history", counted)
+
+    def track(self, name: str, at: int, *, after: int = 0, **more: Any) -> Live:
+        """Record an event when it happens, or some seconds *after*."""
+        self.clock.at = NOON + (at + after) * SECOND
+        self.world.add(self._make_entry(name, at=at, **more))
+        return self
+
+    def found(self) -> set[str]:
+        """Return of whom anything was found in the end."""
+        self.clock.pass_by(5 * HOUR)
+        return {key[1] for key in self.world.fold().findings}
+
+
+def test_what_comes_in_order_reads_no_history(
+    make_world: MakeWorld, make_entry: MakeEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is read again for what was left out, as long as nothing comes behind it."""
+    live = Live(make_world, make_entry, monkeypatch)
+    for at in range(0, 600, 20):
+        live.track("Order Completed", at, user_id=f"u{at % 7}")
+        live.track("Checkout Started", at + 10, user_id=f"u{at % 5}")
+    assert live.found()
+    # At the very beginning nothing is known of what came before.
+    assert live.read <= 1
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("between", [0, 100])
+def test_what_was_left_out_counts_for_what_comes_behind_it(
+    make_world: MakeWorld,
+    make_entry: MakeEntry,
+    monkeypatch: pytest.MonkeyPatch,
+    restarts: bool,
+    between: int,
+) -> None:
+    """An order ends the checkout before it that arrives behind it, and no later one."""
+    live = Live(make_world, make_entry, monkeypatch)
+    live.track("Page Viewed", 0).track("Order Completed", 100, user_id="late")
+    for at in range(between):
+        live.track("Page Viewed", 110 + at, user_id="other")
+    if restarts:
+        live.world.projector.forget()
+    live.track("Checkout Started", 90, after=200, user_id="late")
+    live.track("Checkout Started", 95, after=200, user_id="other")
+    live.track("Checkout Started", 320, user_id="later")
+    assert live.found() == {"u:other", "u:later"}
+    assert live.world.again().fold().findings == live.world.findings

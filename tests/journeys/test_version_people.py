@@ -19,6 +19,7 @@ from tests.journeys.test_versions import ONE, TWO, MakeEntry, Shop, open_shop, s
 from journeykit.journeys import checkpoint, line_history, line_instance, whole
 from journeykit.journeys.checkpoint import CHECKPOINTS
 from journeykit.journeys.figures import MOVED
+from journeykit.journeys.stages import Place
 from journeykit.model import Entry, Exit, Journey, Kind, ReEntry, Rule, Stage
 from journeykit.model.event import ASKED, DENIED, HISTORICAL
 from journeykit.store.eraser import Eraser
@@ -282,7 +283,7 @@ def test_a_checkpoint_has_the_run_of_its_version_only(
     shop.add(make_entry("Leave", at=3), at=3).deploy(attrs.evolve(TWO, exits=(), **late), at=10)
     for at in range(11, 60, 5):
         shop.add(make_entry("Buy" if at % 2 else "Look", at=at), at=at)
-    assert [key[:6] for key, _ in shop.store.scan(CHECKPOINTS)] == ["shop@2"]
+    assert [Place.of(key).label for key, _ in shop.store.scan(CHECKPOINTS)] == ["shop@2"]
     shop.add(make_entry("Look", at=52), at=61)
 
     assert shop.runs["shop@2", "u:u1", ""].visits == [5, 5, 0]

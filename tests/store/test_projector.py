@@ -167,7 +167,7 @@ def test_new_declarations_fold_everything_again(store: Store, make_entry: MakeEn
     assert projector.made_by() == repr((changed,))
     news = derived(store)[len(before) :]
     assert [(entry.name, entry.user_id) for entry in news] == [("stage.entered", "new")]
-    assert {key.split("\x1f")[0] for key, _ in store.scan("instance")} == {"other@1"}
+    assert {key.split("\x1f")[1] for key, _ in store.scan("instance")} == {"other@1"}
     assert [key for key, _ in store.scan("figures")] == ["other@1"]
 
 

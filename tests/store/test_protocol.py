@@ -35,6 +35,16 @@ def whole_log(store: Store) -> list[Stored]:
     return log
 
 
+#: A space that a store keeps by itself, and one whose pieces it keeps with their customer's others.
+SPACES = pytest.mark.parametrize("space", ["s", "instance"])
+
+#: Keys in the order of which a customer's come one after the other.
+KEYS = [
+    *("a", "a%1", "a_1", "ab", "é1", "z", "\x1fx", "A", "\U0001f600", "\uffff", "a b"),
+    *("a\x1f", "a\x1fshop", "a\x1fshop\x1f", "a\x1fshop\x1f1", "ab\x1fshop", "a b\x1fs"),
+]
+
+
 class StoreContract:
     """What every store has to do; a subclass says which one."""
 
@@ -445,43 +455,126 @@ class StoreContract:
         assert ids(store.read(None, 10)) == ["d"]
         assert store.counters()["events"] == 0
 
-    def test_scan_goes_on_while_state_changes(self, store: Store) -> None:
+    @SPACES
+    @pytest.mark.parametrize(
+        ("begin", "form"),
+        [("a", "a{:04d}"), ("a", "a{:04d}\x1fshop\x1f"), ("a\x1f", "a\x1f{:04d}")],
+    )
+    def test_scan_goes_on_while_state_changes(
+        self, store: Store, space: str, begin: str, form: str
+    ) -> None:
         """A long scan yields every key once, and others may write meanwhile."""
-        state = {("s", f"a{number:04d}"): b"1" for number in range(1200)}
-        state |= {("s", "b"): b"1", ("t", "a"): b"1"}
+        keys = [form.format(number) for number in range(1200)]
+        state = {(space, key): b"1" for key in keys}
+        state |= {(space, "b"): b"1", ("t", begin): b"1", ("customer", begin): b"1"}
         store.project(Projection(PROJECTOR, None, None, state), 1)
         found = []
-        for key, _ in store.scan("s", "a"):
+        for key, _ in store.scan(space, begin):
             found.append(key)
             if len(found) % 400 == 0:
-                change: dict[tuple[str, str], bytes | None] = {("s", key): b"2"}
+                change: dict[tuple[str, str], bytes | None] = {(space, key): b"2"}
                 store.project(Projection(PROJECTOR, None, None, change), 1)
 
-        assert found == [f"a{number:04d}" for number in range(1200)]
+        assert found == keys
 
-    @pytest.mark.parametrize("prefix", ["", "a", "a_", "a%", "é", "\x1f", "b"])
-    def test_scan_finds_a_prefix(self, store: Store, prefix: str) -> None:
+    @SPACES
+    @pytest.mark.parametrize(
+        "prefix", ["", "a", "a_", "a%", "é", "\x1f", "b", "a\x1f", "a\x1fs", "a\x1fz", "ab\x1f"]
+    )
+    def test_scan_finds_a_prefix(
+        self, store: Store, make_entry: MakeEntry, space: str, prefix: str
+    ) -> None:
         """A scan yields exactly the keys of one space that begin with the prefix, in order."""
-        keys = ["a", "a%1", "a_1", "ab", "é1", "z", "\x1fx", "A", "\U0001f600", "\uffff"]
-        state = {("s", key): key.encode() for key in keys}
-        store.project(Projection(PROJECTOR, None, None, {**state, ("t", "a"): b"other"}), 1)
+        state: dict[tuple[str, str], bytes | None] = {(space, key): key.encode() for key in KEYS}
+        others: dict[tuple[str, str], bytes | None] = {
+            (other, key): b"other" for other in ("t", "customer", "link") for key in KEYS
+        }
+        store.commit(Commit([make_entry()]), 1)
+        trail = [(key, store.read(None, 1)[0].position) for key in KEYS]
+        store.project(Projection(PROJECTOR, None, None, {**state, **others}, trail), 1)
 
-        expected = sorted(key for key in keys if key.startswith(prefix))
+        expected = sorted(key for key in KEYS if key.startswith(prefix))
 
-        assert list(store.scan("s", prefix)) == [(key, key.encode()) for key in expected]
+        assert list(store.scan(space, prefix)) == [(key, key.encode()) for key in expected]
+
+    @SPACES
+    @pytest.mark.parametrize("after", ["", "a", "a\x1f", "a\x1fshop", "ab", "zz"])
+    def test_pages_follow_each_other(self, store: Store, space: str, after: str) -> None:
+        """A page has the keys behind another one in order, as many as were asked for."""
+        state: dict[tuple[str, str], bytes | None] = {(space, key): key.encode() for key in KEYS}
+        store.project(Projection(PROJECTOR, None, None, {**state, ("link", "aa"): b"other"}), 1)
+
+        behind = sorted(key for key in KEYS if key > after)
+
+        for limit in (1, 3, 100):
+            page = store.page(space, after, limit)
+            assert page == [(key, key.encode()) for key in behind[:limit]]
+
+    @SPACES
+    @pytest.mark.parametrize("part", ["a", "\x1fs", "é1", "a\x1f", "zz"])
+    def test_keys_are_found_by_a_part(self, store: Store, space: str, part: str) -> None:
+        """The keys of one space that contain a text are found, wherever in the key it is."""
+        state: dict[tuple[str, str], bytes | None] = {(space, key): b"1" for key in KEYS}
+        store.project(Projection(PROJECTOR, None, None, {**state, ("link", "xax"): b"other"}), 1)
+
+        assert store.find(space, part) == sorted(key for key in KEYS if part in key)
+
+    def test_pieces_of_several_spaces_are_read_at_once(self, store: Store) -> None:
+        """Of the keys that are asked for of each space, those that are there are returned."""
+        spaces = ("s", "t", "instance", "customer")
+        state: dict[tuple[str, str], bytes | None] = {
+            (space, key): f"{space} {key}".encode() for space in spaces for key in KEYS
+        }
+        store.project(Projection(PROJECTOR, None, None, state), 1)
+        # More than go into one statement.
+        wanted = {space: {*KEYS[1:], *map(str, range(150))} for space in (*spaces[1:], "none")}
+
+        found = store.states(wanted)
+
+        expected = {
+            space: {key: f"{space} {key}".encode() for key in KEYS[1:]} for space in spaces[1:]
+        }
+        assert found == {**expected, "none": {}}
+        assert store.states({}) == {}
+
+    @SPACES
+    def test_pieces_are_replaced_and_removed(self, store: Store, space: str) -> None:
+        """What is written anew is there once, what is removed is not, and others stay."""
+        state: dict[tuple[str, str], bytes | None] = {(space, key): b"1" for key in KEYS}
+        store.project(Projection(PROJECTOR, None, None, state), 1)
+        changed: dict[tuple[str, str], bytes | None] = {
+            (space, "a"): b"22",
+            (space, "a\x1fshop"): None,
+            (space, "never"): None,
+        }
+        store.project(Projection(PROJECTOR, None, None, changed), 1)
+
+        assert store.state((space, "a")) == b"22"
+        assert store.state((space, "a\x1fshop")) is None
+        assert store.state(("other", "a")) is None
+        left = {key: b"1" for key in KEYS if key != "a\x1fshop"}
+        assert dict(store.scan(space)) == {**left, "a": b"22"}
 
     def test_forget_state_keeps_the_log(self, store: Store, make_entry: MakeEntry) -> None:
         """Forgetting leaves the Log, the other readers and what was parked, and what is to stay."""
         store.commit(Commit([make_entry(id="a")], [Parking("sink:x", make_entry(), "r")]), 1)
         (a,) = store.read(None, 1)
         store.project(
-            Projection(PROJECTOR, None, a.position, {("s", "k"): b"1"}, [("u:ada", a.position)]), 1
+            Projection(
+                PROJECTOR,
+                None,
+                a.position,
+                {("s", "k"): b"1", ("instance", "u:ada\x1fk"): b"1"},
+                [("u:ada", a.position)],
+            ),
+            1,
         )
         store.advance("sink:x", a.position, [], 1)
 
         store.forget_state({("meta", "declaration"): b"new"})
 
         assert store.state(("s", "k")) is None
+        assert list(store.scan("instance")) == []
         assert list(store.scan("meta")) == [("declaration", b"new")]
         assert store.trail("u:ada") == []
         assert store.cursor(PROJECTOR) is None
@@ -585,7 +678,8 @@ def test_recorded_at_never_falls(
 
 
 _IDS = st.sampled_from([f"e{number}" for number in range(12)])
-_KEYS = st.sampled_from(["a", "ab", "b", "é"])
+_KEYS = st.sampled_from(["a", "ab", "b", "é", "u:u", "u:u\x1fshop", "u:u\x1f", "u:u!"])
+_SPACES = ("s", "instance", "customer")
 _OWNERS = st.sampled_from(["sink:a", "plugin:p"])
 _NAMES = st.sampled_from([PROJECTOR, "sink:a"])
 _NOW = st.integers(min_value=0, max_value=20)
@@ -634,7 +728,11 @@ class StoresAgree(RuleBasedStateMachine):
     @rule(
         index=st.none() | st.integers(0, 20),
         stale=st.booleans(),
-        state=st.dictionaries(_KEYS, st.none() | st.binary(max_size=2), max_size=3),
+        state=st.dictionaries(
+            st.tuples(st.sampled_from(_SPACES), _KEYS),
+            st.none() | st.binary(max_size=2),
+            max_size=3,
+        ),
         derived=st.lists(_IDS, max_size=2),
         now=_NOW,
     )
@@ -642,7 +740,7 @@ class StoresAgree(RuleBasedStateMachine):
         self,
         index: int | None,
         stale: bool,
-        state: dict[str, bytes | None],
+        state: dict[tuple[str, str], bytes | None],
         derived: list[str],
         now: int,
     ) -> None:
@@ -654,7 +752,7 @@ class StoresAgree(RuleBasedStateMachine):
                 PROJECTOR,
                 "elsewhere" if stale else store.cursor(PROJECTOR),
                 there,
-                {("s", key): data for key, data in state.items()},
+                state,
                 [] if there is None else [("u:u", there)],
                 [self._entry(event, Kind.DERIVED) for event in derived],
                 {"folded": 1},
@@ -709,8 +807,11 @@ class StoresAgree(RuleBasedStateMachine):
         index = {item.position: number for number, item in enumerate(log)} | {None: None}
         return (
             [(item.recorded_at, item.entry) for item in log],
-            list(store.scan("s")),
-            list(store.scan("s", "a")),
+            [list(store.scan(space)) for space in _SPACES],
+            [list(store.scan(space, begin)) for space in _SPACES for begin in ("a", "u:u\x1f")],
+            [store.page(space, after, 2) for space in _SPACES for after in ("ab", "u:u\x1f")],
+            [store.find(space, "u") for space in _SPACES],
+            store.states({space: ["a", "u:u\x1fshop"] for space in _SPACES}),
             [index[position] for position in store.trail("u:u")],
             [index[store.cursor(name)] for name in (PROJECTOR, "sink:a")],
             store.parked(),

@@ -19,7 +19,7 @@ from journeykit.store import database as module
 from journeykit.store import rows, versions
 from journeykit.store.protocol import PROJECTOR, Commit, Parking, Projection
 from journeykit.store.sqlite import SQLiteStore
-from journeykit.store.versions import SCHEMA_VERSION
+from journeykit.store.versions import PERSON_VERSION, SCHEMA_VERSION
 
 MakeEntry = Callable[..., Entry]
 
@@ -299,7 +299,7 @@ def test_first_schema_is_brought_up_to_date(
 
     assert [item.entry.id for item in again.read(None, 5)] == ["a", "b"]
     assert query(path, "PRAGMA user_version") == SCHEMA_VERSION
-    assert query(path, "SELECT value FROM meta WHERE key = 'min_writer'") == 1
+    assert query(path, "SELECT value FROM meta WHERE key = 'min_writer'") == PERSON_VERSION
 
 
 def test_newer_schema_that_only_adds_is_written_to(

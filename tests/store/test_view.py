@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from journeykit.model import jsonbytes
 from journeykit.store import view as module
 from journeykit.store.memory import MemoryStore
-from journeykit.store.protocol import PROJECTOR, Projection
+from journeykit.store.protocol import PROJECTOR, Projection, by_space
 from journeykit.store.view import Alarm, Cache, View
 
 keys = st.sampled_from(["a", "ab", "abc", "b", "bc"])
@@ -80,3 +80,65 @@ def test_view_is_a_dictionary(
         written.write()
     kept = {(s, k): v for s in ("run", "timer") for k, v in written.store.scan(s)}
     assert kept == {k: jsonbytes.dumps(v) for k, v in expected.items() if v is not None}
+
+
+def test_wanted_pieces_are_read_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first look at any of them reads those of all spaces, whether they are there or not."""
+    written = Written()
+    written.view.put("run", "a", 1, jsonbytes.dumps)
+    written.view.put("timer", "b", 2, jsonbytes.dumps)
+    written.write()
+    written.cache = Cache()
+    view = View(written.store, written.cache, Alarm())
+    looks: list[Any] = []
+    read = written.store.states
+    monkeypatch.setattr(
+        written.store, "states", lambda wanted: looks.append(wanted) or read(wanted)
+    )
+    monkeypatch.setattr(written.store, "state", looks.append)
+
+    view.prefetch("run", ["a", "none"])
+    view.prefetch("timer", ["b"])
+    assert looks == []
+    found = [view.get(*each, jsonbytes.loads) for each in (("run", "none"), ("run", "a"))]
+
+    assert [*found, view.get("timer", "b", jsonbytes.loads)] == [None, 1, 2]
+    assert looks == [{"run": {"a", "none"}, "timer": {"b"}}]
+
+
+def test_timers_that_are_coming_are_read_with_what_they_are() -> None:
+    """Those that go off in time are named, in order and no more than asked for; nothing is lost."""
+    written = Written()
+    for at in (30, 10, 20, 40):
+        written.view.put_timer(at, f"u:{at}\x1fshop@1\x1f", (f"u:{at}", at))
+    written.write()
+    alarm = Alarm()
+    view = View(written.store, Cache(), alarm)
+    assert view.coming(30, 10) == []
+    assert view.next_timer(5) is None
+
+    assert view.coming(9, 10) == []
+    assert view.coming(30, 10) == [f"u:{at}\x1fshop@1\x1f" for at in (10, 20, 30)]
+    assert view.coming(30, 2) == [f"u:{at}\x1fshop@1\x1f" for at in (10, 20)]
+
+    found = [view.next_timer(35) for _ in range(4)]
+    assert found == [["u:10", 10], ["u:20", 20], ["u:30", 30], None]
+    assert alarm.at == 40
+
+
+def test_what_changes_is_told_by_spaces() -> None:
+    """Changes are a mapping of spaces and keys, whichever way they are looked at."""
+    view = View(MemoryStore(), Cache(), Alarm())
+    view.get("seen", "a", jsonbytes.loads)
+    view.put("run", "a", 1, jsonbytes.dumps)
+    view.put("run", "b", None, jsonbytes.dumps)
+    view.put("timer", "a", [2], jsonbytes.dumps)
+    changes = view.changes()
+    plain = {("run", "a"): b"1", ("run", "b"): None, ("timer", "a"): b"[2]"}
+
+    assert dict(changes) == plain
+    assert len(changes) == len(plain)
+    assert by_space(changes) == by_space(plain)
+    changes.set(("more", "c"), b"3")
+    assert changes["more", "c"] == b"3"
+    assert ("more", "c") in changes

@@ -192,9 +192,9 @@ class Desk:
         record.timer = wake
 
 
-def case_of_timer(timer: Timer) -> str:
-    """Return the id of the case that a timer was set for."""
-    return timer.key.partition(_SEPARATOR)[2]
+def case_of_timer(key: str) -> str:
+    """Return the id of the case that a timer of this key was set for."""
+    return key.partition(_SEPARATOR)[2]
 
 
 def tell(

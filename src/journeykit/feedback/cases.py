@@ -396,13 +396,17 @@ class CaseFold:
     def expire(self, view: View, timer: Timer) -> Iterable[Entry]:
         """Let the clocks of a case run out that *timer* was set for."""
         desk = Desk(view)
-        record = desk.find(case_of_timer(timer))
+        record = desk.find(case_of_timer(timer.key))
         if record is None or record.timer != timer.deadline:
             return ()
         record.timer = 0
         # Not closed yet, if it is to be closed now.
         before = stand(record, timer.deadline - 1)
         return desk.settle(record, before, timer.goes_off)
+
+    def wants_of_timers(self, keys: Sequence[str]) -> Iterable[tuple[str, list[str]]]:
+        """Return what timers of these keys will read."""
+        return [(state.CASES, list(map(case_of_timer, keys)))]
 
     # Who is who
 

@@ -290,7 +290,7 @@ class Casework:
         data = self._store.state((FILES, jsonbytes.loads(linked) if linked else key))
         file = CaseFile() if data is None else CaseFile.decode(data)
         for space, cases in ((CASES, file.open), (CLOSED, file.closed)):
-            found = self._store.states(space, cases) if cases else {}
+            found = self._store.states({space: cases})[space] if cases else {}
             yield from (Record.decode(found[case]) for case in cases if case in found)
 
 

@@ -34,7 +34,7 @@ def complaint_of(store: Store, customer: str) -> Complaint:
     if data is None:
         return Complaint()
     file, recovery = CaseFile.decode(data), set[str]()
-    for found in store.states(CASES, file.open).values() if file.open else ():
+    for found in store.states({CASES: file.open})[CASES].values() if file.open else ():
         record = Record.decode(found)
         asked = record.opened.terms.recovery
         # Whether it is closed by now is the projector's to say.

@@ -12,7 +12,7 @@ from journeykit.feedback import facts, history
 from journeykit.feedback.history import ANSWERS, PROMPTS, History, Impression, Tally
 from journeykit.feedback.overrides import SETTINGS, fold_setting
 from journeykit.feedback.routes import ARMS, CANCELS, Way, rank
-from journeykit.journeys.identity import LINKS, members, person
+from journeykit.journeys.identity import LINKS, members
 from journeykit.journeys.plan import matches
 from journeykit.model import jsonbytes
 from journeykit.model.consent import names
@@ -60,7 +60,7 @@ class PromptFold:
     def wants(self, view: View, steps: Sequence[Step]) -> Iterator[tuple[str, list[str]]]:
         """Yield what folding *steps* will read, as far as it can be told before."""
         names = self._names
-        yield PROMPTS, [person(view, step) for step in steps if step.stored.entry.name in names]
+        yield PROMPTS, [step.person for step in steps if step.stored.entry.name in names]
 
     def __call__(self, view: View, step: Step) -> Iterable[Entry]:
         """Fold one event; derives nothing."""

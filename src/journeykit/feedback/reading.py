@@ -100,7 +100,7 @@ class Reader:
         overlaid = self.overlaid()
         history = self._history(person)
         limited = [prompt.key for prompt in overlaid.prompts if prompt.ask.limit is not None]
-        answers = self._store.states(ANSWERS, limited) if limited else {}
+        answers = self._store.states({ANSWERS: limited})[ANSWERS] if limited else {}
         complaint = self._complaint(self._store, person)
         known = Known(
             overlaid=overlaid,

@@ -155,7 +155,7 @@ def _paths(
 
 def _path(view: View, plan: Plan, members: Sequence[str], person: str, value: str) -> Path | None:
     meaning = Meaning(plan, asks=False)
-    place = f"{plan.label}\x1f{person}\x1f{value}"
+    place = f"{person}\x1f{plan.label}\x1f{value}"
     known = view.get(CHECKPOINTS, place, Checkpoint.decode)
     history = History.read(view, meaning, members, Instance(value))
     if history.overflows:
@@ -245,7 +245,7 @@ def _line_paths(
 ) -> Iterator[Path]:
     """Yield the path of an instance through each version that it was on."""
     keys = {
-        version: f"{line.plans[version].label}\x1f{person}\x1f{value}" for version in line.meanings
+        version: f"{person}\x1f{line.plans[version].label}\x1f{value}" for version in line.meanings
     }
     course, reading = Course(line), read(view, line, members, Instance(value))
     if reading.overflows:

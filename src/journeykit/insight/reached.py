@@ -84,20 +84,21 @@ class Reached:
     def _read(self) -> dict[tuple[str, str], list[_Stay]]:
         if self._stays is None:
             self._stays = defaultdict(list)
-            for plan in self._plans:
-                self._add(plan)
+            labels = {plan.label: plan for plan in self._plans}
+            # A customer's runs through all journeys lie together.
+            for key, data in self._store.scan(INSTANCES):
+                place = Place.of(key)
+                if place.label in labels:
+                    self._add(self._stays, labels[place.label], place.customer, Run.decode(data))
         return self._stays
 
-    def _add(self, plan: Plan) -> None:
-        stays = self._stays if self._stays is not None else {}
-        prefix = Place(plan.label, "", "").key.rstrip("\x1f") + "\x1f"
-        for key, data in self._store.scan(INSTANCES, prefix):
-            run = Run.decode(data)
-            if run.furthest == NOWHERE or len(run.visits) != len(plan.keys):
-                continue
-            customer = Place.of(key).customer
-            self.newest = max(self.newest, run.highest)
-            for name, entered_at in zip(plan.keys, run.entered_at, strict=True):
-                if entered_at is not None:
-                    stay = _Stay(customer, entered_at, run.highest, run.completed_at)
-                    stays[plan.journey.key, name].append(stay)
+    def _add(
+        self, stays: dict[tuple[str, str], list[_Stay]], plan: Plan, customer: str, run: Run
+    ) -> None:
+        if run.furthest == NOWHERE or len(run.visits) != len(plan.keys):
+            return
+        self.newest = max(self.newest, run.highest)
+        for name, entered_at in zip(plan.keys, run.entered_at, strict=True):
+            if entered_at is not None:
+                stay = _Stay(customer, entered_at, run.highest, run.completed_at)
+                stays[plan.journey.key, name].append(stay)

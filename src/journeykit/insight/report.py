@@ -265,12 +265,19 @@ def customers(store: Store, plans: Sequence[Plan], limit: int) -> list[CustomerS
         plans: The journey's versions, the oldest first.
             An instance is told by the last one that it has come to.
     """
+    places = {plan.label: place for place, plan in enumerate(plans)}
+    newest: dict[tuple[str, str], int] = {}
     found: dict[tuple[str, str], CustomerStage] = {}
-    for plan in plans:
-        for key, data in store.scan(INSTANCES, f"{plan.label}\x1f"):
-            run, place = Run.decode(data), Place.of(key)
-            if run.has_stage and len(run.visits) == len(plan.keys):
-                found[place.customer, place.value] = _customer(plan, place, run)
+    # A customer's runs through all journeys lie together, so those of others are passed over.
+    for key, data in store.scan(INSTANCES):
+        place = Place.of(key)
+        version, instance = places.get(place.label, -1), (place.customer, place.value)
+        if version < newest.get(instance, 0):
+            continue
+        run, plan = Run.decode(data), plans[version]
+        if run.has_stage and len(run.visits) == len(plan.keys):
+            newest[instance] = version
+            found[instance] = _customer(plan, place, run)
     return sorted(found.values(), key=lambda item: item.last_seen, reverse=True)[:limit]
 
 

@@ -230,7 +230,7 @@ class Watcher:
             meta.serial += 1
             state[PARTS, f"{day_key(day)}/{meta.serial:08d}"] = encoded(rows)
         meta.dirty = sorted({*meta.dirty, *days, *(day - 1 for day in days)})
-        known = self._store.states(DONE, done)
+        known = self._store.states({DONE: done})[DONE]
         for who, marks in done.items():
             before = jsonbytes.loads(known[who]) if who in known else {}
             both = {mark: min(marks.get(mark, at), at) for mark, at in before.items()}
@@ -297,7 +297,7 @@ class Watcher:
             if person is not None and person in who:
                 aliases[person].append(alias)
         wanted = [each for person in who for each in (person, *aliases[person])]
-        known = self._store.states(DONE, wanted)
+        known = self._store.states({DONE: wanted})[DONE]
         found: dict[str, dict[str, int]] = {}
         for alias, data in known.items():
             person = people.get(alias, alias)

@@ -13,7 +13,7 @@ from journeykit.journeys.rulebook import Rulebook
 from journeykit.journeys.rules import LABEL, RuleFold
 from journeykit.journeys.segments import GoneFold, Segments
 from journeykit.journeys.stages import StageFold
-from journeykit.journeys.timers import Clock, Waking
+from journeykit.journeys.timers import Clock, Waiting, Waking
 from journeykit.journeys.versions import VersionsFold
 
 if TYPE_CHECKING:
@@ -59,11 +59,11 @@ def folds(
         chosen.append(PainPointFold(plugins))
     if others is not None:
         chosen += others(plans)
-    waking = {LABEL: rules.expire} if rules is not None else {}
+    waiting: dict[str, Waiting] = {LABEL: rules} if rules is not None else {}
     # Folds of other rooms say what their timers are kept under.
-    waking |= {fold.label: fold.expire for fold in chosen if isinstance(fold, Waking)}
-    if waking or stages.sets_timers:
-        chosen.append(Clock(waking, stages.expire))
+    waiting |= {fold.label: fold for fold in chosen if isinstance(fold, Waking)}
+    if waiting or stages.sets_timers:
+        chosen.append(Clock(waiting, stages))
     if chosen and segments:
         chosen.append(GoneFold())
     return [IdentityFold(), *chosen] if chosen else []

@@ -62,7 +62,7 @@ def advance(
     if stage is None:
         stage = _stage_of(run, moment)
     if stage is not None and stage != run.current:
-        _move(plan, run, stage, moment, signals)
+        _move(plan, run, stage, moment[:3], signals, is_forced=moment.target is not None)
     if moment.marks:
         run.marks = sorted({*run.marks, *moment.marks})
     if moment.is_goal and run.completed_at is None and run.in_time(at, plan.within):
@@ -73,23 +73,28 @@ def advance(
     return signals
 
 
-def stays(run: Run, place: tuple[int, int, str] | None) -> bool:
+def follow(plan: Plan, run: Run, place: tuple[int, int, str]) -> list[Signal] | None:
     """
-    Put a moment behind the others of *run* if that is all that it does, and return whether it is.
+    Put a moment behind the others of a run that is under way, if it can but lead to one stage.
 
-    Deadlines and plugins are not looked at.
+    Most events are such; deadlines and plugins are not looked at.
 
     Args:
-        place: Its place in fold order, if it can but lead to the one stage that is in it.
+        place: Its place in fold order, with the stage in it.
+
+    Returns:
+        What has become of the run; None where more has to be looked at, and nothing was done.
     """
-    if place is None or place[1] != run.current or run.ended_at is not None:
-        return False
-    newest, at = run.newest, place[0]
-    if newest is not None and place < newest:
-        return False
+    newest = run.newest
+    if run.ended_at is not None or run.current == NOWHERE or newest is None or place < newest:
+        return None
     run.newest = place
+    at, stage, _ = place
     run.highest = max(run.highest, at)
-    return True
+    signals: list[Signal] = []
+    if stage != run.current:
+        _move(plan, run, stage, place, signals)
+    return signals
 
 
 def expire(plan: Plan, run: Run, until: int) -> list[Signal]:
@@ -182,9 +187,18 @@ def may_begin_again(plan: Plan, run: Run, moment: Moment) -> bool:
     return moment.begins if plan.journey.entry else opens
 
 
-def _move(plan: Plan, run: Run, stage: int, moment: Moment, signals: list[Signal]) -> None:
+def _move(
+    plan: Plan,
+    run: Run,
+    stage: int,
+    place: tuple[int, int, str],
+    signals: list[Signal],
+    *,
+    is_forced: bool = False,
+) -> None:
     """Let *run* enter *stage*, if the journey's policies let it."""
     journey, was, visits = plan.journey, run.current, run.visits
+    at, _, event = place
     skips = stage > run.furthest + 1
     regresses = stage < was
     forbidden = (
@@ -192,38 +206,39 @@ def _move(plan: Plan, run: Run, stage: int, moment: Moment, signals: list[Signal
         or (visits[stage] and journey.loop is Loop.FORBID)
         or (regresses and journey.regress is Regress.IGNORE)
     )
-    if forbidden and moment.target is None:
+    if forbidden and not is_forced:
         return
     if run.started_at is None:
-        run.started_at, run.started_by = moment.at, moment.id
+        run.started_at, run.started_by = at, event
     counts = not visits[stage] or journey.loop in (Loop.COUNT, Loop.FLAG)
     if counts:
         visits[stage] += 1
     if run.entered_at[stage] is None:
-        run.entered_at[stage] = moment.at
-    run.current, run.since, run.since_by, run.stalled = stage, moment.at, moment.id, False
+        run.entered_at[stage] = at
+    run.current, run.since, run.since_by, run.stalled = stage, at, event, False
     run.furthest = max(run.furthest, stage)
     key, before = plan.keys[stage], None if was == NOWHERE else plan.keys[was]
     if counts:
         properties = {"stage": key, "from": before, "visit": visits[stage]}
-        signals.append(
-            Signal("stage.entered", f"{key}:{visits[stage]}", moment.at, stage, properties)
-        )
+        signals.append(Signal("stage.entered", f"{key}:{visits[stage]}", at, stage, properties))
     if skips and journey.skip is Skip.FLAG:
-        signals.append(_pain("journey.skipped", key, before, stage, moment))
+        signals.append(_pain("journey.skipped", key, before, stage, place))
     if regresses and journey.regress is Regress.FLAG:
-        signals.append(_pain("journey.regressed", key, before, stage, moment))
+        signals.append(_pain("journey.regressed", key, before, stage, place))
     returns = visits[stage] - 1
     if journey.loop is Loop.FLAG and returns and returns % _MANY_RETURNS == 0:
-        signals.append(_pain("journey.looped", key, before, stage, moment))
+        signals.append(_pain("journey.looped", key, before, stage, place))
 
 
-def _pain(code: str, key: str, before: str | None, stage: int, moment: Moment) -> Signal:
+def _pain(
+    code: str, key: str, before: str | None, stage: int, place: tuple[int, int, str]
+) -> Signal:
+    at, _, event = place
     properties = {
         "code": code,
         "severity": "low",
-        "evidence": [moment.id],
+        "evidence": [event],
         "stage": key,
         "from": before,
     }
-    return Signal("pain_point.detected", f"{code}:{key}", moment.at, stage, properties)
+    return Signal("pain_point.detected", f"{code}:{key}", at, stage, properties)

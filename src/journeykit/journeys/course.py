@@ -61,7 +61,7 @@ class Line:
             name for meaning in self.meanings.values() for name in meaning.plan.routes
         )
         self._labels = [
-            (place, f"{self.plans[place].label}\x1f") for place in sorted(meanings, reverse=True)
+            (place, self.plans[place].label) for place in sorted(meanings, reverse=True)
         ]
         self._newest_first = [self.meanings[place] for place in sorted(meanings, reverse=True)]
 
@@ -84,8 +84,7 @@ class Line:
 
     def keys(self, customer: str, value: str) -> list[tuple[int, str]]:
         """Return under which keys an instance has its runs, by version, the newest first."""
-        rest = f"{customer}\x1f{value}"
-        return [(place, label + rest) for place, label in self._labels]
+        return [(place, f"{customer}\x1f{label}\x1f{value}") for place, label in self._labels]
 
     def later(self, place: int) -> list[tuple[int, Plan]]:
         """Return the versions behind *place* that do something to runs under way."""

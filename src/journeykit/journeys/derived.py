@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journeykit.capture.encode import encode
@@ -34,9 +35,10 @@ class Cause(NamedTuple):
     def of(cls, stored: Stored) -> Cause:
         """Return the cause that *stored* is."""
         entry = stored.entry
-        stamp = encoded_stamp(entry.flags, entry.body)
-        ids = entry.user_id, entry.anonymous_id, entry.session_id
-        return cls(entry.id, *ids, entry.flags, stamp)
+        event, _, _, user_id, anonymous_id, session_id, _, flags, body = entry
+        stamp = encoded_stamp(flags, body)
+        columns = event, user_id, anonymous_id, session_id, flags, stamp
+        return tuple.__new__(cls, columns)
 
 
 class About(NamedTuple):
@@ -67,17 +69,24 @@ def derive(
     customer = {"user_id": user_id, "anonymous_id": anonymous_id, "session_id": session_id}
     body = _BODY % (
         event_id.encode(),
-        jsonbytes.dumps(name),
+        _encoded(name),
         jsonbytes.dumps(customer),
         stamp,
         to_rfc3339(at).encode(),
         encode(properties),
         journey,
-        jsonbytes.dumps(stage),
+        _encoded(stage),
         jsonbytes.dumps(instance),
         jsonbytes.dumps(cause_id),
     )
-    return Entry(event_id, Kind.DERIVED, name, user_id, anonymous_id, session_id, at, flags, body)
+    columns = (event_id, Kind.DERIVED, name, user_id, anonymous_id, session_id, at, flags, body)
+    return tuple.__new__(Entry, columns)
+
+
+@functools.lru_cache(maxsize=1024)
+def _encoded(name: str | None) -> bytes:
+    """Return one of the few names as JSON."""
+    return jsonbytes.dumps(name)
 
 
 def derived_id(cause: Cause, name: str, subject: str, at: int, about: About = About()) -> str:  # noqa: B008 - a named tuple never changes

@@ -8,7 +8,7 @@ from journeykit.journeys.run import NOWHERE
 from journeykit.model import jsonbytes
 
 if TYPE_CHECKING:
-    from journeykit.journeys.run import Standing
+    from journeykit.journeys.run import Run, Standing
     from journeykit.store.view import View
 
 
@@ -60,14 +60,8 @@ def recount(view: View, label: str, before: Standing | None, after: Standing | N
     if before == after:
         return
     if before is not None and after is not None and _only_moved(before, after):
-        known = view.get(FIGURES, label, jsonbytes.loads)
-        stages = len(after.visits)
-        known[3 + stages + before.current] -= 1
-        known[3 + stages + after.current] += 1
-        known[3 + after.current] += not before.visits[after.current]
-        known[3 + 2 * stages + before.furthest] -= 1
-        known[3 + 2 * stages + after.furthest] += 1
-        view.put(FIGURES, label, known, jsonbytes.dumps)
+        is_first = not before.visits[after.current]
+        recount_move(view, label, (before.current, before.furthest), after, is_first=is_first)
         return
     known = view.get(FIGURES, label, jsonbytes.loads)
     size = max(standing.size for standing in (before, after) if standing is not None)
@@ -79,6 +73,29 @@ def recount(view: View, label: str, before: Standing | None, after: Standing | N
     counts[2] = round(counts[2], 6) or 0.0
     # Nobody is nobody, however it came to that.
     view.put(FIGURES, label, counts if any(counts) else None, jsonbytes.dumps)
+
+
+def recount_move(
+    view: View, label: str, before: tuple[int, int], after: Run | Standing, *, is_first: bool
+) -> None:
+    """
+    Let the figures of a journey follow a run that is under way to another stage.
+
+    Args:
+        before: The stage that it was in, and the furthest that it had come to.
+
+        is_first: Whether it was never in that stage before.
+    """
+    known = view.get(FIGURES, label, jsonbytes.loads)
+    current, furthest = before
+    stages = len(after.visits)
+    known[3 + stages + current] -= 1
+    known[3 + stages + after.current] += 1
+    known[3 + after.current] += is_first
+    if after.furthest != furthest:
+        known[3 + 2 * stages + furthest] -= 1
+        known[3 + 2 * stages + after.furthest] += 1
+    view.put(FIGURES, label, known, jsonbytes.dumps)
 
 
 def _only_moved(before: Standing, after: Standing) -> bool:

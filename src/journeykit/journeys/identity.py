@@ -59,7 +59,9 @@ class IdentityFold:
         """Yield what folding *steps* will read, each space with the help of the one before."""
         anonymous = (step.stored.entry.anonymous_id for step in steps)
         yield LINKS, [customer_key(None, value) for value in anonymous if value]
-        yield CUSTOMERS, [person(view, step) for step in steps]
+        for step in steps:
+            step.person = person(view, step)
+        yield CUSTOMERS, [step.person for step in steps]
 
     def __call__(self, view: View, step: Step) -> Iterable[Entry]:
         """Fold one event; derives who was made one with whom, and who was not."""

@@ -14,20 +14,13 @@ from journeykit.journeys.checkpoint import (
     is_due,
     is_near,
 )
+from journeykit.journeys.corrections import Refolded, cause_of, completion, correction, derived
 from journeykit.journeys.course import Course, Item, fold
 from journeykit.journeys.derived import Cause
 from journeykit.journeys.identity import members
 from journeykit.journeys.line_history import Reading, WholeLine, read, read_all
 from journeykit.journeys.run import MIGRATED, NOWHERE, Run
-from journeykit.journeys.stages import (
-    INSTANCES,
-    Place,
-    Refolded,
-    cause_of,
-    completion,
-    correction,
-    derived,
-)
+from journeykit.journeys.stages import INSTANCES, Place
 from journeykit.model.event import ASKED, DENIED, HISTORICAL
 
 if TYPE_CHECKING:

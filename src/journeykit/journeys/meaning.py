@@ -40,6 +40,7 @@ class Meaning:
         self.plan = plan
         self._asks = asks
         self._by = plan.journey.instance_by
+        self._routes = plan.routes
         #: Whether some event ends every instance of its customer.
         self.ends_all = any(route.ends_all for route in plan.routes.values())
         #: What an event of a name means whatever its properties: all but its time and its id.
@@ -58,15 +59,16 @@ class Meaning:
 
     def instance_value(self, view: View, stored: Stored) -> str | None:
         """Return which instance an event belongs to; None if it does not concern the journey."""
-        if stored.entry.kind is Kind.FACT and stored.entry.name in FACTS:
-            return self._fact_value(stored.entry.name, view.properties(stored))
-        route = self.plan.routes.get(stored.entry.name)
+        entry = stored.entry
+        if entry.kind is Kind.FACT and entry.name in FACTS:
+            return self._fact_value(entry.name, view.properties(stored))
+        route = self._routes.get(entry.name)
         if route is None and not self._asks:
             return None
         if self._by is None:
             return ""
         value = view.properties(stored).get(self._by)
-        text = str(value) if isinstance(value, str | int) else ""
+        text = value if type(value) is str else str(value) if isinstance(value, str | int) else ""
         if 0 < len(text) <= ID_LENGTH and text.isprintable():
             return text
         return EVERY if route is not None and route.ends_all and value is None else None

@@ -203,7 +203,7 @@ def gather(
                 known = get(key)
             new = _finding(book, signal, key[1])
             if known is None:
-                reckoning.found.append([*key])
+                reckoning.found.append([*key, signal.at])
             put(key, new if known is None else known.again(new))
         effective.append(signal)
     return effective

@@ -9,16 +9,17 @@ then, and what is not any more, is derived.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from journeykit.journeys.decisions import DECISIONS, note
-from journeykit.journeys.derived import About, Cause, derive
-from journeykit.journeys.findings import FINDINGS, Finding, FindingKey
-from journeykit.journeys.identity import members, person
+from journeykit.journeys.findings import FINDINGS, Finding
+from journeykit.journeys.identity import members
+from journeykit.journeys.left_out import LeftOut
 from journeykit.journeys.meaning import Meaning
 from journeykit.journeys.reckoning import Happened, Reckoning, Signal
+from journeykit.journeys.records import PLACED, Records
 from journeykit.journeys.replay import (
     LATE,
     MOST_EVENTS,
@@ -31,8 +32,9 @@ from journeykit.journeys.replay import (
     look,
     settle,
 )
+from journeykit.journeys.stages import INSTANCES, Place
 from journeykit.journeys.timers import GRACE, Timer, set_timer
-from journeykit.journeys.where import Where, newest_first, where
+from journeykit.journeys.where import newest_first
 from journeykit.model import jsonbytes
 from journeykit.model.consent import encoded_stamp
 from journeykit.model.event import ASKED, DENIED, HISTORICAL, Kind
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
 MEMORIES: Final = "rules"
 CHECKPOINTS: Final = "rules_checkpoint"
 
-#: What the timers of rules are kept under, where those of runs have a journey's label.
+#: What the timers of rules are kept under, where those of runs have a customer's key.
 LABEL: Final = "rules"
 
 #: When the Log had the latest imported event: as long as an import goes on, deadlines in the past
@@ -95,15 +97,18 @@ class RuleFold:
         # Of the versions of a journey, the newest that the customer has come to.
         self._meanings = [Meaning(plan, asks=False) for plan in newest_first(plans)]
         self._segments = segments
+        self._records = Records(book, self._meanings, segments)
+        self._left_out = LeftOut()
         self._staging = {name for plan in plans for name in plan.routes}
 
     def wants(self, view: View, steps: Sequence[Step]) -> Iterator[tuple[str, list[str]]]:
         """Yield what folding *steps* will read, as far as it can be told before."""
         routes = self._routes
+        self._left_out.begin(view, steps[0].stored)
         yield (
             MEMORIES,
             [
-                person(view, step)
+                step.person
                 for step in steps
                 if step.stored.entry.name in routes or self._is_delayed(step.stored)
             ],
@@ -117,6 +122,16 @@ class RuleFold:
         segments = self._segments
         return entry.name in self._staging or (segments is not None and segments.shown_by(entry))
 
+    def wants_of_timers(self, keys: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+        """Yield what timers of these keys will read."""
+        customers = [_customer_of(key) for key in keys]
+        yield MEMORIES, customers
+        # What is found is told with the stage that the customer is in.
+        labels = [
+            each.plan.label for each in self._meanings if each.plan.journey.instance_by is None
+        ]
+        yield INSTANCES, [Place(label, one, "").key for one in customers for label in labels]
+
     def __call__(self, view: View, step: Step) -> Iterable[Entry]:
         """Fold one event; derives what was found, and what was found and is not so."""
         if step.joined or step.parted is not None:
@@ -128,7 +143,9 @@ class RuleFold:
                 self._restage(view, step.customer, step.stored.entry.occurred_at)
             return ()
         derived: Iterable[Entry] = ()
-        if not self._is_idle(view, step):
+        if self._is_idle(view, step):
+            self._left_out.note(view, step.stored)
+        else:
             happened = look(view, self._book, step.stored)
             derived = self._fold(view, step, happened) if happened is not None else ()
         if step.refolded:
@@ -148,7 +165,7 @@ class RuleFold:
 
     def expire(self, view: View, timer: Timer) -> Iterable[Entry]:
         """Wake what *timer* was set for; derives what was found."""
-        customer = timer.key.split(_SEPARATOR)[1]
+        customer = _customer_of(timer.key)
         reckoning = view.get(MEMORIES, customer, Reckoning.decode)
         if reckoning is None or reckoning.timer != timer.deadline:
             return ()
@@ -159,12 +176,7 @@ class RuleFold:
                 set_timer(view, timer._replace(set_at=latest))
                 return ()
         reckoning.timer = 0
-        told = reckoning.clock, reckoning.newest
         signals = reckoning.expire(self._book, timer.deadline)
-        if self._in_doubt(signals):
-            sure = self._look_again(view, customer, reckoning, told, timer.deadline)
-            if sure is not None:
-                return sure
         derived = self._note(view, customer, reckoning, signals)
         self._wait(view, customer, reckoning)
         view.put(MEMORIES, customer, reckoning, Reckoning.encode)
@@ -177,7 +189,8 @@ class RuleFold:
             reckoning = view.get(MEMORIES, customer, Reckoning.decode)
             pieces += self._forget(view, customer, reckoning)
             part = f"{LABEL}{_SEPARATOR}{customer}{_SEPARATOR}"
-            for key in view.find(TIMERS, part) if reckoning is not None else ():
+            # Also of who was found to be another since: what was theirs is that one's.
+            for key in view.find(TIMERS, part):
                 view.put(TIMERS, key, None, jsonbytes.dumps)
                 pieces += 1
         return pieces
@@ -196,8 +209,14 @@ class RuleFold:
             return self._refold(view, step, reckoning)
         offers = reckoning.offers(happened)
         if not offers:
+            self._left_out.note(view, step.stored)
             return ()
-        told = reckoning.clock, reckoning.newest
+        if self._left_out.may_follow(view, happened, reckoning, offers):
+            owners = members(view, customer)
+            if self._left_out.follows(view, self._book, owners, happened):
+                again = self._look_again(view, step, reckoning)
+                if again is not None:
+                    return again
         signals = reckoning.step(self._book, happened, offers)
         reckoning.count += 1
         reckoning.stamp = _stamp(happened.stored)
@@ -207,23 +226,10 @@ class RuleFold:
             self._settle(view, customer, reckoning)
         derived: Iterable[Entry] = ()
         if signals:
-            if self._in_doubt(signals):
-                sure = self._look_again(view, step, reckoning, told, told[0])
-                if sure is not None:
-                    return sure
             derived = self._note(view, customer, reckoning, signals)
         self._wait(view, customer, reckoning)
         view.put(MEMORIES, customer, reckoning, Reckoning.encode)
         return derived
-
-    def _in_doubt(self, signals: Sequence[Signal]) -> bool:
-        """
-        Return whether an event may have prevented what was found.
-
-        One that could only end something was left out where there was nothing to end; then what it
-        ends may have come behind it, though it occurred before.
-        """
-        return any(self._book.rules[signal.rule].ends for signal in signals)
 
     def _settle(self, view: View, customer: str, reckoning: Reckoning) -> None:
         known = view.get(CHECKPOINTS, customer, Checkpoint.decode)
@@ -238,16 +244,20 @@ class RuleFold:
         """Keep what was found, and derive it."""
 
         def get(key: tuple[int, str]) -> Finding | None:
-            finding: Finding | None = view.get(FINDINGS, self._key(customer, key), Finding.decode)
+            if not reckoning.has_found(*key):
+                return None
+            finding: Finding | None = view.get(
+                FINDINGS, self._records.key(customer, key), Finding.decode
+            )
             return finding
 
         def put(key: tuple[int, str], finding: Finding) -> None:
             if finding.count == 1 and finding.recovered_at is None:
-                finding = self._placed(view, customer, finding)
-            view.put(FINDINGS, self._key(customer, key), finding, Finding.encode)
+                finding = self._records.placed(view, customer, finding)
+            view.put(FINDINGS, self._records.key(customer, key), finding, Finding.encode)
 
         effective = gather(self._book, reckoning, signals, get, put)
-        return [self._tell(view, customer, signal, reckoning) for signal in effective]
+        return [self._records.tell(view, customer, signal, reckoning) for signal in effective]
 
     def _wait(self, view: View, customer: str, reckoning: Reckoning) -> None:
         """
@@ -271,44 +281,26 @@ class RuleFold:
 
     def _refold(self, view: View, step: Step, before: Reckoning) -> Iterable[Entry]:
         """Fold the customer's events again, from the checkpoint or from the beginning."""
-        told = before.clock, before.newest
-        derived = self._look_again(view, step, before, told, before.clock)
+        derived = self._look_again(view, step, before)
         if derived is None:
             view.counts["late_overflow"] += 1
             return ()
         return derived
 
-    def _look_again(
-        self,
-        view: View,
-        step: Step | str,
-        before: Reckoning,
-        told: tuple[int, tuple[int, str]],
-        until: int,
-    ) -> Iterable[Entry] | None:
+    def _look_again(self, view: View, step: Step, before: Reckoning) -> Iterable[Entry] | None:
         """
         Fold all that a customer did, and derive what differs from what was told before.
 
-        Args:
-            step: The event that it is done for; the customer where time alone has led to it.
-
-            told: How far memories had woken before, and the newest event that was looked at.
-
-            until: How far memories wake now.
-
-        Returns:
-            None where there is more than may be read again.
+        Returns None where there is more than may be read again.
         """
-        customer = step if isinstance(step, str) else step.customer
-        stored = None if isinstance(step, str) else step.stored
-        whole = stored is not None and bool(stored.entry.flags & HISTORICAL)
+        customer, stored = step.customer, step.stored
+        whole = bool(stored.entry.flags & HISTORICAL)
         known = None if whole else view.get(CHECKPOINTS, customer, Checkpoint.decode)
         past = Past.read(view, self._book, members(view, customer), known, most=MOST_EVENTS)
-        if past.overflows or (stored is not None and not past.has(stored.id)):
+        if past.overflows or not past.has(stored.id):
             return None
-        earlier = past.before(told[1], None if stored is None else stored.id)
-        was = Replayed.of(self._book, earlier, told[0])
-        now = Replayed.of(self._book, past, until)
+        was = Replayed.of(self._book, past.before(before.newest, stored.id), before.clock)
+        now = Replayed.of(self._book, past, before.clock)
         if whole and view.get(CHECKPOINTS, customer, Checkpoint.decode) is not None:
             # The event may belong before the checkpoint, which knows nothing of it.
             view.put(CHECKPOINTS, customer, None, Checkpoint.encode)
@@ -318,7 +310,7 @@ class RuleFold:
     def _replace(
         self,
         view: View,
-        stored: Stored | None,
+        stored: Stored,
         persons: Mapping[str, tuple[Reckoning | None, Replayed]],
         was: Sequence[Signal],
     ) -> list[Entry]:
@@ -332,22 +324,19 @@ class RuleFold:
             if before is not None:
                 reckoning.timer, reckoning.stamp = before.timer, before.stamp
                 reckoning.taken_back = max(reckoning.taken_back, before.taken_back)
-            elif stored is not None:
+            else:
                 reckoning.stamp = _stamp(stored)
             reckoning.taken_back += len(gone)
-            since = stored.entry.occurred_at if stored is not None else None
-            self._keep(view, customer, before, now, since)
+            self._keep(view, customer, before, now, stored.entry.occurred_at)
             self._wait(view, customer, reckoning)
             piece = reckoning if now.is_any else None
             view.put(MEMORIES, customer, piece, Reckoning.encode)
             derived += [
-                self._tell(view, customer, signal, reckoning)
+                self._records.tell(view, customer, signal, reckoning)
                 for signal in now.signals
                 if signal.identity not in found
             ]
-        if stored is not None:
-            derived += [self._withdraw(stored, signal) for signal in gone]
-        return derived
+        return derived + [self._records.withdraw(stored, signal) for signal in gone]
 
     def _keep(
         self,
@@ -355,32 +344,34 @@ class RuleFold:
         customer: str,
         before: Reckoning | None,
         now: Replayed,
-        since: int | None,
+        since: int,
     ) -> None:
         """Replace the findings of *customer*; where they were *since* then is found out anew."""
-        stale = {(number, target) for number, target in before.found} if before else set()
+        stale = {(number, target) for number, target, _ in before.found} if before else set()
         for place in stale - now.findings.keys():
-            view.put(FINDINGS, self._key(customer, place), None, Finding.encode)
+            view.put(FINDINGS, self._records.key(customer, place), None, Finding.encode)
         for place, finding in now.findings.items():
-            key = self._key(customer, place)
+            key = self._records.key(customer, place)
             known = view.get(FINDINGS, key, Finding.decode)
-            stays = since is None or finding.first_at < since
+            stays = finding.first_at < since
             if known is not None and known.first_at == finding.first_at and stays:
-                same = {name: getattr(known, name) for name in _PLACED}
+                same = {name: getattr(known, name) for name in PLACED}
                 placed = attrs.evolve(finding, **same)
             else:
-                placed = self._placed(view, customer, finding)
+                placed = self._records.placed(view, customer, finding)
             if placed != known:
                 view.put(FINDINGS, key, placed, Finding.encode)
 
     def _restage(self, view: View, customer: str, since: int = 0) -> None:
         """Find out anew where a customer was when something was found after *since*."""
         reckoning = view.get(MEMORIES, customer, Reckoning.decode)
-        for place in reckoning.found if reckoning is not None else ():
-            key = self._key(customer, place)
+        for number, target, first_at in reckoning.found if reckoning is not None else ():
+            if first_at < since:
+                continue
+            key = self._records.key(customer, (number, target))
             finding = view.get(FINDINGS, key, Finding.decode)
-            if finding is not None and finding.first_at >= since:
-                placed = self._placed(view, customer, finding)
+            if finding is not None:
+                placed = self._records.placed(view, customer, finding)
                 if placed != finding:
                     view.put(FINDINGS, key, placed, Finding.encode)
 
@@ -447,13 +438,15 @@ class RuleFold:
             other = before[one]
             if other is None:
                 continue
-            for number, target in other.found:
+            for number, target, first_at in other.found:
                 place = number, target
-                found = view.get(FINDINGS, self._key(one, place), Finding.decode)
-                key = self._key(step.customer, place)
+                found = view.get(FINDINGS, self._records.key(one, place), Finding.decode)
+                key = self._records.key(step.customer, place)
                 known = view.get(FINDINGS, key, Finding.decode)
                 if known is None:
-                    mine.found.append([number, target])
+                    mine.found.append([number, target, first_at])
+                else:
+                    mine.found_first(number, target, first_at)
                 view.put(
                     FINDINGS, key, found if known is None else known.again(found), Finding.encode
                 )
@@ -473,70 +466,14 @@ class RuleFold:
 
     def _forget_findings(self, view: View, customer: str, reckoning: Reckoning | None) -> int:
         found = reckoning.found if reckoning is not None else ()
-        for number, target in found:
-            view.put(FINDINGS, self._key(customer, (number, target)), None, Finding.encode)
+        for number, target, _ in found:
+            view.put(FINDINGS, self._records.key(customer, (number, target)), None, Finding.encode)
         return len(found)
 
-    # What is derived
 
-    def _key(self, customer: str, place: Sequence[Any]) -> str:
-        number, target = place
-        return FindingKey(self._book.rules[number].code, customer, target).text
-
-    def _placed(self, view: View, customer: str, finding: Finding) -> Finding:
-        """Return *finding* with where the customer was, and what is known of them."""
-        place = where(view, self._meanings, customer, finding.first_at, finding.target)
-        segments = self._segments
-        return attrs.evolve(
-            finding,
-            journey=place.journey,
-            stage=place.stage,
-            instance=place.instance,
-            segments=segments.of(view, customer, finding.first_at) if segments else {},
-        )
-
-    def _tell(self, view: View, customer: str, signal: Signal, reckoning: Reckoning) -> Entry:
-        rule, found = self._book.rules[signal.rule], signal.found
-        finding = view.get(
-            FINDINGS, self._key(customer, (signal.rule, signal.target)), Finding.decode
-        )
-        place = Where()
-        properties: dict[str, Any] = {**found.properties, "code": rule.code}
-        if not signal.recovered:
-            severity = rule.severity if found.severity is None else found.severity
-            properties |= {"severity": severity.value, "evidence": list(signal.evidence)}
-        properties["target"] = signal.target
-        if finding is not None:
-            place = where(view, self._meanings, customer, signal.at, signal.target)
-            properties["segments"] = finding.segments
-        value = found.value if finding is None or found.value is not None else finding.value
-        if value is not None:
-            properties["value"] = value
-        name = "pain_point.recovered" if signal.recovered else "pain_point.detected"
-        about = About(place.encoded, place.stage, place.instance)
-        cause = _cause(signal, customer, reckoning.stamp)
-        subject = f"{self._subject(signal)}{_SEPARATOR}{reckoning.taken_back}"
-        return derive(cause, name, subject, signal.at, properties, about)
-
-    def _withdraw(self, stored: Stored, signal: Signal) -> Entry:
-        rule = self._book.rules[signal.rule]
-        properties: dict[str, Any] = {
-            "code": rule.code,
-            "target": signal.target,
-            "evidence": list(signal.evidence),
-        }
-        if signal.recovered:
-            properties["recovery"] = True
-        subject = f"{self._subject(signal)}{_SEPARATOR}{signal.cause}"
-        cause = Cause.of(stored)
-        return derive(cause, "pain_point.withdrawn", subject, signal.at, properties)
-
-    def _subject(self, signal: Signal) -> str:
-        code = self._book.rules[signal.rule].code
-        return _SEPARATOR.join((code, signal.target, str(signal.at), str(signal.number)))
-
-
-_PLACED: Final = ("journey", "stage", "instance", "segments")
+def _customer_of(key: str) -> str:
+    """Return whom a timer of this key is for."""
+    return key.split(_SEPARATOR)[1]
 
 
 def _earlier(step: Step, groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -545,14 +482,6 @@ def _earlier(step: Step, groups: Mapping[str, Sequence[str]]) -> dict[str, list[
         return {step.parted: [*groups[step.parted], step.customer]}
     mine = [one for one in groups[step.customer] if one not in step.joined]
     return {step.customer: mine, **{one: [one] for one in step.joined}}
-
-
-def _cause(signal: Signal, customer: str, stamp: str) -> Cause:
-    if signal.stored is not None:
-        return Cause.of(signal.stored)
-    known = customer.startswith("u:")
-    user_id, anonymous_id = (customer[2:], None) if known else (None, customer[2:])
-    return Cause(signal.cause, user_id, anonymous_id, None, signal.flags, stamp.encode())
 
 
 def _stamp(stored: Stored) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from journeykit.journeys.advance import Signal, advance, expire, stays
+from journeykit.journeys.advance import advance, expire, follow
 from journeykit.journeys.checkpoint import (
     CHECKPOINTS,
     TOGETHER,
@@ -21,11 +21,19 @@ from journeykit.journeys.checkpoint import (
     is_near,
     move_checkpoint,
 )
-from journeykit.journeys.derived import About, Cause, derive
-from journeykit.journeys.figures import recount
-from journeykit.journeys.identity import members, person
+from journeykit.journeys.corrections import (
+    Refolded,
+    cause_of,
+    completion,
+    correction,
+    derived,
+    stage_key,
+)
+from journeykit.journeys.derived import Cause
+from journeykit.journeys.figures import recount, recount_move
+from journeykit.journeys.identity import members
 from journeykit.journeys.meaning import EVERY, OPTED_OUT_FACT, Meaning
-from journeykit.journeys.run import NOWHERE, Run
+from journeykit.journeys.run import Run
 from journeykit.journeys.stalls import note_stall
 from journeykit.journeys.timers import Timer, set_timer
 from journeykit.journeys.whole import Whole
@@ -35,7 +43,7 @@ from journeykit.model.consent import encoded_stamp
 from journeykit.model.customer import Customer
 from journeykit.model.event import HISTORICAL, Kind
 from journeykit.model.times import to_datetime
-from journeykit.store.view import TIMERS
+from journeykit.store.view import BEHIND_TIME, TIMERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -47,7 +55,7 @@ if TYPE_CHECKING:
     from journeykit.store.projector import Step
     from journeykit.store.view import View
 
-#: `journey@version`, customer and instance value → the run.
+#: Customer, `journey@version` and instance value → the run.
 INSTANCES: Final = "instance"
 
 #: Customer → the keys of journeys that they have ever opted out of; and whether anybody has.
@@ -67,12 +75,14 @@ class Place(NamedTuple):
     @property
     def key(self) -> str:
         """The key that its run is kept under."""
-        return f"{self[0]}{_SEPARATOR}{self[1]}{_SEPARATOR}{self[2]}"
+        # The customer first: what a store has of one customer lies together.
+        return f"{self[1]}{_SEPARATOR}{self[0]}{_SEPARATOR}{self[2]}"
 
     @classmethod
     def of(cls, key: str) -> Place:
         """Return the place that is kept under *key*."""
-        return cls(*key.split(_SEPARATOR))
+        customer, label, value = key.split(_SEPARATOR)
+        return cls(label, customer, value)
 
 
 #: An instance that an event concerns, by its value and its key; `EVERY` stands for all.
@@ -92,6 +102,7 @@ class StageFold:
         self._labels = {plan.label: plan for plan in self._plans}
         self._detector = plugins if plugins.implements("detect_stage") else None
         self._meanings = [Meaning(plan, asks=self._detector is not None) for plan in self._plans]
+        self._every = [_with_infix(meaning) for meaning in self._meanings]
         self._by_name = _by_name(self._meanings)
         self.sets_timers = any(plan.has_deadlines for plan in self._plans)
 
@@ -99,24 +110,26 @@ class StageFold:
         """Yield what folding *steps* will read, as far as it can be told before."""
         keys: list[str] = []
         for step in steps:
-            step.routed_for = person(view, step)
-            step.routed = self._route(view, step.stored, step.routed_for)
-            keys += [key for _, value, key in step.routed if value is not EVERY]
+            ways = self._route(view, step.stored, step.person)
+            keys += [key for _, value, key in ways if value is not EVERY]
         yield INSTANCES, keys
+
+    def wants_of_timers(self, keys: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+        """Yield what timers of these keys will read."""
+        yield INSTANCES, list(keys)
 
     def _route(self, view: View, stored: Stored, customer: str) -> Sequence[_Way]:
         """Return which instances of *customer* an event concerns."""
         # Who asks plugins asks them about everything; a fact may be about any journey.
         if self._detector is not None or stored.entry.kind is Kind.FACT:
-            concerned: Sequence[Meaning] = self._meanings
+            concerned: Sequence[tuple[Meaning, str]] = self._every
         else:
             concerned = self._by_name.get(stored.entry.name, ())
         ways: list[_Way] = []
-        for meaning in concerned:
+        for meaning, infix in concerned:
             value = meaning.instance_value(view, stored)
             if value is not None:
-                key = f"{meaning.plan.label}{_SEPARATOR}{customer}{_SEPARATOR}{value}"
-                ways.append((meaning, value, key))
+                ways.append((meaning, value, f"{customer}{infix}{value}"))
         return ways
 
     def __call__(self, view: View, step: Step) -> Iterable[Entry]:
@@ -127,16 +140,14 @@ class StageFold:
             return [
                 entry for meaning in self._meanings for entry in self._regroup(view, step, meaning)
             ]
-        ways: Sequence[_Way] = step.routed
-        if step.routed_for != step.customer:
-            ways = self._route(view, step.stored, step.customer)
         found: list[Entry] = []
-        for meaning, value, key in ways:
+        for meaning, value, key in self._route(view, step.stored, step.customer):
             if value is EVERY:
                 for each in view.keys(INSTANCES, key.removesuffix(EVERY)):
                     found += self._into(view, step, meaning, each)
-            elif not self._stays(view, step, meaning, key):
-                found += self._into(view, step, meaning, key)
+                continue
+            news = self._follow(view, step, meaning, value, key)
+            found += self._into(view, step, meaning, key) if news is None else news
         return found
 
     def expire(self, view: View, timer: Timer) -> Iterable[Entry]:
@@ -161,29 +172,38 @@ class StageFold:
                 for key in view.keys(INSTANCES, Place(plan.label, customer, "").key):
                     pieces += 1 + (view.get(CHECKPOINTS, key, Checkpoint.decode) is not None)
                     self._forget(view, plan, key)
-            part = f"{_SEPARATOR}{customer}{_SEPARATOR}"
+            part = f"{BEHIND_TIME}{customer}{_SEPARATOR}"
             for key in view.find(TIMERS, part) if self.sets_timers else ():
                 view.put(TIMERS, key, None, jsonbytes.dumps)
                 pieces += 1
         return pieces + _forget_opting_out(view, customers)
 
-    def _stays(self, view: View, step: Step, meaning: Meaning, key: str) -> bool:
+    def _follow(
+        self, view: View, step: Step, meaning: Meaning, value: str, key: str
+    ) -> Iterable[Entry] | None:
         """
-        Add an event to a run if it leads to where the run is; returns whether it does.
+        Put an event behind the others of a run that is under way, if it can but lead to one stage.
 
-        Most events do; for these, nothing else has to be known.
+        Most events are such; for these, nothing else has to be known. Returns None for others.
         """
-        run = view.get(INSTANCES, key, Run.decode)
+        plan, place = meaning.plan, meaning.only(step.stored)
         # A plugin may see it otherwise, and a deadline may have passed.
-        if run is None or self._detector is not None or meaning.plan.has_deadlines:
-            return False
-        if not stays(run, meaning.only(step.stored)):
-            return False
+        if place is None or self._detector is not None or plan.has_deadlines:
+            return None
+        run = view.get(INSTANCES, key, Run.decode)
+        if run is None:
+            return None
+        before, is_first = (run.current, run.furthest), not run.visits[place[1]]
+        signals = follow(plan, run, place)
+        if signals is None:
+            return None
         run.count += 1
-        if is_due(meaning.plan.late, run):
+        if is_due(plan.late, run):
             self._move_checkpoints(view, step, meaning, Place.of(key), run)
         view.put(INSTANCES, key, run, Run.encode)
-        return True
+        if run.current != before[0]:
+            recount_move(view, plan.label, before, run, is_first=is_first)
+        return derived(plan, value, Cause.of(step.stored), signals) if signals else ()
 
     def _into(self, view: View, step: Step, meaning: Meaning, key: str) -> Iterable[Entry]:
         plan, moment, place = meaning.plan, meaning.moment(view, step.stored), Place.of(key)
@@ -378,8 +398,8 @@ class StageFold:
                 version=plan.journey.version,
                 customer=Customer(entry.user_id, entry.anonymous_id, entry.session_id),
                 value=value,
-                stage=_key(plan, run.current),
-                furthest=_key(plan, run.furthest),
+                stage=stage_key(plan, run.current),
+                furthest=stage_key(plan, run.furthest),
                 started_at=None if run.started_at is None else to_datetime(run.started_at),
             )
             stage = detector.detect_stage(stored.event(), plan.journey, instance)
@@ -415,11 +435,16 @@ def _instance(view: View, place: Place, run: Run | None) -> Instance:
     return Instance(place.value, checkpoint, begin)
 
 
-def _by_name(meanings: Sequence[Meaning]) -> Mapping[str, Sequence[Meaning]]:
-    found: dict[str, list[Meaning]] = {}
+def _with_infix(meaning: Meaning) -> tuple[Meaning, str]:
+    """Return *meaning* with what stands between customer and value in the keys of its runs."""
+    return meaning, f"{_SEPARATOR}{meaning.plan.label}{_SEPARATOR}"
+
+
+def _by_name(meanings: Sequence[Meaning]) -> Mapping[str, Sequence[tuple[Meaning, str]]]:
+    found: dict[str, list[tuple[Meaning, str]]] = {}
     for meaning in meanings:
         for name in meaning.plan.routes:
-            found.setdefault(name, []).append(meaning)
+            found.setdefault(name, []).append(_with_infix(meaning))
     return found
 
 
@@ -438,75 +463,3 @@ def _forget_opting_out(view: View, customers: Sequence[str]) -> int:
     if kept and not any(view.find(OPTED_OUT_OF, ":")):
         view.put(OPTED_OUT_OF, _ANYBODY, None, jsonbytes.dumps)
     return len(kept)
-
-
-def cause_of(customer: str, flags: int, stamp: str) -> Cause:
-    """Return a cause without an id, for what befalls a customer by time."""
-    known = customer.startswith("u:")
-    user_id, anonymous_id = (customer[2:], None) if known else (None, customer[2:])
-    return Cause("", user_id, anonymous_id, None, flags, stamp.encode())
-
-
-def derived(plan: Plan, value: str, cause: Cause, signals: Sequence[Signal]) -> list[Entry]:
-    """Derive what has become of a run."""
-    return [
-        derive(
-            cause if caused_by is None else cause._replace(id=caused_by),
-            name,
-            subject,
-            at,
-            properties,
-            About(plan.encoded, _key(plan, stage), value),
-        )
-        for name, subject, at, stage, properties, caused_by in signals
-    ]
-
-
-class Refolded(NamedTuple):
-    """What folding again is about: the instance, the event that led to it, and when that was."""
-
-    plan: Plan
-    value: str
-    cause: Cause
-    at: int
-
-    def derive(self, name: str, subject: str, properties: dict[str, Any], stage: int) -> Entry:
-        """Return a derived event about that."""
-        plan, value, cause, at = self
-        about = About(plan.encoded, _key(plan, stage), value)
-        return derive(cause, name, subject, at, properties, about)
-
-
-def correction(
-    about: Refolded, was: Standing | None, run: Run, subject: str = "refold"
-) -> Iterator[Entry]:
-    """Derive what folding again has changed."""
-    plan, now = about.plan, run.standing()
-    had_stage = was is not None and was.furthest != NOWHERE
-    if _alike(was) == _alike(now) or not (run.has_stage or had_stage):
-        return
-    properties: dict[str, Any] = {
-        "stage": _key(plan, now.current),
-        "from": _key(plan, was.current) if was is not None else None,
-        "furthest": _key(plan, now.furthest),
-        "entered": [name for name, seen in zip(plan.keys, run.observed, strict=True) if seen],
-    }
-    if run.outcome is not None:
-        properties["outcome"] = run.outcome
-    yield about.derive("stage.corrected", subject, properties, now.current)
-
-
-def completion(about: Refolded, run: Run) -> Iterator[Entry]:
-    """Derive that folding again has met the goal."""
-    yield about.derive("journey.completed", "goal", {"value": run.value}, run.current)
-
-
-def _alike(standing: Standing | None) -> object:
-    if standing is None:
-        return None
-    observed = tuple(visits > 0 for visits in standing.visits)
-    return standing._replace(visits=observed, value=0.0, closed=None)
-
-
-def _key(plan: Plan, stage: int) -> str | None:
-    return None if stage == NOWHERE else plan.keys[stage]

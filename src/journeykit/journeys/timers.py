@@ -11,9 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, runtime_checkable
 
 from journeykit.model.event import ASKED, DENIED, HISTORICAL
+from journeykit.store.protocol import SEPARATOR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from journeykit.model.event import Entry
     from journeykit.store.projector import Step
@@ -54,16 +55,23 @@ def set_timer(view: View, timer: Timer) -> None:
     view.put_timer(timer.goes_off, timer.key, tuple(timer))
 
 
+class Waiting(Protocol):
+    """A fold that sets timers."""
+
+    def expire(self, view: View, timer: Timer) -> Iterable[Entry]:
+        """Let a deadline pass; derives what follows."""
+
+    def wants_of_timers(self, keys: Sequence[str]) -> Iterable[tuple[str, list[str]]]:
+        """Return what timers of these keys will read."""
+
+
 @runtime_checkable
-class Waking(Protocol):
+class Waking(Waiting, Protocol):
     """A fold whose timers begin with its `label`."""
 
     @property
     def label(self) -> str:
         """What its timers are kept under."""
-
-    def expire(self, view: View, timer: Timer) -> Iterable[Entry]:
-        """Do what the time of *timer* has come for."""
 
 
 class Clock:
@@ -71,28 +79,35 @@ class Clock:
     The fold that time alone moves: hands each timer to the fold that has set it.
 
     Args:
-        others: What the keys of a fold's timers begin with → the fold's `expire`.
+        others: What the keys of a fold's timers begin with → the fold.
 
-        expire: That of the fold whose timers begin with anything else.
+        rest: The fold whose timers begin with anything else.
     """
 
     has_timers = True
 
-    def __init__(
-        self,
-        others: Mapping[str, Callable[[View, Timer], Iterable[Entry]]],
-        expire: Callable[[View, Timer], Iterable[Entry]],
-    ) -> None:
+    def __init__(self, others: Mapping[str, Waiting], rest: Waiting) -> None:
         self._others = others
-        self._expire = expire
+        self._rest = rest
 
     def __call__(self, view: View, step: Step) -> Iterable[Entry]:
         """Derive nothing: an event is none of its business."""
         return ()
 
+    def wants(self, view: View, steps: Sequence[Step]) -> Iterator[tuple[str, list[str]]]:
+        """Yield what deadlines that pass before the last of *steps* will read."""
+        waiting: dict[Waiting, list[str]] = {}
+        # About as many as events, where all customers wait for something within the hour.
+        for key in view.coming(steps[-1].stored.recorded_at, len(steps)):
+            waiting.setdefault(self._whose(key), []).append(key)
+        for fold, keys in waiting.items():
+            yield from fold.wants_of_timers(keys)
+
     def due(self, view: View, until: int) -> Iterator[Entry]:
         """Let deadlines up to the instant *until* pass, in order; derives what follows."""
         while (found := view.next_timer(until)) is not None:
             timer = Timer(*found)
-            begin = timer.key.partition("\x1f")[0]
-            yield from self._others.get(begin, self._expire)(view, timer)
+            yield from self._whose(timer.key).expire(view, timer)
+
+    def _whose(self, key: str) -> Waiting:
+        return self._others.get(key.partition(SEPARATOR)[0], self._rest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from journeykit.journeys.corrections import cause_of, derived
 from journeykit.journeys.course import Course, lines
 from journeykit.journeys.derived import Cause
 from journeykit.journeys.figures import MOVED
@@ -12,14 +13,7 @@ from journeykit.journeys.line_history import WholeLine
 from journeykit.journeys.line_instance import LineInstance, about_publications
 from journeykit.journeys.meaning import EVERY
 from journeykit.journeys.run import MIGRATED, Run
-from journeykit.journeys.stages import (
-    INSTANCES,
-    Place,
-    StageFold,
-    cause_of,
-    derived,
-    has_opted_out,
-)
+from journeykit.journeys.stages import INSTANCES, Place, StageFold, has_opted_out
 from journeykit.journeys.timers import Timer
 from journeykit.model import jsonbytes
 from journeykit.model.event import ASKED, DENIED, PUBLISHED, Kind
@@ -85,7 +79,7 @@ class VersionsFold(StageFold):
             ways = self._routed[step.stored.position] = self._ways(view, step.stored)
             for line, value in ways:
                 if value is not EVERY:
-                    keys += [key for _, key in line.keys(step.routed_for, value)]
+                    keys += [key for _, key in line.keys(step.person, value)]
         yield INSTANCES, keys
 
     def _ways(self, view: View, stored: Stored) -> Sequence[tuple[Line, str]]:
@@ -131,8 +125,9 @@ class VersionsFold(StageFold):
             if not run.is_running:
                 return None
             meaning = line.meanings[version]
-            if self._stays(view, step, meaning, key):
-                return ()
+            news = self._follow(view, step, meaning, value, key)
+            if news is not None:
+                return news
             moment = meaning.moment(view, step.stored)
             if moment is None or (run.newest is not None and moment[:3] < run.newest):
                 return None
@@ -278,15 +273,14 @@ class VersionsFold(StageFold):
             view.put(SWEEPS, label, None, jsonbytes.dumps)
             self._sweeps = None
             return
-        prefix = f"{older[0]}\x1f"
-        keys, last = view.behind(INSTANCES, after or prefix, _SLICE)
+        keys, last = view.behind(INSTANCES, after, _SLICE)
         line, version = self._line_of[label]
         made = line.plans[version].publication
         for key in keys:
-            if key.startswith(prefix) and made is not None:
-                yield from self._reach(view, Place.of(key), made.at)
-        more = last is not None and last.startswith(prefix)
-        view.put(SWEEPS, label, [older, last] if more else [older[1:], ""], jsonbytes.dumps)
+            place = Place.of(key)
+            if place.label in older and made is not None:
+                yield from self._reach(view, place, made.at)
+        view.put(SWEEPS, label, [older, last] if last else [[], ""], jsonbytes.dumps)
 
     def _reach(self, view: View, place: Place, at: int) -> Iterator[Entry]:
         run = view.get(INSTANCES, place.key, Run.decode)

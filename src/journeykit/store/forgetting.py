@@ -39,6 +39,11 @@ class Erasures:
         self._open: list[Erasure] = []
         self._folded: list[Resolved] = []
 
+    @property
+    def are_open(self) -> bool:
+        """Whether any event may have to be screened."""
+        return bool(self._open)
+
     def begin(self, position: Position) -> None:
         """Begin behind *position*."""
         self._folded = []

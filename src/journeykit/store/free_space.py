@@ -110,6 +110,8 @@ class FreeSpace:
 
     def _vacuum(self) -> None:
         with self._locked() as db:
+            # It makes a whole database beside this one, which no memory holds.
+            db.execute("PRAGMA temp_store = FILE")
             db.execute("VACUUM")
 
     def _open(self) -> int:

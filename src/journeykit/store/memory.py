@@ -157,11 +157,14 @@ class MemoryStore:
         space, name = key
         return self._state.get(space, {}).get(name)
 
-    def states(self, space: str, keys: Collection[str]) -> dict[str, bytes]:
-        """Return those pieces of *space* that are there, by key."""
+    def states(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, bytes]]:
+        """Return those pieces that are there of the *wanted* keys of each space."""
         with self.lock:
-            pieces = self._state.get(space, {})
-            return {key: pieces[key] for key in keys if key in pieces}
+            spaces = {space: self._state.get(space, {}) for space in wanted}
+            return {
+                space: {key: pieces[key] for key in wanted[space] if key in pieces}
+                for space, pieces in spaces.items()
+            }
 
     def page(self, space: str, after: str, limit: int) -> list[tuple[str, bytes]]:
         """Return up to *limit* keys behind *after*, and their State, in order of keys."""

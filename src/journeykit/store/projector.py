@@ -24,13 +24,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
-    from journeykit.store.protocol import Position, StateKey, Store
+    from journeykit.store.protocol import Changes, Position, Store
 
 #: In State: what the folds were declared by.
 _DECLARATION: Final = ("projector", "declaration")
 
 #: Events read at a time: enough to share a transaction, few enough to be visible soon.
 BATCH_EVENTS: Final = 2000
+
+#: Events of a batch that are read together, with what folding them will need: few, for the
+#: collector of garbage looks at all that is known of them.
+PAGE_EVENTS: Final = 400
 
 
 @attrs.define
@@ -47,8 +51,8 @@ class Step:
 
         parted: Key of a person who turned out, with this event, to be somebody else.
 
-        routed: What a fold has found out about it before the batch, for itself; and for whom, in
-            case that the customer turns out to be another.
+        person: The key of the person, as far as that was known before the batch.
+
         refolded: Whether a run was folded again because of it, so that the customer was elsewhere
             at some instant than was thought.
 
@@ -60,8 +64,7 @@ class Step:
     customer: str
     joined: tuple[str, ...] = ()
     parted: str | None = None
-    routed: Any = ()
-    routed_for: str = ""
+    person: str = ""
     refolded: bool = False
     news: Sequence[Entry] = ()
     told: int = 0
@@ -74,7 +77,8 @@ class Step:
     @classmethod
     def of(cls, stored: Stored) -> Step:
         """Return the first step of *stored*."""
-        return cls(stored, stored.entry.customer_key)
+        customer = stored.entry.customer_key
+        return cls(stored, customer, person=customer)
 
 
 class Fold(Protocol):
@@ -82,8 +86,9 @@ class Fold(Protocol):
     Changes State by one event and returns the derived events that follow.
 
     It depends on *view* and *step* only, so that the same Log gives the same State.
-    One that time alone moves has a `due(view, until)` too, one that knows what it will read a
-    `wants(view, steps)`, which is asked before the first event of a batch is folded.
+    One that nothing but time moves has a `due(view, until)` too, and is not called with events.
+    One that knows what it will read has a `wants(view, steps)`, which is asked before the first
+    event of a batch is folded.
     One that facts about no customer move has a `published(view, stored)`, and a `reach(view)` that
     is called behind such a fact again and again, as long as it changes anything.
     One that keeps anything by customers has `forget(view, customers)`, which removes it and returns
@@ -171,9 +176,9 @@ class Projector:
         self.filled = False
 
     def _use(self, folds: Sequence[Fold]) -> None:
-        self._folds = tuple(folds)
-        self._erasures = Erasures(self._store, self._folds)
         timed = [fold for fold in folds if getattr(fold, "has_timers", False)]
+        self._folds = tuple(fold for fold in folds if fold not in timed)
+        self._erasures = Erasures(self._store, tuple(folds))
         self._due = [getattr(fold, "due") for fold in timed]  # noqa: B009 - not every fold has it
         self._wants = [getattr(fold, "wants") for fold in folds if hasattr(fold, "wants")]  # noqa: B009
         told = [fold for fold in folds if hasattr(fold, "published")]
@@ -192,36 +197,48 @@ class Projector:
             self._find_position()
         if self._go_on_reaching():
             return 0.0
-        batch = self._store.read(self._position, BATCH_EVENTS, derived=False)
-        self.filled = len(batch) == BATCH_EVENTS
-        # What is derived behind an erasure is about who is new, and must not go with the others.
-        batch = _up_to_fact(batch, ABOUT_NOBODY if self._told else ERASURE)
         view = View(self._store, self._cache, self._alarm)
         # What a batch that failed has left.
         self._erasures.folded()
-        if batch:
-            derived, position = self._news(view, batch), batch[-1].position
-        elif self._store.cursor(PROJECTOR) != self._position:
-            # Not by this one: the database may have been repaired.
-            self.forget()
-            return 0.0
-        elif self._silent_until is not None:
-            # The event that the silence was to last for was erased meanwhile.
-            view.put(*REBUILDING, None, jsonbytes.dumps)
-            derived, position = [], self._position
-        elif self._due:
-            derived, position = self._let_pass(view, self._now()), self._position
-        elif self._declares:
-            derived, position = [], self._position
-        else:
-            return None
+        derived, position = self._fold_batch(view)
+        is_idle = position == self._position
+        if is_idle:
+            if self._store.cursor(PROJECTOR) != self._position:
+                # Not by this one: the database may have been repaired.
+                self.forget()
+                return 0.0
+            if self._silent_until is not None:
+                # The event that the silence was to last for was erased meanwhile.
+                view.put(*REBUILDING, None, jsonbytes.dumps)
+            elif self._due:
+                derived = self._let_pass(view, self._now())
         state = view.changes()
-        if not batch and not state and not self._declares:
-            return self._until_alarm()
+        if is_idle and not state and not self._declares:
+            return self._until_alarm() if self._due else None
         if self._declares:
-            state[_DECLARATION] = self._declaration
+            state.set(_DECLARATION, self._declaration)
         self._write(view, derived, position, state)
         return 0.0
+
+    def _fold_batch(self, view: View) -> tuple[list[Entry], Position]:
+        """Fold what comes next in the Log; returns what follows from it, and how far it goes."""
+        news: list[Entry] = []
+        position, left = self._position, BATCH_EVENTS
+        # What ends the silence counts once it is written: the batch may have to be folded again.
+        silent_until = self._silent_until
+        # What is derived behind an erasure is about who is new, and must not go with the others.
+        until = ABOUT_NOBODY if self._told else ERASURE
+        while left > 0:
+            size = min(left, PAGE_EVENTS)
+            page = _up_to_fact(self._store.read(position, size, derived=False), until)
+            if page:
+                silent_until = self._fold_page(view, page, news, silent_until)
+                position = page[-1].position
+            left -= len(page)
+            if len(page) < size or page[-1].entry.flags & until:
+                break
+        self.filled = left == 0
+        return news, position
 
     def _go_on_reaching(self) -> bool:
         """Do a slice of what a publication does, before anything else; returns if there was one."""
@@ -240,7 +257,7 @@ class Projector:
         view: View,
         derived: list[Entry],
         position: Position,
-        state: dict[StateKey, bytes | None],
+        state: Changes,
     ) -> None:
         projection = Projection(
             PROJECTOR,
@@ -327,30 +344,35 @@ class Projector:
         self._position, self._known = self._store.cursor(PROJECTOR), True
         self._erasures.begin(self._position)
 
-    def _news(self, view: View, batch: Sequence[Stored]) -> list[Entry]:
-        """Return what is derived, from behind the last event that is folded for the second time."""
-        # What ends the silence counts once it is written: the batch may have to be folded again.
-        silent_until = self._silent_until
-        steps = list(map(Step.of, batch))
+    def _fold_page(
+        self, view: View, page: Sequence[Stored], news: list[Entry], silent_until: Position
+    ) -> Position:
+        """
+        Fold some events, and add what follows to *news*.
+
+        Of what is folded for the second time nothing does; returns up to where that is so.
+        """
+        steps = list(map(Step.of, page))
         self._prefetch(view, steps)
         steps.reverse()
-        news: list[Entry] = []
+        due, alarm, fold, let_go = self._due, self._alarm, self._fold, view.let_go
         # What is done with is let go of.
         while steps:
             step = steps.pop()
-            position, told = step.stored.position, len(news)
-            if self._due:
-                news += self._let_pass(view, step.stored.recorded_at)
-            self._fold(view, step, news)
-            view.pack()
+            told, stored = len(news), step.stored
+            if due and (alarm.at is None or alarm.at <= stored.recorded_at):
+                news += self._let_pass(view, stored.recorded_at)
+            fold(view, step, news)
+            let_go(stored)
             if silent_until is None:
                 continue
+            position = stored.position
             if position <= silent_until:
                 del news[told:]
             if position >= silent_until:
                 silent_until = None
                 view.put(*REBUILDING, None, jsonbytes.dumps)
-        return news
+        return silent_until
 
     def _prefetch(self, view: View, steps: Sequence[Step]) -> None:
         for wants in self._wants:
@@ -368,13 +390,16 @@ class Projector:
                 for told in self._told:
                     told(view, stored)
             return
-        left = self._erasures.screen(stored)
-        if left is None:
-            return
-        if left is not stored:
-            step = Step.of(left)
-        view.saw(step.customer, left)
+        if self._erasures.are_open:
+            left = self._erasures.screen(stored)
+            if left is None:
+                return
+            if left is not stored:
+                step = Step.of(left)
+        view.saw(step.customer, step.stored, is_cut=step.stored is not stored)
         if self._hear:
             step.news, step.told = news, len(news)
         for fold in self._folds:
-            news += fold(view, step)
+            found = fold(view, step)
+            if found:
+                news += found

@@ -37,6 +37,19 @@ STATEFUL: Final = (PROJECTOR, WATCHER)
 #: The space and the key that a piece of State is kept under.
 StateKey = tuple[str, str]
 
+#: Between the parts of a key.
+SEPARATOR: Final = "\x1f"
+
+#: The spaces of State that most events read or write, and whose keys are a customer's key, alone or
+#: with more behind the separator. A store keeps what they have of one customer together.
+#: One that is looked through as a whole does not belong here.
+BY_CUSTOMER: Final = frozenset(
+    (
+        *("checkpoint", "customer", "instance", "link", "members"),
+        *("rules", "rules_checkpoint", "prompts", "scored", "case_file"),
+    )
+)
+
 #: In State: the last event that an unfinished rebuild folds for the second time.
 REBUILDING: Final[StateKey] = ("projector", "rebuilding")
 
@@ -115,6 +128,43 @@ class Committed(NamedTuple):
     repeated: int
     erased: int = 0
     screened: bool = False
+
+
+class Changes(Mapping[StateKey, "bytes | None"]):
+    """
+    What changes in State, by space and key.
+
+    Most of a batch is in a few spaces; a key of both for each piece would cost more than the piece.
+    """
+
+    def __init__(self, by_space: dict[str, dict[str, bytes | None]]) -> None:
+        self.by_space = by_space
+
+    def __getitem__(self, key: StateKey) -> bytes | None:
+        """Return what a piece becomes."""
+        return self.by_space[key[0]][key[1]]
+
+    def __iter__(self) -> Iterator[StateKey]:
+        """Yield the keys of all pieces."""
+        return ((space, key) for space, changed in self.by_space.items() for key in changed)
+
+    def __len__(self) -> int:
+        """Return how many pieces change."""
+        return sum(map(len, self.by_space.values()))
+
+    def set(self, key: StateKey, data: bytes | None) -> None:
+        """Have one more piece change."""
+        self.by_space.setdefault(key[0], {})[key[1]] = data
+
+
+def by_space(state: Mapping[StateKey, bytes | None]) -> Mapping[str, Mapping[str, bytes | None]]:
+    """Return what changes in each space."""
+    if isinstance(state, Changes):
+        return state.by_space
+    found: dict[str, dict[str, bytes | None]] = {}
+    for (space, key), data in state.items():
+        found.setdefault(space, {})[key] = data
+    return found
 
 
 @attrs.frozen
@@ -240,8 +290,8 @@ class Store(Protocol):
     def state(self, key: StateKey) -> bytes | None:
         """Return one piece of State."""
 
-    def states(self, space: str, keys: Collection[str]) -> dict[str, bytes]:
-        """Return those pieces of *space* that are there, by key."""
+    def states(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, bytes]]:
+        """Return those pieces that are there of the *wanted* keys of each space."""
 
     def page(self, space: str, after: str, limit: int) -> list[tuple[str, bytes]]:
         """Return up to *limit* keys behind *after*, and their State, in order of keys."""

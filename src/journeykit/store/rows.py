@@ -20,7 +20,7 @@ from journeykit.model.event import PUBLICATION, PUBLISHED, Entry, Kind, Outgoing
 from journeykit.store.protocol import Parked, Parking
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from journeykit.capture.tail import Watermark
@@ -32,7 +32,7 @@ KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(KINDS)}
 #: The columns of an entry, as the log and the parked events have them.
 ENTRY_COLUMNS: Final = "id, kind, name, user_id, anonymous_id, session_id, occurred_at, flags, body"
 
-#: How many rows one statement inserts: few sizes, for each is compiled and kept.
+#: How many rows one statement inserts or looks for: few sizes, for each is compiled and kept.
 #: Eighty rows of twelve values stay below the 999 values that SQLite takes before 3.32.
 _SIZES: Final = (80, 16, 4, 1)
 
@@ -67,9 +67,10 @@ READ_PUBLISHED: Final = _IN_ONE_STEP.format(
 )
 READ_HISTORY: Final = _IN_ONE_STEP.format(
     _STORED,
-    "WHERE position IN (SELECT position FROM trail "
-    "WHERE customer IN (SELECT value FROM json_each(:customers)) AND position > :after "
-    "ORDER BY position LIMIT :limit) ORDER BY position",
+    "WHERE position IN (SELECT -key FROM person "
+    "WHERE customer IN (SELECT value FROM json_each(:customers)) "
+    "AND space = 'trail' AND key < -:after "
+    "ORDER BY key DESC LIMIT :limit) ORDER BY position",
 )
 
 _ADD: Final = (
@@ -90,11 +91,6 @@ _STANDING: Final = (
     "SELECT (SELECT recorded_at FROM log ORDER BY position DESC LIMIT 1), "
     "(SELECT max(erased_at) FROM erased)"
 )
-SET_STATE: Final = (
-    "INSERT INTO state (space, key, data) VALUES {} "
-    "ON CONFLICT (space, key) DO UPDATE SET data = excluded.data"
-)
-ADD_TRAIL: Final = "INSERT OR IGNORE INTO trail (customer, position) VALUES {}"
 
 #: The constructor of a named tuple without its check of the count, which is what takes the time.
 _new: Final = tuple.__new__
@@ -102,12 +98,26 @@ _new: Final = tuple.__new__
 
 def insert(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
     """Execute *statement*, whose `{}` stands for the values, with all of *rows*."""
+    for text, values in _pieces(statement, rows):
+        db.execute(text, values)
+
+
+def select(
+    db: sqlite3.Connection, query: str, rows: Sequence[tuple[Any, ...]]
+) -> Iterator[tuple[Any, ...]]:
+    """Yield what *query* finds, whose `{}` stands for values, for all of *rows*."""
+    for text, values in _pieces(query, rows):
+        yield from db.execute(text, values).fetchall()
+
+
+def _pieces(
+    statement: str, rows: Sequence[tuple[Any, ...]]
+) -> Iterator[tuple[str, tuple[Any, ...]]]:
     start = 0
     for size in _SIZES:
         while len(rows) - start >= size:
             piece = rows[start : start + size]
-            text = _for_rows(statement, len(piece[0]), size)
-            db.execute(text, tuple(chain.from_iterable(piece)))
+            yield _for_rows(statement, len(piece[0]), size), tuple(chain.from_iterable(piece))
             start += size
 
 
@@ -120,11 +130,15 @@ def _for_rows(statement: str, width: int, count: int) -> str:
 def stored(db: sqlite3.Connection, query: str, values: Mapping[str, Any]) -> list[Stored]:
     """Return the events that `READ` or `FETCH` finds."""
     heads, bodies = db.execute(query, values).fetchone()
+    rows = jsonbytes.loads(heads)
+    rows.reverse()
     found, start = [], 0
-    for position, recorded_at, event, kind, *columns, length in jsonbytes.loads(heads):
-        end = start + length
-        entry = _new(Entry, (event, KINDS[kind], *columns, bodies[start:end]))
-        found.append(_new(Stored, (position, recorded_at, entry)))
+    # Each row is let go of at once: the collector of garbage looks at all that is alive.
+    while rows:
+        row = rows.pop()
+        end = start + row[-1]
+        row[3], row[-1] = KINDS[row[3]], bodies[start:end]
+        found.append(_new(Stored, (row[0], row[1], _new(Entry, row[2:]))))
         start = end
     return found
 

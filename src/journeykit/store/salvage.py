@@ -62,7 +62,7 @@ _SMALL: Final = {
 }
 
 #: What is taken over otherwise, or made again.
-_KNOWN: Final = {"log", "parked", "state", "trail", *_SMALL}
+_KNOWN: Final = {"log", "parked", "state", "person", "trail", *_SMALL}
 
 
 class Salvaged(NamedTuple):

@@ -118,11 +118,23 @@ FOLLOWING: Final = """
 ALTER TABLE erasure ADD COLUMN follows TEXT;
 """
 
+#: What came with the sixth version: what State has of customers, each customer's together.
+#: The table `trail` stays, since older versions read it; so do the columns of `state`.
+PERSON: Final = """
+CREATE TABLE IF NOT EXISTS person (
+    customer TEXT NOT NULL,
+    space TEXT NOT NULL,
+    key NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (customer, space, key)
+) WITHOUT ROWID;
+"""
+
 #: The tables without which a file is not whole.
 TABLES: Final = frozenset(
     (
         *("log", "state", "trail", "cursor", "parked", "watermark", "counter", "status", "meta"),
-        *("erasure", "erased", "sqlite_sequence"),
+        *("erasure", "erased", "person", "sqlite_sequence"),
     )
 )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from journeykit import native
 from journeykit.exceptions import Superseded
-from journeykit.store import rows, versions
+from journeykit.store import pieces, rows, versions
 from journeykit.store.database import Database
 from journeykit.store.erasure import DELETED_COUNT, LATE_COUNT
 from journeykit.store.protocol import (
@@ -159,35 +159,25 @@ class SQLiteStore(Database):
     def state(self, key: StateKey) -> bytes | None:
         """Return one piece of State."""
         with self._read() as db:
-            row = db.execute("SELECT data FROM state WHERE space = ? AND key = ?", key).fetchone()
-        return row[0] if row else None
+            return pieces.piece(db, key)
 
-    def states(self, space: str, keys: Collection[str]) -> dict[str, bytes]:
-        """Return those pieces of *space* that are there, by key."""
-        query = (
-            "SELECT key, data FROM state "
-            "WHERE space = ? AND key IN (SELECT value FROM json_each(?))"
-        )
+    def states(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, bytes]]:
+        """Return those pieces that are there of the *wanted* keys of each space."""
         with self._read() as db:
-            return dict(db.execute(query, (space, json.dumps(list(keys)))))
+            return pieces.some(db, wanted)
 
     def page(self, space: str, after: str, limit: int) -> list[tuple[str, bytes]]:
         """Return up to *limit* keys behind *after*, and their State, in order of keys."""
-        query = "SELECT key, data FROM state WHERE space = ? AND key > ? ORDER BY key LIMIT ?"
         with self._read() as db:
-            return db.execute(query, (space, after, limit)).fetchall()
+            return pieces.page(db, space, ">", after, limit)
 
     def scan(self, space: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
         """Yield the keys that begin with *prefix*, and their State, in order of keys."""
         place, compare = prefix, ">="
         while True:
             # A page at a time: as long as somebody reads, the write-ahead log cannot begin anew.
-            query = (
-                f"SELECT key, data FROM state WHERE space = ? AND key {compare} ? "
-                f"ORDER BY key LIMIT {PAGE}"
-            )
             with self._read() as db:
-                page = db.execute(query, (space, place)).fetchall()
+                page = pieces.page(db, space, compare, place, PAGE, prefix)
             for key, data in page:
                 if not key.startswith(prefix):
                     return
@@ -198,15 +188,13 @@ class SQLiteStore(Database):
 
     def find(self, space: str, part: str) -> list[str]:
         """Return the keys of *space* that contain *part*; it looks at all of them."""
-        query = "SELECT key FROM state WHERE space = ? AND instr(key, ?) ORDER BY key"
         with self._read() as db:
-            return [key for (key,) in db.execute(query, (space, part))]
+            return pieces.find(db, space, part)
 
     def trail(self, customer: str) -> list[Position]:
         """Return the positions of a customer's events, in Log order."""
-        query = "SELECT position FROM trail WHERE customer = ? ORDER BY position"
         with self._read() as db:
-            return [row[0] for row in db.execute(query, (customer,))]
+            return pieces.trail(db, customer)
 
     def history(self, customers: Sequence[str], since: Position = None) -> Iterator[Stored]:
         """Yield the events of these customers from the position *since* on, in Log order."""
@@ -222,23 +210,13 @@ class SQLiteStore(Database):
 
     def project(self, projection: Projection, now: int) -> None:
         """Write *projection*, or raise `Superseded`."""
-        state = projection.state
         with self._write() as db:
             if cursor_of(db, projection.cursor) != projection.expected:
                 msg = f"the cursor {projection.cursor!r} has moved"
                 raise Superseded(msg)
-            rows.insert(
-                db,
-                rows.SET_STATE,
-                [(*key, data) for key, data in state.items() if data is not None],
-            )
-            db.executemany(
-                "DELETE FROM state WHERE space = ? AND key = ?",
-                [key for key, data in state.items() if data is None],
-            )
             for resolved in projection.erased:
                 self.erasing.note(db, resolved)
-            rows.insert(db, rows.ADD_TRAIL, projection.trail)
+            pieces.write(db, projection.state, projection.trail)
             standing = rows.standing(db)
             derived = self.erasing.screen(db, projection.derived, standing.erased_at).kept
             rows.append(db, derived, standing.recorded_at, now)
@@ -249,12 +227,8 @@ class SQLiteStore(Database):
     def forget_state(self, keep: Mapping[StateKey, bytes]) -> None:
         """Replace all State by *keep*, and begin at the beginning."""
         with self._write() as db:
-            db.execute("DELETE FROM state")
-            db.executemany(
-                "INSERT INTO state (space, key, data) VALUES (?, ?, ?)",
-                [(*key, data) for key, data in keep.items()],
-            )
-            db.execute("DELETE FROM trail")
+            pieces.clear(db)
+            pieces.write(db, keep)
             db.executemany("DELETE FROM cursor WHERE name = ?", one_column(STATEFUL))
 
     # Readers

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journeykit.model import jsonbytes
 from journeykit.model.event import Entry, Kind
-from journeykit.store import late, rows
+from journeykit.store import late, pieces, rows
 from journeykit.store.erasure import (
     DELETED_COUNT,
     QUEUED,
@@ -397,14 +397,9 @@ def _cut(db: sqlite3.Connection, table: str, key: str, numbers: Collection[int])
 
 def _forget_trails(db: sqlite3.Connection, erasure: Erasure, ids: Collection[Id]) -> int:
     """Delete what the trails have of events that go; returns how many that were."""
-    query = (
-        "DELETE FROM trail WHERE customer = :customer AND position < :position AND ("
-        "position < :since OR NOT EXISTS (SELECT 1 FROM log "
-        "WHERE log.position = trail.position AND log.occurred_at > :erased_at))"
-    )
     since = erasure.position if erasure.follows is None else erasure.since or 0
-    values = {"position": erasure.position, "since": since, "erased_at": erasure.erased_at}
-    return sum(db.execute(query, {**values, "customer": key_of(one)}).rowcount for one in ids)
+    span = pieces.Span(erasure.position, since, erasure.erased_at)
+    return pieces.forget_trails(db, map(key_of, ids), span)
 
 
 def _sweep_parked(db: sqlite3.Connection, erasure: Erasure) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from journeykit.exceptions import Outdated
-from journeykit.store.schema import ADDED, ERASING, FOLLOWING, PUBLISHING, SCHEMA
+from journeykit.store.schema import ADDED, ERASING, FOLLOWING, PERSON, PUBLISHING, SCHEMA
 
 if TYPE_CHECKING:
     import sqlite3
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: Counts up with each change of the tables.
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 
 #: The one that knows of erasures: the first erasure shuts out those before it.
 ERASING_VERSION: Final = 3
 
 #: The one that knows of ids which late events tell: the first such erasure shuts out those before.
 FOLLOWING_VERSION: Final = 5
+
+#: The one that keeps what it has of a customer together: older ones would not erase it there.
+PERSON_VERSION: Final = 6
 
 #: What each version adds to the one before it. One that older versions must not write beside sets
 #: `min_writer` to its own number; the reading of older ones always goes on.
@@ -41,6 +44,10 @@ INSERT INTO meta (key, value) VALUES ('min_writer', 1);
     3: ERASING,
     4: PUBLISHING,
     5: FOLLOWING,
+    6: f"""
+{PERSON}
+UPDATE meta SET value = max(value, {PERSON_VERSION}) WHERE key = 'min_writer';
+""",
 }
 
 

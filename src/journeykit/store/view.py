@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from journeykit.model import jsonbytes
+from journeykit.store.protocol import Changes, by_space
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 TIMERS: Final = "timer"
 
 #: Between the two: below every character of a key.
-_BEHIND_TIME: Final = "\x1e"
+BEHIND_TIME: Final = "\x1e"
+
+#: How a timer's instant is written, and where its key begins.
+_DIGITS: Final = 20
+_KEY_AT: Final = _DIGITS + len(BEHIND_TIME)
 
 #: Later than any timer.
 NEVER: Final = 2**63
@@ -62,6 +67,8 @@ class Cache:
 
     def __init__(self) -> None:
         self._spaces: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
+        #: What folds note for themselves, for as long as nobody else leads.
+        self.notes: dict[str, Any] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._spaces.values()))
@@ -77,11 +84,12 @@ class Cache:
     def update(self, state: Mapping[StateKey, bytes | None]) -> None:
         """Keep what was written, and let go of what was not for the longest time."""
         spaces = self._spaces
-        for (space, key), data in state.items():
+        for space, changed in by_space(state).items():
             pieces = spaces[space]
-            pieces.pop(key, None)
-            if data is not None:
-                pieces[key] = data
+            for key, data in changed.items():
+                pieces.pop(key, None)
+                if data is not None:
+                    pieces[key] = data
         excess = len(self) - CACHED_PIECES
         while excess > 0:
             largest = max(spaces.values(), key=len)
@@ -90,23 +98,49 @@ class Cache:
                 excess -= 1
 
 
+class _Space:
+    """
+    What a view has of one space, by key.
+
+    Args:
+        cached: Pieces as they are in the store.
+    """
+
+    __slots__ = ("absent", "cached", "changed", "encode", "packed", "pieces", "wanted")
+
+    def __init__(self, cached: Mapping[str, bytes]) -> None:
+        self.cached = cached
+        #: Decoded; None is absent.
+        self.pieces: dict[str, Any] = {}
+        #: Those of them that were replaced, and how they are encoded.
+        self.changed: dict[str, Any] = {}
+        self.encode: Callable[[Any], bytes] = jsonbytes.dumps
+        #: Replaced and encoded again; None is absent.
+        self.packed: dict[str, bytes | None] = {}
+        self.absent: set[str] = set()
+        self.wanted: set[str] = set()
+
+
 class View:
     """
     State as it is after the events folded so far, written or not.
 
-    Pieces are kept decoded while a batch lasts, and encoded once at its end.
+    Pieces are kept decoded from one event to the next, and encoded once there are many of them, or
+    when the batch ends. All pieces of a space are encoded alike.
     """
 
     def __init__(self, store: Store, cache: Cache, alarm: Alarm) -> None:
         self._store = store
         self._cache = cache
         self._alarm = alarm
-        #: By space and key; None is absent.
-        self._pieces: defaultdict[str, dict[str, Any]] = defaultdict(dict)
-        self._encoders: defaultdict[str, dict[str, Callable[[Any], bytes]]] = defaultdict(dict)
-        self._packed: defaultdict[str, dict[str, bytes | None]] = defaultdict(dict)
-        self._absent: defaultdict[str, set[str]] = defaultdict(set)
-        self._seen: dict[str, list[Stored]] = {}
+        self._spaces: dict[str, _Space] = {}
+        #: How many pieces may be decoded.
+        self._decoded = 0
+        #: By customer: where the first event of this batch is, and the others.
+        self._seen: dict[str, Position] = {}
+        self._seen_again: dict[str, list[Position]] = {}
+        #: Those of them that somebody has looked at again, and those that the Log has otherwise.
+        self._again: dict[Position, Stored] = {}
         self._properties: dict[str, dict[str, Any]] = {}
         #: Timers that were set in this batch, and a page of those in the store.
         self._timers: list[str] = []
@@ -116,57 +150,84 @@ class View:
         #: Customers who were erased → the position of the fact.
         self.forgotten: dict[str, Position] = {}
 
+    def _space(self, space: str) -> _Space:
+        found = self._spaces.get(space)
+        if found is None:
+            found = self._spaces[space] = _Space(self._cache.space(space))
+        return found
+
     def prefetch(self, space: str, keys: Iterable[str]) -> None:
-        """Read pieces that will be wanted in one go."""
-        cached, packed = self._cache.space(space), self._packed[space]
-        wanted = {key for key in keys if key not in cached and key not in packed}
-        if wanted:
-            found = self._store.states(space, wanted)
+        """Have pieces that will be wanted read in one go, with the first of them."""
+        at = self._space(space)
+        cached, packed = at.cached, at.packed
+        at.wanted.update(key for key in keys if key not in cached and key not in packed)
+
+    def _fetch(self) -> None:
+        """Read what will be wanted, of all spaces at once: a customer's pieces lie together."""
+        wanted = {space: at.wanted for space, at in self._spaces.items() if at.wanted}
+        for space, found in self._store.states(wanted).items():
+            at = self._spaces[space]
             self._cache.add(space, found)
-            self._absent[space].update(wanted.difference(found))
+            at.absent.update(at.wanted.difference(found))
+            at.wanted = set()
 
     def get(self, space: str, key: str, decode: Callable[[bytes], Any]) -> Any:
         """Return one piece of State, or None."""
-        pieces = self._pieces[space]
+        spaces = self._spaces
+        at = spaces[space] if space in spaces else self._space(space)
+        pieces = at.pieces
         if key in pieces:
             return pieces[key]
-        data = self._data(space, key)
+        data = at.packed[key] if key in at.packed else self._kept(at, space, key)
         piece = pieces[key] = None if data is None else decode(data)
+        self._decoded += 1
         return piece
 
-    def _data(self, space: str, key: str) -> bytes | None:
-        packed = self._packed[space]
-        if key in packed:
-            return packed[key]
-        data = self._cache.space(space).get(key)
-        if data is None and key not in self._absent[space]:
-            return self._store.state((space, key))
-        return data
+    def _kept(self, at: _Space, space: str, key: str) -> bytes | None:
+        """Return one piece as the store has it."""
+        cached = at.cached
+        if key in cached:
+            return cached[key]
+        if key in at.wanted:
+            self._fetch()
+            return cached.get(key)
+        return None if key in at.absent else self._store.state((space, key))
 
     def put(self, space: str, key: str, piece: Any, encode: Callable[[Any], bytes]) -> None:
         """Replace one piece of State; None removes it."""
-        self._pieces[space][key] = piece
-        self._encoders[space][key] = encode
+        spaces = self._spaces
+        at = spaces[space] if space in spaces else self._space(space)
+        pieces = at.pieces
+        if key not in pieces:
+            self._decoded += 1
+        pieces[key] = at.changed[key] = piece
+        at.encode = encode
+
+    def let_go(self, stored: Stored) -> None:
+        """Keep no more decoded than should stay so, now that *stored* is folded."""
+        self._properties.pop(stored.entry.id, None)
+        self.pack()
 
     def pack(self) -> None:
         """Encode what has changed, where there is more of it than should stay decoded."""
-        if sum(map(len, self._pieces.values())) > DECODED_PIECES:
+        if self._decoded > DECODED_PIECES:
             self._pack()
 
     def _pack(self) -> None:
-        for space, encoders in self._encoders.items():
-            pieces, packed = self._pieces[space], self._packed[space]
-            for key, encode in encoders.items():
-                piece = pieces[key]
+        for at in self._spaces.values():
+            packed, encode = at.packed, at.encode
+            for key, piece in at.changed.items():
                 packed[key] = None if piece is None else encode(piece)
-        self._encoders.clear()
-        self._pieces.clear()
+            at.changed.clear()
+            at.pieces.clear()
+        self._decoded = 0
 
     def _changed(self, space: str) -> Iterator[tuple[str, bool]]:
         """Yield the keys of what was replaced, and whether there is anything in their place."""
-        for key, data in self._packed[space].items():
+        at = self._space(space)
+        for key, data in at.packed.items():
             yield key, data is not None
-        for key, piece in self._pieces[space].items():
+        for key, piece in at.changed.items():
             yield key, piece is not None
 
     def keys(self, space: str, prefix: str) -> list[str]:
@@ -206,6 +267,11 @@ class View:
             known = self._properties[entry.id] = jsonbytes.loads(entry.body)["properties"]
         return known
 
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What folds note for themselves: lost with the process, and with leadership."""
+        return self._cache.notes
+
     # What was folded
 
     def history(self, customers: Sequence[str], since: Position = None) -> Iterator[Stored]:
@@ -214,8 +280,8 @@ class View:
             erased = self.forgotten.get(stored.entry.customer_key)
             if erased is None or stored.position > erased:
                 yield stored
-        found = [stored for key in customers for stored in self._seen.get(key, ())]
-        yield from sorted(found, key=_place) if len(customers) > 1 else found
+        found = [position for key in customers for position in self._seen_of(key)]
+        yield from self._read_again(sorted(found) if len(customers) > 1 else found)
 
     def latest(self, customers: Sequence[str], limit: int) -> Iterator[Stored]:
         """Yield the newest events of these customers, about *limit* of each, in Log order."""
@@ -227,21 +293,46 @@ class View:
         """Return events of a history by their positions, in Log order."""
         return self._store.fetch(positions)
 
-    def saw(self, customer: str, stored: Stored) -> None:
-        """Add an event to the trail of its customer."""
-        self._seen.setdefault(customer, []).append(stored)
+    def saw(self, customer: str, stored: Stored, *, is_cut: bool = False) -> None:
+        """
+        Add an event to the trail of its customer.
+
+        Args:
+            is_cut: It is not as the Log has it.
+        """
+        # Their places only, for most are never looked at again: the collector of garbage would
+        # look at the events themselves as long as the batch lasts.
+        position = stored.position
+        if self._seen.setdefault(customer, position) != position:
+            self._seen_again.setdefault(customer, []).append(position)
+        if is_cut:
+            self._again[position] = stored
+
+    def _seen_of(self, customer: str) -> Sequence[Position]:
+        if customer not in self._seen:
+            return ()
+        return self._seen[customer], *self._seen_again.get(customer, ())
+
+    def _read_again(self, positions: Sequence[Position]) -> Iterator[Stored]:
+        """Yield events of this batch."""
+        known = self._again
+        unknown = [position for position in positions if position not in known]
+        if unknown:
+            known.update((stored.position, stored) for stored in self._store.fetch(unknown))
+        return (known[position] for position in positions if position in known)
 
     def forget(self, customers: Iterable[str], position: Position) -> None:
         """End the trail of *customers*, who were erased at *position*."""
         for customer in customers:
             self._seen.pop(customer, None)
+            self._seen_again.pop(customer, None)
             self.forgotten[customer] = position
 
     # Timers
 
     def put_timer(self, at: int, key: str, timer: tuple[Any, ...]) -> None:
         """Have `next_timer` return *timer* once it is *at*."""
-        place = f"{at:020d}{_BEHIND_TIME}{key}"
+        place = f"{at:0{_DIGITS}d}{BEHIND_TIME}{key}"
         self.put(TIMERS, place, timer, jsonbytes.dumps)
         heapq.heappush(self._timers, place)
         if self._alarm.at is not None:
@@ -252,12 +343,20 @@ class View:
         if self._alarm.at is not None and self._alarm.at > until:
             return None
         place = self._earliest()
-        self._alarm.at = NEVER if place is None else int(place[:20])
+        self._alarm.at = NEVER if place is None else int(place[:_DIGITS])
         if place is None or self._alarm.at > until:
             return None
         timer: Sequence[Any] = self.get(TIMERS, place, jsonbytes.loads)
         self.put(TIMERS, place, None, jsonbytes.dumps)
         return timer
+
+    def coming(self, until: int, limit: int) -> list[str]:
+        """Return what timers are for that the store has, and that go off by *until*; some."""
+        if self._alarm.at is None or self._alarm.at > until:
+            return []
+        page = self._store.page(TIMERS, "", limit)
+        self._cache.add(TIMERS, dict(page))
+        return [place[_KEY_AT:] for place, _ in page if int(place[:_DIGITS]) <= until]
 
     def _earliest(self) -> str | None:
         while self._timers and self.get(TIMERS, self._timers[0], jsonbytes.loads) is None:
@@ -274,25 +373,18 @@ class View:
                     return place
                 self._page.pop()
             self._page = self._store.page(TIMERS, self._paged, _PAGE)[::-1]
+            self._cache.add(TIMERS, dict(self._page))
             if not self._page:
                 return None
             self._paged = self._page[0][0]
 
     # What is written
 
-    def changes(self) -> dict[StateKey, bytes | None]:
-        """Return what has changed, encoded, in the order in which a store has it."""
+    def changes(self) -> Changes:
+        """Return what has changed, encoded."""
         self._pack()
-        return {
-            (space, key): packed[key]
-            for space, packed in sorted(self._packed.items())
-            for key in sorted(packed)
-        }
+        return Changes({space: at.packed for space, at in self._spaces.items() if at.packed})
 
     def steps(self) -> list[tuple[str, Position]]:
         """Return what joins the trails."""
-        return [(key, stored.position) for key, found in self._seen.items() for stored in found]
-
-
-def _place(stored: Stored) -> Position:
-    return stored.position
+        return [(key, position) for key in self._seen for position in self._seen_of(key)]
