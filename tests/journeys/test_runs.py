@@ -264,6 +264,24 @@ def test_a_late_event_undoes_what_time_had_brought(
     ]
 
 
+def test_a_deadline_before_a_checkpoint_stays_where_it_was(
+    make_world: MakeWorld, make_entry: MakeEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A late event moves no end that came before the checkpoint, and so keeps nobody out."""
+    monkeypatch.setattr(checkpoint, "EVERY_MOMENTS", 3)
+    again = ReEntry(wait=seconds(30))
+    world = make_world(cart(timeout=seconds(60), reentry=again, late=seconds(30)))
+    world.add(added(make_entry, 0), added(make_entry, 1), added(make_entry, 2))
+    world.add(added(make_entry, 99), added(make_entry, 100, "Payment Info Entered"))
+    before = world.run(value="c1")
+    assert (before.number, before.started_at) == (2, NOON + 99_000_000)
+    world.add(added(make_entry, 98))
+
+    assert len(list(world.store.scan(checkpoint.CHECKPOINTS))) == 1
+    run = world.run(value="c1")
+    assert (run.number, run.started_at) == (2, NOON + 98_000_000)
+
+
 def test_history_lets_no_deadline_pass_between_its_rows(
     make_world: MakeWorld, make_entry: MakeEntry
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.journeys.test_erasing import begin
-from tests.journeys.test_versions import ONE, TWO, MakeEntry, Shop, open_shop, seconds
+from tests.journeys.test_versions import NOON, ONE, TWO, MakeEntry, Shop, open_shop, seconds
 
 from journeykit.journeys import checkpoint, line_history, line_instance, whole
 from journeykit.journeys.checkpoint import CHECKPOINTS
@@ -289,6 +289,35 @@ def test_a_checkpoint_has_the_run_of_its_version_only(
     assert shop.runs["shop@2", "u:u1", ""].visits == [5, 5, 0]
     assert shop.runs["shop@2", "u:u1", ""].number == 2
     checked(shop)
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("merged", [False, True])
+def test_a_run_ends_at_its_deadline_also_behind_a_checkpoint(
+    shop: Shop,
+    make_entry: MakeEntry,
+    fact: Callable[..., Entry],
+    several: bool,
+    merged: bool,
+) -> None:
+    """A run that time had ended before the checkpoint has the same end when it is folded again."""
+    once = {"late": seconds(30), "timeout": seconds(60), "reentry": ReEntry(allow=False)}
+    one, two = attrs.evolve(ONE, **once), attrs.evolve(TWO, late=seconds(30))
+    with small_steps(0):
+        shop.deploy(one, at=0)
+        for at in (35, 55, 60):
+            shop.add(make_entry("Look", user_id="bob", at=at), at=at)
+        shop.deploy(attrs.evolve(two, reentry=one.reentry) if several else one, at=120)
+        shop.add(make_entry("Look", user_id="bob", at=205), at=205)
+        if merged:
+            shop.add(make_entry("Look", at=190, **device()), at=205)
+            shop.add(fact("customer.identified", user_id="bob", anonymous_id="c1", at=206), at=206)
+        assert len(list(shop.store.scan(CHECKPOINTS))) == 1
+        shop.add(make_entry("Look", user_id="bob", at=191), at=207)
+
+        run = shop.runs["shop@1", "u:bob", ""]
+        assert (run.outcome, run.ended_at) == ("timed_out", NOON + 95_000_000)
+        checked(shop)
 
 
 # Consent

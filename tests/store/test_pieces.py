@@ -118,7 +118,7 @@ def test_trail_is_forgotten_up_to_a_position(store: SQLiteStore) -> None:
     project(store, {}, *[(name, at) for name in ("u:ada", "u:bob") for at in (1, 2, 3)])
 
     with store._write() as db:
-        assert pieces.forget_trails(db, ["u:ada", "u:eve"], 2) == 1
+        assert pieces.forget_trails(db, ["u:ada", "u:eve"], pieces.Span(2, 2, 0)) == 1
 
     assert store.trail("u:ada") == [2, 3]
     assert store.trail("u:bob") == [1, 2, 3]
@@ -176,7 +176,7 @@ def test_state_of_an_older_version_is_forgotten_whole(older: SQLiteStore, path: 
 def test_trails_of_an_older_version_are_erased(older: SQLiteStore, path: Path) -> None:
     """Who is erased before State was made again is in no trail either, and is counted once."""
     with older._write() as db:
-        assert pieces.forget_trails(db, ["u:ada"], 2) == 1
-        assert pieces.forget_trails(db, ["u:ada"], 2) == 0
+        assert pieces.forget_trails(db, ["u:ada"], pieces.Span(2, 2, 0)) == 1
+        assert pieces.forget_trails(db, ["u:ada"], pieces.Span(2, 2, 0)) == 0
 
     assert select(path, "SELECT * FROM trail") == [("u:ada", 2), ("u:bob", 3)]

@@ -292,7 +292,7 @@ def test_first_schema_is_brought_up_to_date(
     store.commit(Commit([make_entry(id="a")]), 1)
     store.close()
     with contextlib.closing(sqlite3.connect(path)) as other:
-        other.executescript("DROP TABLE meta; PRAGMA user_version = 1;")
+        other.executescript("DROP TABLE meta; DROP TABLE erasure; PRAGMA user_version = 1;")
 
     again = open_store()
     again.commit(Commit([make_entry(id="b")]), 1)
@@ -626,7 +626,7 @@ def test_a_store_of_an_older_version_gets_what_was_added(
     store.close()
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.executescript("DROP TABLE status; DROP INDEX parked_user; DROP INDEX parked_visitor;")
-        db.executescript("DROP TABLE meta; PRAGMA user_version = 1;")
+        db.executescript("DROP TABLE meta; DROP TABLE erasure; PRAGMA user_version = 1;")
 
     again = open_store()
     again.tell_status("sink:a", b"1")

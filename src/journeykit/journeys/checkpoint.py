@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 
-from journeykit.journeys.advance import advance
+from journeykit.journeys.advance import advance, expire
 from journeykit.journeys.meaning import EVERY
 from journeykit.journeys.run import NOWHERE, Moment, Run
 from journeykit.model import jsonbytes
@@ -207,6 +207,8 @@ def move_checkpoint(
         return
     for moment, stored in settled:
         advance(plan, base, moment, voter(stored) if voter is not None else None)
+    # What time brings before the cut belongs there too: behind it, it would come at the cut.
+    expire(plan, base, cut - 1)
     # Before all that occurred at the cut itself.
     base.newest = (cut, NOWHERE - 2, "")
     known = history.checkpoint.highest if history.checkpoint is not None else 0

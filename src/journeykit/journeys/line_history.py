@@ -176,7 +176,7 @@ class WholeLine:
         items = in_order(course, order, self._groups(order))
         for number, (item, rank) in enumerate(items):
             if number == settled > 0:
-                course.pass_publications(cut)
+                course.settle(cut - 1, passed=True)
                 place, run = course.place, course.run
                 checkpoint = None if run is None else checkpoint_at(order, cut, run)
             course.put(item, rank, vote(item))

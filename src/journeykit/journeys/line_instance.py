@@ -257,7 +257,7 @@ class LineInstance:
             return
         base = self._begin(version, known)
         fold(base, items, self._voter, before=cut)
-        base.pass_publications(cut)
+        base.settle(cut - 1, passed=True)
         if base.run is None:
             return
         # Before all that occurred at the cut itself.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from journeykit.journeys.advance import advance
+from journeykit.journeys.advance import advance, expire
 from journeykit.journeys.checkpoint import EVERY_MOMENTS, MOST_MOMENTS, Checkpoint
 from journeykit.journeys.meaning import EVERY
 from journeykit.journeys.run import NOWHERE, Moment, Run
@@ -98,6 +98,7 @@ class Whole:
         run, checkpoint, completed_by = Run.empty(len(plan.keys)), None, None
         for number, (moment, stored) in enumerate(self._in_order(moments)):
             if number == settled > 0:
+                expire(plan, run, cut - 1)
                 checkpoint = checkpoint_at(moments, cut, run)
             vote = voter(stored) if voter is not None else None
             signals = advance(plan, run, moment, vote)
@@ -177,7 +178,12 @@ def cut_of(moments: Sequence[Any], late: int) -> tuple[int, int]:
 
 
 def checkpoint_at(moments: Sequence[Any], cut: int, run: Run) -> Checkpoint:
-    """Return where folding begins from now on: at *cut*, as far as *run* has come there."""
+    """
+    Return where folding begins from now on: at *cut*, as far as *run* has come there.
+
+    Time has brought the run to the cut already: what it brings behind a checkpoint comes at the cut
+    or later.
+    """
     floor = min(light for light in moments if light.at >= cut)
     highest = max((light.at for light in moments if light.number < floor.number), default=0)
     base = Run.decode(run.encode())
