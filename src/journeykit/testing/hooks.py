@@ -1,0 +1,155 @@
+"""The contract of hooks: tests that every plugin passes, whatever it implements."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import pytest
+from hypothesis import given
+
+from journeykit.config.settings import Consent, ConsentMode, Core, Settings
+from journeykit.journeys.templates import ECOMMERCE
+from journeykit.kit import JourneyKit
+from journeykit.model.event import Event, Kind
+from journeykit.model.journey import Instance, Journey
+from journeykit.plugins import Plugins
+from journeykit.testing.events import make_event
+from journeykit.testing.recording import RecordingSink
+from journeykit.testing.rules import _given_events
+from journeykit.testing.sinks import PERSONAL
+from journeykit.testing.strategies import events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_JOURNEY: Final = Journey(key="shop", version=1, stages=ECOMMERCE.stages)
+
+#: Hook → how it is asked about an event.
+_ASKED: Final[dict[str, Callable[[Plugins, Event], Any]]] = {
+    "enrich_event": lambda plugins, event: plugins.enrich_event(event),
+    "accept_event": lambda plugins, event: plugins.accept_event(event),
+    "detect_stage": lambda plugins, event: plugins.detect_stage(event, _JOURNEY, _instance(event)),
+    "detect_pain_points": lambda plugins, event: plugins.detect_pain_points(event, event.customer),
+    "event_parked": lambda plugins, event: plugins.event_parked(event, "crm", "HTTP 400"),
+}
+
+#: Hooks that answer from their arguments alone, since they may be asked again.
+_PURE: Final = frozenset(_ASKED) - {"event_parked"}
+
+
+class HookContract:
+    """
+    What every plugin keeps; a test class of yours derives from it.
+
+    It needs one fixture, `plugin`: the module, or the object, with the `@hookimpl` functions.
+    """
+
+    #: What must not stand in a log: give the secrets of your fixture.
+    secrets: ClassVar[tuple[str, ...]] = ()
+
+    #: How long one answer may take, in seconds: `plugin_timeout`, after which a plugin is tripped.
+    patience: ClassVar[float] = 2.0
+
+    @pytest.fixture
+    def plugin(self) -> Any:
+        """Return the plugin under test; yours replaces this."""
+        pytest.fail(f"{type(self).__name__} has no fixture `plugin`")
+
+    def settings(self) -> Settings:
+        """Return what the kit of these tests is built from."""
+        return Settings(
+            consent=Consent(ConsentMode.OPT_OUT),
+            core=Core(store="memory://", strict=True),
+            journeys=[_JOURNEY],
+        )
+
+    def test_contract_plugin_can_be_loaded(self, plugin: Any) -> None:
+        """It implements hooks that journeykit has, with arguments that they have."""
+        (loaded,) = Plugins([plugin], installed=False, strict=True)
+        assert loaded.hooks
+
+    def test_contract_a_kit_starts_with_it(self, plugin: Any) -> None:
+        """A kit with this plugin is built, and whatever it registers is of the right kind."""
+        with JourneyKit(self.settings(), plugins=[plugin]) as kit:
+            assert kit.plugins.register_sinks() is not None
+            assert kit.plugins.register_sources() is not None
+
+    def test_contract_its_commands_can_be_added(self, plugin: Any) -> None:
+        """Its commands, if it has any, join the command line."""
+        click = pytest.importorskip("click")
+        assert Plugins([plugin], installed=False).register_commands(click.Group("journeykit")) == []
+
+    @given(event=events())
+    @_given_events
+    def test_contract_any_event_is_understood(self, plugin: Any, event: Event) -> None:
+        """Whatever the event, it raises nothing, and answers what the hook asks for."""
+        plugins = Plugins([plugin], installed=False, strict=True)
+        for ask in _asked(plugins).values():
+            ask(plugins, event)
+
+    @given(event=events())
+    @_given_events
+    def test_contract_the_same_event_leads_to_the_same(self, plugin: Any, event: Event) -> None:
+        """It answers from its arguments alone: an event may be asked about more than once."""
+        plugins = Plugins([plugin], installed=False, strict=True)
+        for hook, ask in _asked(plugins).items():
+            if hook in _PURE:
+                assert ask(plugins, event) == ask(plugins, event), hook
+
+    @given(event=events())
+    @_given_events
+    def test_contract_events_stay_as_they_were(self, plugin: Any, event: Event) -> None:
+        """It changes nothing about the event that other plugins are asked about too."""
+        plugins = Plugins([plugin], installed=False, strict=True)
+        before = copy.deepcopy(event)
+        for hook, ask in _asked(plugins).items():
+            ask(plugins, event)
+            assert event == before, hook
+
+    def test_contract_answers_come_in_time(self, plugin: Any) -> None:
+        """No answer takes so long that the plugin would be tripped."""
+        plugins = Plugins([plugin], installed=False, strict=True)
+        for hook, ask in _asked(plugins).items():
+            asking = threading.Thread(target=ask, args=(plugins, make_event()), daemon=True)
+            asking.start()
+            asking.join(self.patience)
+            assert not asking.is_alive(), f"{hook} took longer than {self.patience} s"
+
+    def test_contract_nothing_private_is_logged(
+        self, plugin: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Neither secrets nor people are in what it logs."""
+        plugins = Plugins([plugin], installed=False, strict=True)
+        about = {"email": PERSONAL[1], "phone": PERSONAL[2]}
+        with caplog.at_level(logging.DEBUG):
+            for name in ("Order Completed", "Signed In", "Coupon Denied", f"Said {PERSONAL[1]}"):
+                event = make_event(name, about, user_id=PERSONAL[0], anonymous_id=PERSONAL[3])
+                for ask in _asked(plugins).values():
+                    ask(plugins, event)
+
+        seen = "\n".join(record.getMessage() + str(vars(record)) for record in caplog.records)
+        for private in (*self.secrets, *PERSONAL):
+            assert private not in seen
+
+    def test_contract_events_pass_it(self, plugin: Any) -> None:
+        """In a real kit, events get past this plugin to the sinks, or are withheld and counted."""
+        sink = RecordingSink()
+        with JourneyKit(self.settings(), plugins=[plugin], sinks=[sink]) as kit:
+            receipts = [kit.track(name, customer="u1") for name in ("Product Viewed", "Said hello")]
+            assert all(receipts)
+            assert kit.flush()
+            counters = kit.status()["counters"]
+        arrived = [event for event in sink.events if event.kind is Kind.TOUCHPOINT]
+        withheld = sum(count for name, count in counters.items() if name.startswith("withheld:"))
+        assert len(arrived) + withheld == len(receipts)
+
+
+def _asked(plugins: Plugins) -> dict[str, Callable[[Plugins, Event], Any]]:
+    return {hook: ask for hook, ask in _ASKED.items() if plugins.implements(hook)}
+
+
+def _instance(event: Event) -> Instance:
+    return Instance(journey=_JOURNEY.key, version=_JOURNEY.version, customer=event.customer)
