@@ -171,11 +171,13 @@ class SinkContract:
         """An event that is delivered once more goes out under the id that it had."""
         entries = people(3)
         assert not list(sink.deliver(make_batch(*entries)) or ())
+        once = len(list(outside.pieces()))
         assert not list(sink.deliver(make_batch(*entries)) or ())
 
+        # A sink may know what it has sent, and send nothing.
+        times = 1 if len(list(outside.pieces())) == once else 2
         arrived = outside.arrived([entry.id for entry in entries])
-        # Either both deliveries can be seen, or the other side knew the ids and kept one of each.
-        assert {arrived.count(entry.id) for entry in entries} in ({1}, {2})
+        assert {arrived.count(entry.id) for entry in entries} == {times}
 
     def test_contract_a_closed_sink_opens_again(self, sink: Sink, outside: Outside) -> None:
         """Closing may be done before, after and twice, and the next batch arrives."""
@@ -351,7 +353,7 @@ class HttpSinkContract(SinkContract):
         assert refused.id in bench.parked or bench.relay.status()["held_back"]
         assert all(bench.parked.values())
 
-    def test_contract_what_may_have_arrived_comes_again_under_its_id(
+    def test_contract_what_may_have_arrived_comes_again(
         self, sink: Sink, server: FaultyServer, outside: Outside
     ) -> None:
         """Where only the answer got lost, the event goes out again, under the same id."""
