@@ -60,26 +60,33 @@ def plugin(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "journeykit-mail-shop"
 
 
-def test_a_new_plugin_installs_and_is_found(site: Path, plugin: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def installed(site: Path, plugin: Path) -> str:
+    """Return the paths of journeykit and of that plugin, both installed."""
+    place = site.parent / "plugins"
+    install = ("-m", "pip", "install", *OFFLINE, "--no-build-isolation", "--target", place)
+    run(*install, plugin, cwd=plugin)
+    return os.pathsep.join([str(site), str(place)])
+
+
+def test_a_new_plugin_installs_and_is_found(installed: str, tmp_path: Path) -> None:
     """A plugin that was just made can be installed, and its entry point, sink and rule are found."""
-    install = ("-m", "pip", "install", *OFFLINE, "--no-build-isolation", "--target", tmp_path)
-    run(*install, plugin, cwd=tmp_path)
     (tmp_path / "journeykit.toml").write_text(
         '[journeykit]\nstore = "memory://"\n[consent]\nmode = "opt_out"\n'
         '[sinks.post]\ntype = "mail_shop"\nurl = "https://a.example"\ntoken = { env = "T" }\n'
         "[pain_points.mail_shop_denied_twice]\n"
     )
-    paths = {"PYTHONPATH": os.pathsep.join([str(site), str(tmp_path)]), "T": "t"}
+    shown = run("-m", "journeykit", "plugins", "--json", cwd=tmp_path, PYTHONPATH=installed, T="t")
 
-    listed = json.loads(run("-m", "journeykit", "plugins", "--json", cwd=tmp_path, **paths))
+    listed = json.loads(shown)
     (found,) = [item for item in listed if item["name"] == "mail_shop"]
     assert found["origin"] == "journeykit-mail-shop 0.1.0"
     assert found["hooks"] == ["register_rules", "register_sinks"]
 
 
-def test_a_new_plugin_passes_its_tests(site: Path, plugin: Path) -> None:
-    """The tests of a plugin that was just made pass: the contracts of sinks, rules and hooks."""
-    done = run("-m", "pytest", "-v", "-p", "no:cacheprovider", cwd=plugin, PYTHONPATH=str(site))
+def test_a_new_plugin_passes_its_tests(installed: str, plugin: Path) -> None:
+    """The tests of a plugin that was just made and installed pass: all three contracts."""
+    done = run("-m", "pytest", "-v", "-p", "no:cacheprovider", cwd=plugin, PYTHONPATH=installed)
     for name in ("TestSink", "TestRule", "TestPlugin", "test_events_of_a_shop_arrive"):
         assert f"::{name}" in done
     assert " failed" not in done
