@@ -59,7 +59,7 @@ def new_plugin(name: str, into: Path) -> None:
     click.echo(f"  cd {folder}")
     click.echo("  pip install -e '.[test]'")
     click.echo("  pytest && mypy")
-    click.echo("  journeykit plugins")
+    click.echo("README.md shows what goes into journeykit.toml; journeykit plugins lists it then")
 
 
 def name_problem(name: str) -> str | None:
