@@ -26,7 +26,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 class JourneykitError(Exception):
@@ -110,13 +110,22 @@ class DeliveryError(JourneykitError):
             If not, the relay halves the batch until it has found the event at fault, and parks it.
 
         retry_after: Seconds that the other side asked us to wait.
+
+        taken: Ids of the events of the batch that were taken before it failed; they do not come
+            again.
     """
 
     def __init__(
-        self, message: str, *, retryable: bool = True, retry_after: float | None = None
+        self,
+        message: str,
+        *,
+        retryable: bool = True,
+        retry_after: float | None = None,
+        taken: Iterable[str] = (),
     ) -> None:
         self.retryable = retryable
         self.retry_after = retry_after
+        self.taken = frozenset(taken)
         super().__init__(message)
 
 

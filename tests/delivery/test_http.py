@@ -4,6 +4,7 @@ import email.utils
 import json
 import random
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,16 +12,19 @@ from typing import Any, Final
 
 import httpx
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
 from journeykit.delivery import Batch, Rejection, Relay
-from journeykit.delivery.http import HttpSink, HttpTimeouts, retry_after
+from journeykit.delivery.answers import retry_after, told
+from journeykit.delivery.http import HttpSink, HttpTimeouts
 from journeykit.exceptions import DeliveryError
 from journeykit.model import Entry
 from journeykit.plugins import Plugins
 from journeykit.store.memory import MemoryStore
 from journeykit.store.protocol import Commit
+from journeykit.testing import FaultyServer, Reply
 
 MakeEntry = Callable[..., Entry]
 
@@ -123,6 +127,14 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
+def tls() -> ssl.SSLContext:
+    """Return a certificate for this host, of an authority that nobody knows."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture
 def hook(receiver: Receiver) -> Iterator[Hook]:
     """Return a sink for the receiver that does not wait long."""
     hook = Hook(receiver.url, timeouts=HttpTimeouts(connect=2, read=0.2))
@@ -192,13 +204,13 @@ def _date(seconds: float) -> str:
         (500, "HTTP 500", 0),
         (503, "HTTP 503", 0),
         ((503, {"Retry-After": "120"}), "HTTP 503", 120),
-        ((429, {"Retry-After": "7"}), "HTTP 429", 7),
-        ((429, {"Retry-After": _date(90)}), "HTTP 429", 90),
-        ((429, {"Retry-After": _date(-90)}), "HTTP 429", 0),
-        ((429, {"Retry-After": "soon"}), "HTTP 429", 0),
+        ((429, {"Retry-After": "7"}), told(429), 7),
+        ((429, {"Retry-After": _date(90)}), told(429), 90),
+        ((429, {"Retry-After": _date(-90)}), told(429), 0),
+        ((429, {"Retry-After": "soon"}), told(429), 0),
         (408, "HTTP 408", 0),
-        *[(status, f"HTTP {status}", 0) for status in (401, 403, 404, 405, 407, 410)],
-        *[((status, {"Location": "/elsewhere"}), f"HTTP {status}", 0) for status in (301, 308)],
+        *[(status, told(status), 0) for status in (401, 403, 404, 405, 407, 410)],
+        *[((status, {"Location": "/elsewhere"}), told(status), 0) for status in (301, 308)],
         ("hang", "ReadTimeout", 0),
         ("drop", "RemoteProtocolError", 0),
     ],
@@ -236,7 +248,9 @@ def test_refused_connection_is_waited_out(make_entry: MakeEntry) -> None:
             assert wait is not None
             bench.time += wait
             assert bench.relay.failures == number
-    assert bench.relay.last_error == f"POST http://127.0.0.1:{port}: ConnectError"
+    assert bench.relay.last_error is not None
+    assert bench.relay.last_error.startswith(f"POST http://127.0.0.1:{port}: ConnectError: ")
+    assert "refused" in bench.relay.last_error
     assert bench.store.cursor("sink:hook") is None
     hook.close()
 
@@ -415,3 +429,57 @@ def test_timeouts_are_positive(wrong: dict[str, float]) -> None:
     """A sink without a limit could hang for ever, so there is no way to set none."""
     with pytest.raises(ValueError, match="must be > 0"):
         HttpTimeouts(**wrong)
+
+
+def test_address_is_not_logged(
+    receiver: Receiver, hook: Hook, make_entry: MakeEntry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """httpx logs each address, where secrets may be; not while a sink sends, but for others."""
+    with caplog.at_level("DEBUG"):
+        Bench(hook, *make(make_entry, "a")).run()
+        assert "s3cr3t" not in caplog.text
+        with httpx.Client(trust_env=False) as client:
+            client.post(receiver.url, content=b"[]")
+        assert "s3cr3t" in caplog.text
+
+
+def test_error_about_a_header_does_not_tell_it() -> None:
+    """An error that would show what stood in a header is told by its name alone."""
+
+    class Odd(Hook):
+        def requests(self, batch: Batch, client: httpx.Client) -> Iterable[httpx.Request]:
+            headers = [(b"Authorization", b"Bearer t0k3n\n")]
+            yield client.build_request("POST", self.url, headers=headers)
+
+    with FaultyServer() as server:
+        odd = Odd(server.url)
+        with pytest.raises(DeliveryError) as failed:
+            odd.deliver(Batch([]))
+        odd.close()
+
+    assert str(failed.value).endswith(": LocalProtocolError")
+
+
+def test_answer_has_a_most(receiver: Receiver) -> None:
+    """An answer that is too long is given up on, with the reason."""
+
+    class Small(Hook):
+        most_answer_bytes = 10
+
+    with FaultyServer(lambda _: Reply(200, b"x" * 11)) as server:
+        small = Small(server.url)
+        with pytest.raises(DeliveryError, match="ReadError: its answer has more than 10 bytes"):
+            small.deliver(Batch([]))
+        small.close()
+
+
+def test_tls_failure_is_told(tls: ssl.SSLContext) -> None:
+    """A certificate that nobody has vouched for is an outage, told in one line."""
+    with FaultyServer(tls=tls) as server:
+        hook = Hook(server.url)
+        with pytest.raises(DeliveryError, match="CERTIFICATE_VERIFY_FAILED") as failed:
+            hook.deliver(Batch([]))
+        hook.close()
+
+    assert failed.value.retryable
+    assert "\n" not in str(failed.value)

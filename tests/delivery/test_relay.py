@@ -859,3 +859,104 @@ def test_a_parked_event_is_asked_again(store: Store, make_entry: MakeEntry) -> N
     assert bench.sink.taken == ["b"]
     assert store.parked() == []
     assert store.counters()["unconsented:crm"] == 1
+
+
+# What was taken before a failure.
+
+
+def stops_before(bad: str, **more: Any) -> Callable[[Batch], None]:
+    """Return a step that takes a batch up to the event *bad*, and fails there."""
+
+    def step(batch: Batch) -> None:
+        if bad in batch.ids:
+            taken = batch.ids[: batch.ids.index(bad)]
+            raise DeliveryError("not now", taken=taken, **more)
+
+    return step
+
+
+def test_what_was_taken_before_an_outage_does_not_come_again(
+    store: Store, make_entry: MakeEntry
+) -> None:
+    """A sink that says what it had taken when it failed is not handed that again, ever."""
+    sink = Scripted(stops_before("d"), stops_before("e"))
+    bench = Bench(store, sink).add(*make(make_entry, "abcdef"))
+    bench.relay.step()
+    assert bench.delivered == 3
+    bench.run()
+
+    assert sink.batches == [tuple("abcdef"), tuple("def"), tuple("ef")]
+    assert bench.parked == []
+
+
+def test_progress_ends_a_row_of_failures(store: Store, make_entry: MakeEntry) -> None:
+    """A sink that takes a little each time is waited for as after a first failure."""
+    sink = Scripted(*(stops_before(event) for event in "bcdefgh"))
+    bench = Bench(store, sink).add(*make(make_entry, "abcdefghi")).run()
+
+    assert len(bench.waits) == 7
+    assert max(bench.waits) <= 1.0
+
+
+def test_a_batch_after_an_outage_is_as_long_as_what_was_taken(
+    store: Store, make_entry: MakeEntry
+) -> None:
+    """Where a sink took many before it failed, it is not probed with few."""
+    entries = [make_entry(id=f"e{number:03}") for number in range(200)]
+    sink = Scripted(stops_before("e100"))
+    Bench(store, sink).add(*entries).run()
+
+    assert [len(batch) for batch in sink.batches] == [200, 100]
+
+
+def test_what_was_taken_before_a_refusal_is_not_searched(
+    store: Store, make_entry: MakeEntry
+) -> None:
+    """Where the rest of a batch is refused for good, only the rest is halved."""
+    sink = Scripted(*[stops_before("c", retryable=False)] * 9)
+    bench = Bench(store, sink).add(*make(make_entry, "abcd")).run()
+
+    assert sink.batches == [tuple("abcd"), ("c",), ("d",)]
+    assert bench.parked == [("c", "not now")]
+
+
+def test_ids_that_were_not_offered_are_ignored(store: Store, make_entry: MakeEntry) -> None:
+    """A sink that says that it took something else has taken nothing of this batch."""
+    sink = Scripted(DeliveryError("down", taken=["x"]))
+    bench = Bench(store, sink).add(*make(make_entry, "ab")).run()
+
+    assert sink.batches == [("a", "b"), ("a", "b")]
+    assert bench.delivered == 2
+
+
+def test_replay_keeps_what_was_taken(store: Store, make_entry: MakeEntry) -> None:
+    """Of parked events that are tried once more, those that were taken are parked no longer."""
+    refuse = Scripted(lambda batch: [Rejection(event, "no") for event in batch.ids])
+    bench = Bench(store, refuse).add(*make(make_entry, "abc")).run()
+    assert [event for event, _ in bench.parked] == list("abc")
+    store.replay("sink:crm")
+    refuse.script = [stops_before("c")]
+    bench.relay.step()
+
+    assert [event for event, _ in bench.parked] == ["c"]
+    bench.run()
+    assert bench.parked == []
+
+
+def test_events_held_back_behind_each_other_cost_no_wakes(
+    store: Store, make_entry: MakeEntry
+) -> None:
+    """Of a customer's events that are all held back, only the first is waited for."""
+
+    def later(batch: Batch) -> list[Rejection]:
+        return [Rejection(event, "later", retryable=True) for event in batch.ids]
+
+    def first(batch: Batch) -> list[Rejection]:
+        return later(batch)[1:]
+
+    others = [make_entry(id="x", user_id="u2")]
+    bench = Bench(store, Scripted(first, *[later] * 6)).add(*others, *make(make_entry, "abc")).run()
+
+    assert bench.delivered == 4
+    assert min(bench.waits) > 0.1
+    assert bench.sink.taken == list("xabc")

@@ -114,6 +114,7 @@ def add_commands() -> None:
         identity,
         importing,
         looking,
+        making,
         pains,
         parked,
         prompting,
@@ -123,7 +124,7 @@ def add_commands() -> None:
 
     looks = (looking, versions, explaining, pains, prompting, cases)
     modules = (*looks, importing, identity, erasing, parked)
-    for module in (*modules, running, demo):
+    for module in (*modules, running, demo, making):
         for command in module.COMMANDS:
             group.add_command(command)
 

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import email.utils
+import contextlib
+import logging
 import time
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import attrs
 import httpx
 
+from journeykit.delivery.answers import ALL_ALIKE, NOT_NOW, retry_after, told
 from journeykit.exceptions import DeliveryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
+    from journeykit.delivery.guard import Guard
     from journeykit.delivery.sink import Batch, Rejection
 
-#: Statuses that pass by themselves, besides 5xx: a timeout, a lock, too early, too many.
-_NOT_NOW: Final = frozenset({408, 423, 425, 429})
-
-#: Statuses of an address or of credentials, which refuse every event alike.
-_ALL_ALIKE: Final = frozenset({401, 403, 404, 405, 407, 410})
+#: Whether a sink of ours is sending here and now.
+_sending: Final = ContextVar("journeykit_sending", default=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -33,10 +34,13 @@ class HttpTimeouts:
         connect: Until the connection stands.
 
         read: Between two pieces of the answer.
+
+        whole: Until the answer has come to its end.
     """
 
     connect: float = attrs.field(default=5.0, validator=attrs.validators.gt(0))
     read: float = attrs.field(default=15.0, validator=attrs.validators.gt(0))
+    whole: float = attrs.field(default=60.0, validator=attrs.validators.gt(0))
 
 
 class HttpSink(ABC):
@@ -61,8 +65,14 @@ class HttpSink(ABC):
 
         client: An `httpx.Client` of your own; it is not closed here.
 
+        guard: Where connections may lead, if the address is not the shop's own choice; not for a
+            client of your own.
+
         now: The clock for dates in `Retry-After`, in seconds since the epoch.
     """
+
+    #: An answer that is longer is no answer; 8 MiB is far more than any says.
+    most_answer_bytes: ClassVar[int] = 8 * 2**20
 
     def __init__(
         self,
@@ -70,10 +80,12 @@ class HttpSink(ABC):
         *,
         timeouts: HttpTimeouts | None = None,
         client: httpx.Client | None = None,
+        guard: Guard | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
         self._timeouts = timeouts or HttpTimeouts()
+        self._guard = guard
         self._given = client
         self._client: httpx.Client | None = client
         self._inherited: list[httpx.Client] = []
@@ -107,22 +119,32 @@ class HttpSink(ABC):
         Raises:
             DeliveryError: No answer, or one that is no success.
         """
+        client = self._open()
         try:
-            response = self._open().send(request, follow_redirects=False)
+            with _unlogged():
+                response = client.send(request, stream=True, follow_redirects=False)
+            with contextlib.closing(response):
+                self._read(response)
         except httpx.HTTPError as error:
-            msg = f"{request.method} {_place(request)}: {type(error).__name__}"
+            msg = f"{request.method} {_place(request)}: {_why(error)}"
             raise DeliveryError(msg) from error
         if response.is_success:
             return response
         status = response.status_code
-        msg = f"{request.method} {_place(request)}: HTTP {status}"
-        retryable = status >= 500 or status in _NOT_NOW or self.refuses_all(response)
+        msg = f"{request.method} {_place(request)}: {told(status)}"
+        retryable = status >= 500 or status in NOT_NOW or self.refuses_all(response)
         wait = retry_after(response.headers.get("retry-after"), self._now())
         raise DeliveryError(msg, retryable=retryable, retry_after=wait)
 
+    def _read(self, response: httpx.Response) -> None:
+        if isinstance(response.stream, httpx.SyncByteStream):
+            ends = time.monotonic() + self._timeouts.whole
+            response.stream = _Bounded(response.stream, self.most_answer_bytes, ends)
+        response.read()
+
     def refuses_all(self, response: httpx.Response) -> bool:
         """Return whether *response*, which is no success, would be the same for any event."""
-        return not response.is_error or response.status_code in _ALL_ALIKE
+        return not response.is_error or response.status_code in ALL_ALIKE
 
     def reset_after_fork(self) -> None:
         """Forget, without closing, connections that the parent process goes on using."""
@@ -141,23 +163,64 @@ class HttpSink(ABC):
             limits = self._timeouts
             self._client = httpx.Client(
                 timeout=httpx.Timeout(limits.read, connect=limits.connect),
-                headers={"User-Agent": "journeykit"},
+                # What is packed may unpack to any size.
+                headers={"User-Agent": "journeykit", "Accept-Encoding": "identity"},
+                transport=_guarded(self._guard) if self._guard is not None else None,
                 trust_env=False,
             )
         return self._client
 
 
-def retry_after(value: str | None, now: float) -> float | None:
-    """Return the seconds that a `Retry-After` header asks for, whether a number or a date."""
-    if not value:
-        return None
-    if value.strip().isdecimal():
-        return float(value)
+class _Bounded(httpx.SyncByteStream):
+    """A stream that ends, whatever the other side does."""
+
+    def __init__(self, inner: httpx.SyncByteStream, most: int, ends: float) -> None:
+        self._inner = inner
+        self._most = most
+        self._ends = ends
+
+    def __iter__(self) -> Iterator[bytes]:
+        left = self._most
+        for piece in self._inner:
+            left -= len(piece)
+            if left < 0:
+                raise httpx.ReadError(f"its answer has more than {self._most:,} bytes")
+            if time.monotonic() > self._ends:
+                raise httpx.ReadTimeout("its answer did not come to an end")
+            yield piece
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def _guarded(guard: Guard) -> httpx.BaseTransport:
+    from journeykit.delivery.guarded import GuardedTransport
+
+    return GuardedTransport(guard)
+
+
+@contextlib.contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep httpx from logging the address, whose path may be a secret, while the block lasts."""
+    logging.getLogger("httpx").addFilter(_is_not_ours)
+    token = _sending.set(True)
     try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except (TypeError, ValueError):
-        return None
-    return max(0.0, moment.timestamp() - now)
+        yield
+    finally:
+        _sending.reset(token)
+
+
+def _is_not_ours(_: logging.LogRecord) -> bool:
+    return not _sending.get()
+
+
+def _why(error: httpx.HTTPError) -> str:
+    """Return what kept an answer from coming, in words that hold nothing of what was sent."""
+    name = type(error).__name__
+    text = str(error)
+    # Others, such as errors about headers, tell what stood there.
+    tells = isinstance(error, httpx.ConnectError | httpx.ReadError | httpx.ReadTimeout)
+    return f"{name}: {text}" if tells and text and text != "timed out" else name
 
 
 def _place(request: httpx.Request) -> str:

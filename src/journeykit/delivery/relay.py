@@ -28,7 +28,7 @@ from journeykit.model.extension import Ordering
 from journeykit.store.protocol import Parking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from contextlib import AbstractContextManager
 
     from journeykit.delivery.gate import Gate
@@ -166,6 +166,8 @@ class Relay:
             elif not self._replay():
                 return self._window.wait(self._monotonic())
         except _Outage as outage:
+            if outage.taken:
+                self._record()
             return self._wait(outage)
         self._record()
         return 0.0
@@ -262,8 +264,8 @@ class Relay:
         try:
             if news:
                 answer = self._call(news, may_refuse_all=len(news) == 1)
-        except _Outage:
-            self._add(events)
+        except _Outage as outage:
+            _take(self._add(events), outage.taken)
             raise
         if answer:
             added = self._add(events)
@@ -276,16 +278,22 @@ class Relay:
 
     def _deliver(self, items: Sequence[Item]) -> None:
         fresh = len(items) > 1 and not any(item.answers for item in items)
-        self._settle(items, self._call([item.event for item in items], may_refuse_all=not fresh))
+        try:
+            answer = self._call([item.event for item in items], may_refuse_all=not fresh)
+        except _Outage as outage:
+            _take(items, outage.taken)
+            raise
+        self._settle(items, answer)
 
     def _settle(self, items: Sequence[Item], answer: Answer) -> None:
         """Do with *items* what the sink said of them."""
         self._health.worked()
         if isinstance(answer, DeliveryError):
-            if len(items) > 1:
-                self._window.halve(items)
-            else:
-                self._park(items[0], plain(str(answer)))
+            left = _take(items, answer.taken)
+            if len(left) > 1:
+                self._window.halve(left)
+            elif left:
+                self._park(left[0], plain(str(answer)))
             return
         for item in items:
             rejection = answer.get(item.event.id)
@@ -327,7 +335,7 @@ class Relay:
         except DeliveryError as error:
             if not error.retryable:
                 return error
-            raise _Outage(plain(str(error)), error.retry_after) from error
+            raise _Outage(plain(str(error)), error.retry_after, error.taken) from error
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -358,7 +366,11 @@ class Relay:
                 self._store.settle([item.number for item in stopped], {})
                 self._store.count({UNCONSENTED + self.sink.name: len(stopped)})
             return True
-        answer = self._call([again(item) for item in waiting], may_refuse_all=True)
+        try:
+            answer = self._call([again(item) for item in waiting], may_refuse_all=True)
+        except _Outage as outage:
+            self._settle_again([item for item in waiting if item.entry.id in outage.taken], {})
+            raise
         self._health.worked()
         if not isinstance(answer, DeliveryError):
             failed = {event: plain(item.reason) for event, item in answer.items()}
@@ -367,9 +379,13 @@ class Relay:
         else:
             self._replayed.halve(len(waiting))
             return True
-        with self.right():
-            self._replayed.settle(waiting, failed)
+        self._settle_again(waiting, failed)
         return True
+
+    def _settle_again(self, tried: Sequence[Parked], failed: dict[str, str]) -> None:
+        if tried:
+            with self.right():
+                self._replayed.settle(tried, failed)
 
     # Erasures
 
@@ -408,7 +424,11 @@ class Relay:
     # Failures
 
     def _wait(self, outage: _Outage) -> float:
-        self._most = PROBE_EVENTS
+        if outage.taken:
+            # It does work, a little at a time.
+            self._health.worked()
+            self._successes += 1
+        self._most = max(PROBE_EVENTS, len(outage.taken))
         self._window.forget_halves()
         delay = self._backoff.delay(self.failures + 1, self._random, outage.retry_after)
         self._health.failed(outage.reason, delay)
@@ -426,6 +446,13 @@ class Relay:
         return delay
 
 
+def _take(items: Sequence[Item], taken: Collection[str]) -> list[Item]:
+    """Settle the events with the ids *taken*; returns the others that are not settled."""
+    for item in items:
+        item.done |= item.event.id in taken
+    return [item for item in items if not item.done]
+
+
 def _checked(rejected: Iterable[Rejection] | None) -> list[Rejection]:
     found = list(rejected or ())
     for item in found:
@@ -436,9 +463,10 @@ def _checked(rejected: Iterable[Rejection] | None) -> list[Rejection]:
 
 
 class _Outage(Exception):
-    def __init__(self, reason: str, retry_after: float | None) -> None:
+    def __init__(self, reason: str, retry_after: float | None, taken: Collection[str] = ()) -> None:
         self.reason = reason
         self.retry_after = retry_after
+        self.taken = taken
         super().__init__(reason)
 
 

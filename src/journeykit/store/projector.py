@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 
+from journeykit.costs import Costs
 from journeykit.exceptions import Superseded
 from journeykit.model import jsonbytes
 from journeykit.model.event import ABOUT_NOBODY, ERASURE, Entry, Stored
@@ -142,6 +143,8 @@ class Projector:
 
         projected: Called after each batch.
 
+        costs: What the hooks have cost that folds ask; told with what is projected.
+
         right: Held while committing; raises in a thread that was abandoned.
     """
 
@@ -154,6 +157,7 @@ class Projector:
         prepare: Callable[[Store, Any, Position, int], Prepared] | None = None,
         now: Callable[[], int],
         projected: Callable[[], None] = lambda: None,
+        costs: Costs | None = None,
         right: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
         self._store = store
@@ -161,6 +165,7 @@ class Projector:
         self._declaration = jsonbytes.dumps(declaration)
         self._now = now
         self._projected = projected
+        self._costs = costs or Costs()
         self.right = right
         self._cache = Cache()
         self._alarm = Alarm()
@@ -259,6 +264,7 @@ class Projector:
         position: Position,
         state: Changes,
     ) -> None:
+        owed = self._costs.owed(projecting=True)
         projection = Projection(
             PROJECTOR,
             self._position,
@@ -266,7 +272,7 @@ class Projector:
             state,
             view.steps(),
             derived,
-            view.counts,
+            {**view.counts, **owed.counts},
             self._erasures.folded(),
         )
         try:
@@ -275,6 +281,7 @@ class Projector:
         except Superseded:
             self.forget()
             raise
+        self._costs.settle(owed)
         self._position, self._declares = position, False
         if REBUILDING in state:
             self._silent_until = None
