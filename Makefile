@@ -18,7 +18,7 @@ BENCH_STAMP := $(BENCH_VENV)/.installed
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/[!_]*/pyproject.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture calibrate check lint types imports docs bench bench-check format lock clean venv
+.PHONY: help demo test torture calibrate check lint types imports scripts docs bench bench-check format lock clean venv node
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -26,7 +26,7 @@ help: ## list the targets
 demo: $(STAMP) ## run the example shop and walk a few customers through it
 	@$(BIN)/python examples/flask_shop/demo.py $(ARGS)
 
-test: $(STAMP) ## run every test: tests/, examples/, and the code in docs/ and README.md
+test: $(STAMP) node ## run every test: tests/, examples/, and the code in docs/ and README.md
 	@$(BIN)/python -m pytest $(ARGS)
 
 torture: $(STAMP) ## kill and stop processes and damage their database for a minute each (SECONDS=60), cut the power CUTS=500 times, and count what is lost
@@ -38,7 +38,7 @@ torture: $(STAMP) ## kill and stop processes and damage their database for a min
 calibrate: $(STAMP) ## measure how often the anomaly rule finds what is there, and what is not (ARGS="--shop shop_ecom.csv.gz" for that shop too)
 	@$(BIN)/python tools/calibrate.py $(ARGS)
 
-check: lint types imports docs ## run every other check: style, types, import directions, docs
+check: lint types imports scripts docs ## run every other check: style, types, import directions, scripts, docs
 
 bench: $(BENCH_STAMP) ## measure what journeykit costs, beside other event SDKs (ARGS="--rounds 1 --quick" for a look)
 	@$(BENCH_VENV)/bin/python -m benchmarks $(ARGS)
@@ -61,7 +61,7 @@ lock: ## write requirements/*.txt anew (ARGS=--upgrade for newer versions)
 	"$$tmp/venv/bin/python" tools/lock.py $(ARGS)
 
 clean: ## remove the environment, builds and caches
-	rm -rf $(VENV) $(BENCH_VENV) build dist docs/_build htmlcov .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH_VENV) node_modules build dist docs/_build htmlcov .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find benchmarks docs examples plugins src tests tools -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The parts of `make check`.
@@ -75,6 +75,18 @@ types: $(STAMP)
 
 imports: $(STAMP)
 	@$(BIN)/lint-imports
+
+scripts: node
+	@if command -v npm >/dev/null; then npm run --silent check; fi
+
+# What checks the scripts of pages, and pages themselves: wanted in CI, and skipped with a line elsewhere.
+node:
+	@if ! command -v npm >/dev/null; then \
+	  if [ -n "$$CI" ]; then echo "error: npm not found; install Node.js 20 or newer" >&2; exit 1; fi; \
+	  echo "skipped: the scripts of pages are not checked without npm (install Node.js 20 or newer)"; \
+	elif [ package-lock.json -nt node_modules/.package-lock.json ] || [ ! -e node_modules/.package-lock.json ]; then \
+	  npm ci --silent && touch node_modules/.package-lock.json; \
+	fi
 
 # The environment: made when missing, brought up to date when a list of requirements changes.
 

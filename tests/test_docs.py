@@ -16,12 +16,17 @@ import pytest
 
 import journeykit
 from journeykit import (
+    Ask,
+    Cap,
     Consent,
     Core,
     Exit,
+    FeedbackSettings,
     Goal,
     Instance,
     Journey,
+    Prompt,
+    PromptStep,
     Receipt,
     Redaction,
     ReEntry,
@@ -29,12 +34,14 @@ from journeykit import (
     Settings,
     Stage,
     Touchpoint,
+    When,
+    Where,
     hookspecs,
 )
 from journeykit.capture.redaction import KEYS
 from journeykit.cli import app as cli
 from journeykit.config.loader import _LISTS, _TABLES
-from journeykit.config.settings import PainPointOptions, PluginSettings
+from journeykit.config.settings import PainPointOptions, PluginSettings, Web
 from journeykit.delivery.console import ConsoleSettings
 from journeykit.delivery.file import FileSettings
 from journeykit.journeys.catalogue import CATALOGUE
@@ -56,9 +63,16 @@ CLASSES = {
     "An exit": Exit,
     "A re-entry": ReEntry,
     "[[touchpoints]]": Touchpoint,
+    "[[prompts]]": Prompt,
+    "A trigger": When,
+    "A further question": PromptStep,
+    "Conditions": Where,
+    "How often": Ask,
+    "[feedback]": FeedbackSettings,
     "[plugins]": PluginSettings,
     "[redaction]": Redaction,
     "[pain_points.NAME]": PainPointOptions,
+    "[web]": Web,
     "[sinks.NAME]": SinkOptions,
     'type = "console"': ConsoleSettings,
     'type = "file"': FileSettings,
@@ -120,7 +134,8 @@ def defaults() -> Iterator[Any]:
     """Yield heading, key and default of every key."""
     for heading, kind in CLASSES.items():
         for field in attrs.fields(kind):
-            if field.name != "title":
+            # Those two follow from other keys.
+            if field.name not in ("title", "group"):
                 yield pytest.param(heading, field, id=f"{kind.__name__}.{field.name}")
 
 
@@ -142,11 +157,19 @@ def _told(default: Any) -> str:
         return str(default).lower()
     if isinstance(default, timedelta):
         return f'"{default.total_seconds():.0f}s"'
+    if isinstance(default, Cap):
+        fields = attrs.asdict(default).items()
+        told = [f"{name} = {_told(value)}" for name, value in fields if value is not None]
+        return f"{{ {', '.join(told)} }}"
+    return _told_plain(default)
+
+
+def _told_plain(default: Any) -> str:
     if isinstance(default, tuple):
         return f"[{', '.join(_told(item) for item in default)}]"
     if isinstance(default, str):
         return f'"{default}"'
-    return "{}" if isinstance(default, ReEntry) else str(default)
+    return "{}" if attrs.has(type(default)) else str(default)
 
 
 def test_every_table_of_the_configuration_has_a_section() -> None:
@@ -261,6 +284,11 @@ def test_the_glossary_has_the_words_of_the_public_names() -> None:
         "Run",
         "Trail",
         "Plan",
+        "Prompt",
+        "Impression",
+        "Answer",
+        "Claim",
+        "Gate",
     }
     for word in words:
         assert f"\n{word}\n" in glossary

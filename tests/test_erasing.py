@@ -188,6 +188,7 @@ def test_no_byte_of_the_person_is_left(tmp_path: Path, make_kit: Callable[..., J
         "state": "erased",
         "trail": "erased",
         "parked": "erased",
+        "claims": "erased",
         "free_space": "erased",
         "spool": "erased",
         "set_aside": "nothing",

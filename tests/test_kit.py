@@ -423,6 +423,21 @@ def test_strictness_can_be_overridden(tmp_path: Path) -> None:
         kit.track("X")
 
 
+def test_flush_lets_deadlines_pass(make_settings: MakeSettings, clock: Any) -> None:
+    """What time alone brings about by now is found and delivered when a flush is done."""
+    sink = Recorder()
+    with JourneyKit(make_settings(journeys=[SHOP]), sinks=[sink], now=clock) as kit:
+        kit.track("Product Added", {"cart_id": "c1", "price": 5}, customer="ada")
+        assert kit.flush()
+        assert kit.pain_points() == []
+
+        clock.advance(2 * 3600)
+        assert kit.flush()
+
+        assert [point.code for point in kit.pain_points()] == ["cart.abandoned"]
+        assert sink.names[-1] == "pain_point.detected"
+
+
 def test_flush_tells_when_it_did_not_finish(make_kit: MakeKit, wait_until: WaitUntil) -> None:
     """A flush that is too short says so, and loses nothing."""
     sink = Recorder()

@@ -6,6 +6,7 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from journeykit import (
     hookimpl,
     runtime,
 )
-from journeykit.model import Customer, Entry
+from journeykit.model import Candidate, Customer, Entry, Page, Prompt, When
 from journeykit.plugins import DISABLED_VARIABLE, PluginFailure, Plugins, load_file
 
 SHOP = Journey(key="shop", version=1, stages=[Stage("cart"), Stage("payment")])
@@ -596,7 +597,7 @@ def test_hook_event_parked(event: Event) -> None:
     assert heard == [(event, "crm", "410 Gone")]
 
 
-@pytest.mark.parametrize("hook", ["select_prompt", "read_answer", "route_case"])
+@pytest.mark.parametrize("hook", ["read_answer", "route_case"])
 def test_a_reserved_hook_is_warned_about(hook: str, caplog: pytest.LogCaptureFixture) -> None:
     """A plugin that implements a hook that nobody asks yet loads, and is told so."""
     load(plugin("early", **{hook: lambda: None}))
@@ -606,8 +607,24 @@ def test_a_reserved_hook_is_warned_about(hook: str, caplog: pytest.LogCaptureFix
 
 
 def test_hook_select_prompt() -> None:
-    """The hook's name is fixed and its arguments are known, though no version asks it."""
-    load(plugin("early", select_prompt=lambda candidates, customer, page: None))
+    """The first plugin with an opinion wins; one that raises, or names none of them, has none."""
+    prompts = [Prompt(key=key, kind="text", text="?", when=When(page="/*")) for key in "ab"]
+    found = tuple(
+        Candidate(key=prompt.key, prompt=prompt, armed_at=datetime(2026, 3, 2, tzinfo=UTC))
+        for prompt in prompts
+    )
+    plugins = load(
+        plugin("broken", select_prompt=raising(OSError("disk"))),
+        plugin("wrong", select_prompt=lambda: "c"),
+        plugin("silent", select_prompt=lambda customer: None),
+        plugin("sure", select_prompt=lambda candidates, page: candidates[1]),
+        plugin("late", select_prompt=lambda: "a"),
+    )
+    assert plugins.select_prompt(found, CUSTOMER, Page()) == "b"
+    assert (
+        load(plugin("sure", select_prompt=lambda: None)).select_prompt(found, CUSTOMER, Page())
+        is None
+    )
 
 
 def test_hook_read_answer() -> None:

@@ -23,22 +23,42 @@ from progress import show_progress
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from journeykit import JourneyKit
-from journeykit.insight import JourneyFigures
+from journeykit.insight import JourneyFigures, Report
 
 HERE = Path(__file__).resolve().parent
 HOST = "127.0.0.1"
+HOURS_AGO = 2
+
+
+class Clock:
+    """The shop's clock, which is behind until it is put right.
+
+    The shoppers come in by a clock that is behind. When it is put right, whoever left a basket has
+    had their hour to come back, and nobody had to wait for it.
+    """
+
+    def __init__(self, hours_behind: float) -> None:
+        self._behind = round(hours_behind * 3_600_000_000)
+
+    def __call__(self) -> int:
+        """The time, in microseconds."""
+        return time.time_ns() // 1000 - self._behind
+
+    def put_right(self) -> None:
+        self._behind = 0
 
 
 def main() -> int:
     options = parse()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: close, lose nothing
     with data_folder(options.data) as toml:
-        app = create_app(toml=toml)
+        clock = Clock(HOURS_AGO)
+        app = create_app(toml=toml, now=clock)
         kit: JourneyKit = app.extensions["journeykit"]
         try:
             with serving(app, options.port) as shop:
                 print(f"The shop is open: {shop}\n", flush=True)
-                trouble = let_in(shop, kit, options)
+                trouble = let_in(shop, kit, clock, options)
                 summarise(shop, kit, toml)
                 if options.exit:
                     return 1 if trouble else 0
@@ -123,16 +143,23 @@ def listen(app: Flask, port: int) -> BaseWSGIServer:
         return make_server(HOST, port, app, threaded=True, fd=listener.fileno())
 
 
-def let_in(shop: str, kit: JourneyKit, options: argparse.Namespace) -> list[shoppers.Walk]:
+def let_in(
+    shop: str, kit: JourneyKit, clock: Clock, options: argparse.Namespace
+) -> list[shoppers.Walk]:
     """Run the simulation. Returns the walks that went wrong."""
     started = time.monotonic()
     walks = shoppers.send(shop, options.shoppers, seed=options.seed)
     trouble = [walk for walk in show_progress(walks, options.shoppers) if walk.trouble]
     for walk in trouble[:5]:
         print(f"A {walk.persona} had trouble: {walk.trouble}", file=sys.stderr)
-    if not kit.flush(30):
+    came_in = kit.flush(30)
+    clock.put_right()
+    if not (came_in and kit.flush(30)):
         print("Some events are still on their way; the figures will grow.", file=sys.stderr)
-    print(f"{options.shoppers} shoppers in {time.monotonic() - started:.1f} s.")
+    print(
+        f"{options.shoppers} shoppers in {time.monotonic() - started:.1f} s, "
+        f"{HOURS_AGO} hours ago by the shop's clock: time enough to come back for a basket."
+    )
     return trouble
 
 
@@ -141,6 +168,7 @@ def summarise(shop: str, kit: JourneyKit, toml: Path) -> None:
     print(f"\n{report.customers} customers, {report.events} events")
     for journey in report.journeys:
         print_stages(journey)
+    print_pains(report)
     print(f"""
 The shop             {shop}
 Behind the counter   {shop}/behind-the-counter
@@ -154,6 +182,16 @@ def print_stages(journey: JourneyFigures) -> None:
     for stage in journey.stages:
         figures = f"{stage.entered:>9}{stage.current:>10}{stage.furthest:>12}"
         print(f"{stage.title:<16}{figures}")
+
+
+def print_pains(report: Report) -> None:
+    """What hurt, for how many, and an event that proves it."""
+    if points := (*report.pain_points, *report.held_back):
+        print("\nWhere it hurts\n")
+        print(f"{'what':<20}{'stage':<15}{'customers':>9}  {'proved by':<36}")
+    for point in points:
+        where = f"{point.code:<20}{point.stage or '':<15}"
+        print(f"{where}{point.customers:>9}  {point.evidence[-1]}")
 
 
 def shown(path: Path) -> Path:

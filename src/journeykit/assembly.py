@@ -17,13 +17,16 @@ from journeykit.config.settings import ConsentMode, Core, DeclaredPainPoint, Set
 from journeykit.delivery import builtin
 from journeykit.delivery.gate import Gate
 from journeykit.exceptions import ConfigError, PluginError
+from journeykit.feedback import checks
+from journeykit.feedback.asking import Asking
+from journeykit.feedback.facts import ANSWERED
 from journeykit.insight.steps import Steps
 from journeykit.insight.watch import Watch
-from journeykit.journeys import Declared, Publisher, Rulebook, declare, folds
+from journeykit.journeys import Declared, Publisher, Rulebook, declare, folds, plans
 from journeykit.journeys.catalogue import CATALOGUE
 from journeykit.journeys.rulebook import GuardedRule
 from journeykit.model.extension import SinkOptions
-from journeykit.model.vocabulary import STANDARD_NAMES
+from journeykit.model.vocabulary import FRICTION_NAMES, STANDARD_NAMES
 from journeykit.pipeline import Parts
 from journeykit.plugins import Plugins, load_file
 from journeykit.store import open_store
@@ -52,6 +55,7 @@ class Assembly:
     book: Rulebook
     unfed: list[PainPointRule]
     endpoints: list[Endpoint]
+    asks: Asking
 
 
 def assemble(
@@ -80,10 +84,12 @@ def assemble(
     # What is not declared does not run: neither journeys nor pain points, no projector.
     wanted = rules if _wants_rules(settings, plugins, journeys) else ()
     book = Rulebook.of(wanted, declared.vocabulary)
-    publisher = _publisher(declared, settings, plugins, book)
+    asks = Asking.of(settings, declared.vocabulary)
+    publisher = _publisher(declared, settings, plugins, book, asks)
     changed = _changed(publisher, store) if declared.journeys else []
     redactor = Redactor(settings.redaction)
     wrong += _unseen(settings, redactor)
+    wrong += checks.problems(settings, plans(declared), declared.vocabulary)
     found = [*problems, *mistakes, *wrong, *changed, *unbuilt, *unopened]
     if found or store is None:
         raise ConfigError(found, source=settings.origin)
@@ -115,7 +121,7 @@ def assemble(
     watch = functools.partial(_watch, settings, declared.vocabulary)
     endpoints = plugins.register_endpoints(settings)
     lacking = unfed(settings, declared, book)
-    return Assembly(parts, tracker, declared.journeys, watch, book, lacking, endpoints)
+    return Assembly(parts, tracker, declared.journeys, watch, book, lacking, endpoints, asks)
 
 
 def declared_in(path: str | Path) -> tuple[Settings, Declared]:
@@ -227,6 +233,8 @@ def unfed(settings: Settings, declared: Declared, book: Rulebook) -> list[PainPo
     """
     names = {point.name for point in settings.touchpoints}
     known = names | settings.names.keys() | (set() if names else STANDARD_NAMES)
+    known |= {ANSWERED} if settings.prompts else set()
+    known |= FRICTION_NAMES if settings.web.friction else set()
     for journey in declared.journeys:
         ways = (*journey.entry, *journey.exits, *((journey.goal and (journey.goal,)) or ()))
         stages = (rule for stage in journey.stages for rule in stage.enter)
@@ -242,11 +250,12 @@ def unfed(settings: Settings, declared: Declared, book: Rulebook) -> list[PainPo
 
 
 def _publisher(
-    declared: Declared, settings: Settings, plugins: Plugins, book: Rulebook
+    declared: Declared, settings: Settings, plugins: Plugins, book: Rulebook, asks: Asking
 ) -> Publisher:
-    fold = functools.partial(folds, plugins=plugins, book=book)
+    fold = functools.partial(folds, plugins=plugins, book=book, others=asks.folds)
     drafts, rules = settings.core.drafts, _digest(settings, book)
-    return Publisher(declared, plugins, fold=fold, drafts=drafts, rules=rules)
+    prompts = asks.fingerprint(plans(declared))
+    return Publisher(declared, plugins, fold=fold, drafts=drafts, rules=rules, prompts=prompts)
 
 
 def _digest(settings: Settings, book: Rulebook) -> str:

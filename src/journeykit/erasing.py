@@ -38,7 +38,8 @@ class Place:
     One place where something of a customer was, or may be.
 
     Args:
-        name: `log`, `state`, `trail`, `parked`, `free_space`, `spool`, `set_aside`, `sink:NAME`.
+        name: `log`, `state`, `trail`, `parked`, `claims`, `free_space`, `spool`, `set_aside`,
+            `sink:NAME`.
 
         status: `erased`; `queued`: not yet; `listed`: a person has to see to what the detail names;
             `nothing`: there is nothing to see to; of a sink also `unsupported`, `failed` and
@@ -152,6 +153,7 @@ def _stored(erasure: Erasure) -> list[Place]:
             )
             for name, what in _COUNTED.items()
         ),
+        Place("claims", status),
         Place("free_space", DONE if erasure.swept and erasure.purged else QUEUED),
     ]
 

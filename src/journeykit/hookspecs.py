@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 import pluggy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from journeykit.model.customer import Customer
     from journeykit.model.event import Event
     from journeykit.model.extension import Endpoint, SinkType, SourceType
+    from journeykit.model.impression import Candidate, Page
     from journeykit.model.journey import Instance, Journey
     from journeykit.model.pain_point import PainPoint
     from journeykit.model.rule import PainPointRule
@@ -29,7 +30,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 #: Hooks whose names are fixed, but that nothing in this version asks.
 #: A plugin that implements one is told so.
-RESERVED: Final = frozenset({"select_prompt", "read_answer", "route_case"})
+RESERVED: Final = frozenset({"read_answer", "route_case"})
 
 
 @hookspec
@@ -140,8 +141,25 @@ def detect_pain_points(event: Event, customer: Customer) -> Iterable[PainPoint] 
 
 
 @hookspec
-def select_prompt(candidates: Any, customer: Customer, page: Any) -> Any:
-    """Choose among the prompts that may be shown; reserved, no version asks it yet."""
+def select_prompt(
+    candidates: Sequence[Candidate], customer: Customer, page: Page
+) -> Candidate | str | None:
+    """
+    Return which of *candidates* to show, or its key, or None for no opinion.
+
+    Every gate lets each of them through, and the chosen one is claimed as any other.
+    The first plugin with an opinion wins.
+    All plugins together have 50 ms; a page waits.
+    If it raises, the next one is asked; if it hangs, it is not asked again until the process
+    restarts, and the highest priority is shown.
+
+    Args:
+        candidates: What may be shown, the highest priority first; at least two.
+
+        customer: Who is on the page.
+
+        page: The page.
+    """
 
 
 @hookspec

@@ -25,6 +25,8 @@ from journeykit.delivery.health import told
 from journeykit.erasing import check, fact
 from journeykit.erasing import report as erasure_report
 from journeykit.exceptions import EventRejected, StoreError
+from journeykit.feedback import Feedback
+from journeykit.feedback.reading import Reader
 from journeykit.insight import (
     CustomerStage,
     Explanation,
@@ -46,7 +48,7 @@ from journeykit.model.customer import NOBODY, Customer
 from journeykit.model.event import DELIVER, HISTORICAL, Kind
 from journeykit.model.receipt import Receipt
 from journeykit.pipeline import Pipeline
-from journeykit.store.erasure import QUEUED, ids_of
+from journeykit.store.erasure import QUEUED, ids_of, key_of
 from journeykit.store.protocol import PROJECTOR
 from journeykit.store.schema import damage
 
@@ -130,14 +132,20 @@ class JourneyKit:
         self.settings = settings
         self.plugins = built.parts.plugins
         self.endpoints = built.endpoints
+        #: What became of browsers' requests to journeykit's own endpoints in this process.
+        self.requests: dict[str, int] = {}
         self.store = built.parts.store
         self._parts = built.parts
         self._journeys = built.journeys
         self._watch = built.watch
         self._book = built.book
         self._unfed = built.unfed
+        self._asks = built.asks
+        #: The plans of so many publications.
+        self._planned: tuple[int, tuple[Plan, ...]] = (-1, ())
         self._tail = built.parts.tail
         self._tracker = built.tracker
+        self._feedback: Feedback | None = None
         self._pipeline: Pipeline | None = None
         self._starting = native.lock()
         self._closed = False
@@ -153,6 +161,7 @@ class JourneyKit:
         plugins: Iterable[object] = (),
         sinks: Iterable[Sink] = (),
         strict: bool | None = None,
+        now: Callable[[], int] = _now,
     ) -> JourneyKit:
         """
         Return the kit that the file at *path* declares.
@@ -163,6 +172,8 @@ class JourneyKit:
             sinks: Sinks built in Python, besides those of the file.
 
             strict: Overrides `[journeykit] strict`.
+
+            now: The clock, in microseconds since the epoch, for tests.
 
         Raises:
             ConfigError: The file has mistakes; it names all of them.
@@ -179,7 +190,23 @@ class JourneyKit:
         )
         if strict is not None:
             settings = attrs.evolve(settings, core=attrs.evolve(settings.core, strict=strict))
-        return cls(settings, plugins=loaded, sinks=sinks, problems=problems)
+        return cls(settings, plugins=loaded, sinks=sinks, now=now, problems=problems)
+
+    @property
+    def feedback(self) -> Feedback:
+        """Prompts: which one to show to whom, what became of it, and why not another."""
+        if self._feedback is None:
+            settings = self.settings
+            self._feedback = Feedback(
+                self.store,
+                Reader(self.store, self._asks, self._plans),
+                self.plugins,
+                mode=settings.consent.mode,
+                record=self._record,
+                refuse=self.consent,
+                now=self._parts.now,
+            )
+        return self._feedback
 
     # Capture
 
@@ -488,6 +515,8 @@ class JourneyKit:
         """
         Wait until everything accepted so far is in the Log, folded, and delivered.
 
+        What time alone brings about by now, such as a basket that was left, is found then, too.
+
         Returns:
             False if *timeout* seconds were not enough; nothing is lost by that.
         """
@@ -523,7 +552,7 @@ class JourneyKit:
         self._mark = native.life_mark()
         self._starting = native.lock()
         self._pipeline = None
-        parts = (self._tail, self._tracker, self.store, *self._parts.sinks)
+        parts = (self._tail, self._tracker, self.store, self._feedback, *self._parts.sinks)
         for part in parts:
             # What one of them cannot let go of must not leave the others with locked locks.
             with contextlib.suppress(Exception):
@@ -701,7 +730,14 @@ class JourneyKit:
     def _plans(self) -> tuple[Plan, ...]:
         """Return the plans of every version that is declared or was published."""
         publisher = self._parts.publisher
-        return publisher.plans(self.store.published()) if publisher is not None else ()
+        if publisher is None:
+            return ()
+        facts = self.store.published()
+        known, plans = self._planned
+        if known != len(facts):
+            plans = publisher.plans(facts)
+            self._planned = len(facts), plans
+        return plans
 
     @property
     def sinks(self) -> tuple[Sink, ...]:
@@ -786,6 +822,7 @@ class JourneyKit:
             "waiting": len(self._tail),
             "dropped": self._tail.dropped.count,
             "receipts": self.receipts,
+            "requests": dict(self.requests),
             "counters": counters,
             "damage": damage(counters, self.store.name),
             "parked": self.store.parked_counts(),
@@ -845,6 +882,7 @@ class JourneyKit:
         now = self._parts.now()
         stated = fact(actor, reason, self._tracker.source, now)
         sinks = [sink.name for sink in self._parts.sinks]
+        self.store.claims.forget([key_of(one) for one in ids_of(whom)])
         self.store.erasing.begin(stated, ids_of(whom), sinks, now)
         pipeline.erase()
         while True:

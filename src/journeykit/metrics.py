@@ -41,6 +41,12 @@ def observe(kit: JourneyKit) -> bool:
         unit="{event}",
         description="Calls of track() by outcome: accepted, or the reason for a refusal.",
     )
+    meter.create_observable_counter(
+        "journeykit.requests",
+        callbacks=reading(_requests),
+        unit="{request}",
+        description="Requests of browsers to journeykit's own endpoints, by what became of them.",
+    )
     meter.create_observable_gauge(
         "journeykit.waiting",
         callbacks=reading(_waiting),
@@ -76,6 +82,10 @@ def observe(kit: JourneyKit) -> bool:
 
 def _events(kit: JourneyKit) -> _Readings:
     return [(count, {"outcome": outcome}) for outcome, count in kit.receipts.items()]
+
+
+def _requests(kit: JourneyKit) -> _Readings:
+    return [(count, {"outcome": outcome}) for outcome, count in dict(kit.requests).items()]
 
 
 def _waiting(kit: JourneyKit) -> _Readings:

@@ -24,6 +24,7 @@ from journeykit.store.committer import Committer
 from journeykit.store.eraser import ERASER, Eraser
 from journeykit.store.projector import Projector
 from journeykit.store.protocol import PROJECTOR
+from journeykit.store.view import next_deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -250,13 +251,14 @@ class Pipeline:
         """
         Wait until everything accepted so far is committed and folded, and *delivered* if asked.
 
+        Deadlines that are due by now have passed then, too.
         If the plugins are strict, an error of theirs that stopped a stage is raised here.
         """
-        deadline = time.monotonic() + timeout
+        deadline, now = time.monotonic() + timeout, self._parts.now()
         self.committer.hurry = True
         next_look = 0.0
         try:
-            while not self._settled(delivered=delivered):
+            while not self._settled(now, delivered=delivered):
                 if time.monotonic() >= next_look:
                     self.look()
                     next_look = time.monotonic() + _PATIENCE
@@ -352,25 +354,29 @@ class Pipeline:
             self._shut_out = False
         self.store_error = self._unfolded
 
-    def _settled(self, *, delivered: bool) -> bool:
+    def _settled(self, now: int, *, delivered: bool) -> bool:
         if len(self._parts.tail):
             return False
         try:
-            if not self._all_read(delivered=delivered):
+            if not self._all_read(now, delivered=delivered):
                 return False
             # After that, for it opens the files of all living processes.
             if self._parts.tail.orphaned():
                 return False
             # What was orphaned a moment ago may have come to the Log meanwhile.
-            return self._all_read(delivered=delivered)
+            return self._all_read(now, delivered=delivered)
         except StoreError as error:
             self.store_error = str(error)
             return False
 
-    def _all_read(self, *, delivered: bool) -> bool:
+    def _all_read(self, now: int, *, delivered: bool) -> bool:
         store = self._parts.store
-        if self._parts.publisher and store.read(store.cursor(PROJECTOR), 1, derived=False):
-            return False
+        if self._parts.publisher:
+            if store.read(store.cursor(PROJECTOR), 1, derived=False):
+                return False
+            first = next_deadline(store)
+            if first is not None and first <= now:
+                return False
         owners = [relay.owner for relay in self.relays] if delivered else []
         return not any(store.read(store.cursor(owner), 1) for owner in owners)
 

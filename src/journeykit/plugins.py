@@ -24,6 +24,7 @@ import pluggy
 from journeykit import hookspecs
 from journeykit.exceptions import PluginError
 from journeykit.model.extension import Endpoint, SinkType, SourceType
+from journeykit.model.impression import Candidate
 from journeykit.model.journey import Journey
 from journeykit.model.pain_point import PainPoint
 from journeykit.model.rule import PainPointRule, rule_problem
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from journeykit.model.customer import Customer
     from journeykit.model.event import Event
+    from journeykit.model.impression import Page
     from journeykit.model.journey import Instance
 
 _log = logging.getLogger("journeykit")
@@ -240,6 +242,24 @@ class Plugins:
             )
             for point in points
         ]
+
+    def select_prompt(
+        self, candidates: tuple[Candidate, ...], customer: Customer, page: Page
+    ) -> str | None:
+        """Return the key of the candidate that the first plugin with an opinion has chosen."""
+        keys = {candidate.key for candidate in candidates}
+
+        def check(answer: Any) -> str | None:
+            key = answer.key if isinstance(answer, Candidate) else answer
+            if key is None or key in keys:
+                return key
+            msg = f"{key!r} is none of the candidates"
+            raise ValueError(msg)
+
+        answers = self._ask(
+            "select_prompt", check, candidates=candidates, customer=customer, page=page
+        )
+        return next((key for _, key in answers if key is not None), None)
 
     def event_parked(self, event: Event, sink: str, reason: str) -> None:
         """Tell plugins that *event* was set aside."""

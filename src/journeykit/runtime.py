@@ -13,7 +13,7 @@ import contextlib
 import logging
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
@@ -28,6 +28,8 @@ TICK = 0.5
 
 #: After an unexpected error a step is tried again after this many seconds, doubled up to the last.
 FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger("journeykit")
 
@@ -54,6 +56,34 @@ _thread = native.local()
 def watched() -> Watched | None:
     """Return where this thread notes its plugin calls; None outside a worker."""
     return getattr(_thread, "watched", None)
+
+
+def within(seconds: float, run: Callable[[], _T]) -> tuple[_T | None, Call | None]:
+    """
+    Return what *run* returns, if it does within *seconds*; else None and the plugin that hangs.
+
+    It runs in a thread of its own, which is left to itself where it hangs.
+    What it raises is raised here.
+    """
+    noted, ended = Watched(), native.Signal()
+    answers: list[_T] = []
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        _thread.watched = noted
+        try:
+            answers.append(run())
+        except BaseException as error:  # noqa: BLE001 - raised below, in the thread that waits
+            errors.append(error)
+        finally:
+            ended.set()
+
+    native.start("journeykit-plugin", call)
+    if not ended.wait(seconds):
+        return None, noted.call
+    if errors:
+        raise errors[0]
+    return answers[0], None
 
 
 class Worker:

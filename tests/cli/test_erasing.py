@@ -50,6 +50,7 @@ def test_report_as_json(cli: Cli, loaded: Path) -> None:
         "state",
         "trail",
         "parked",
+        "claims",
         "free_space",
         "spool",
         "set_aside",

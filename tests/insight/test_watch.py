@@ -218,6 +218,22 @@ def test_findings_of_rules_are_ranked_with_the_rest() -> None:
     assert [each.code for each in found.held_back] == ["cart.lost"]
 
 
+def test_who_left_before_it_was_found_is_compared_with() -> None:
+    """What time alone shows is found when others are gone; those of the day before still count."""
+    entries = [entry(f"u{each}", START + each, "pick", total=1) for each in range(30)]
+    hour = 3_600_000_000
+    late = finding(stage="cart", first_at=START + hour, last_at=START + hour, days=(20_000,))
+
+    for days, ranked in ((0, 1), (2, 0)):
+        moved = attrs.evolve(
+            late, first_at=late.first_at + days * DAY, last_at=late.last_at + days * DAY
+        )
+        store = folded(*entries)
+        put(store, *((f"u:u{each}", moved) for each in range(6)))
+
+        assert len(report(store, PLANS, watch()).pain_points) == ranked
+
+
 def test_a_segment_is_named_where_it_stands_out() -> None:
     """If next to all affected are of one platform, and half of all are, the point says which."""
     store = folded(*visits())

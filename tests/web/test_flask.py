@@ -15,7 +15,7 @@ from werkzeug.serving import make_server
 from journeykit import ConfigError, Consent, Endpoint, Event, JourneyKit, hookimpl
 from journeykit.capture.context import current
 from journeykit.web import Request, Response
-from journeykit.web import flask as module
+from journeykit.web import visits as module
 from journeykit.web.flask import init_app, sign_out
 from journeykit.web.visitor import COOKIE
 

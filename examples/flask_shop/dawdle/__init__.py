@@ -1,6 +1,8 @@
 """Dawdle & Daughters: a small Flask shop that embeds journeykit."""
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from flask import Flask, session
@@ -13,9 +15,19 @@ from . import database, money, security, views
 HERE = Path(__file__).resolve().parent.parent
 
 
-def create_app(*, toml: Path | None = None, database_file: Path | None = None) -> Flask:
+def microseconds() -> int:
+    """The time, as journeykit counts it."""
+    return time.time_ns() // 1000
+
+
+def create_app(
+    *,
+    toml: Path | str | None = None,
+    database_file: Path | None = None,
+    now: Callable[[], int] = microseconds,
+) -> Flask:
     """Build the shop. Data lies in `var/` next to the journeykit.toml unless told otherwise."""
-    toml = toml or HERE / "journeykit.toml"
+    toml = Path(toml or HERE / "journeykit.toml")
     database_file = database_file or toml.parent / "var" / "shop.db"
 
     app = Flask(__name__)
@@ -23,7 +35,7 @@ def create_app(*, toml: Path | None = None, database_file: Path | None = None) -
     database.init_app(app, database_file)
     app.secret_key = os.environ.get("SHOP_SECRET_KEY") or database.secret_key(database_file)
 
-    kit = JourneyKit.from_toml(toml)
+    kit = JourneyKit.from_toml(toml, now=now)
     init_app(app, kit, user_id=lambda: session.get("user_id"))
 
     security.init_app(app)

@@ -27,6 +27,7 @@ class Order:
     discount: int
     shipping: int
     coupon: str | None
+    delivered_at: datetime | None
 
     @property
     def total(self) -> int:
@@ -69,7 +70,7 @@ def _write(tx: sqlite3.Connection, order_id: str, cart: Cart) -> None:
     code = cart.coupon.code if cart.coupon and cart.discount else None
     now = datetime.now(UTC).isoformat()
     tx.execute(
-        "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)",
         (
             *(order_id, session.get("user_id"), now, json.dumps(cart.address), code),
             *(cart.subtotal, cart.discount, cart.shipping),
@@ -84,6 +85,13 @@ def _write(tx: sqlite3.Connection, order_id: str, cart: Cart) -> None:
 def order(order_id: str) -> Order | None:
     """An order that the visitor may see: placed in this session, or by this customer."""
     return _read(order_id) if order_id in _visible() else None
+
+
+def deliver(order_id: str) -> bool:
+    """Note that a parcel has arrived. False if that was known."""
+    with transaction() as tx:
+        query = "UPDATE orders SET delivered_at = ? WHERE id = ? AND delivered_at IS NULL"
+        return tx.execute(query, (datetime.now(UTC).isoformat(), order_id)).rowcount == 1
 
 
 def history() -> list[Order]:
@@ -111,7 +119,7 @@ def _read(order_id: str) -> Order | None:
     if row is None:
         return None
     query = "SELECT * FROM order_line WHERE order_id = ? ORDER BY rowid"
-    found = db().execute(query, (order_id,)).fetchall()
+    found, delivered = db().execute(query, (order_id,)).fetchall(), row["delivered_at"]
     lines = [(find_product(line["product"]), line["quantity"]) for line in found]
     return Order(
         id=row["id"],
@@ -122,4 +130,5 @@ def _read(order_id: str) -> Order | None:
         discount=row["discount"],
         shipping=row["shipping"],
         coupon=row["coupon"],
+        delivered_at=datetime.fromisoformat(delivered) if delivered else None,
     )

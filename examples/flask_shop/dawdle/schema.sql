@@ -28,7 +28,8 @@ CREATE TABLE IF NOT EXISTS orders (
     coupon TEXT,
     subtotal INTEGER NOT NULL,
     discount INTEGER NOT NULL,
-    shipping INTEGER NOT NULL
+    shipping INTEGER NOT NULL,
+    delivered_at TEXT
 );
 
 CREATE TABLE IF NOT EXISTS order_line (

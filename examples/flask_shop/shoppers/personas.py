@@ -38,6 +38,12 @@ PRAISE = (
     "",
 )
 
+COMPLAINTS = (
+    "I typed my address twice.",
+    "It did not say which of the two cards you took.",
+    "",
+)
+
 
 def passer_by(visitor: Visitor) -> None:
     """Looks at the window, and walks on."""
@@ -67,22 +73,40 @@ def cart_abandoner(visitor: Visitor) -> None:
     visitor.submit(f"/basket/change/{slug}", quantity="2")
     if visitor.rng.random() < 0.5:
         visitor.submit("/basket/coupon", coupon=visitor.rng.choice(("SPRING", "LONGWAY20", "FREE")))
-    if visitor.rng.random() < 0.5:
-        visitor.submit(f"/basket/change/{slug}", quantity="0")
-    elif visitor.rng.random() < 0.5:
-        visitor.submit("/checkout")
+
+
+def checkout_abandoner(visitor: Visitor) -> None:
+    """Comes as far as the address, and remembers something else."""
+    visitor.open("/")
+    _put_in_basket(visitor)
+    visitor.submit("/checkout")
+
+
+def ditherer(visitor: Visitor) -> None:
+    """Puts it in, and takes it out again."""
+    visitor.open("/")
+    slug = _put_in_basket(visitor)
+    visitor.submit(f"/basket/change/{slug}", quantity="0")
 
 
 def guest_buyer(visitor: Visitor) -> None:
-    """Buys one thing, without an account."""
+    """Buys one thing, without an account, and may say how that was."""
+    guest_purchase(visitor)
+    if visitor.rng.random() < 0.6:
+        visitor.answer(visitor.rng.uniform(0.6, 1))
+
+
+def guest_purchase(visitor: Visitor) -> None:
+    """Buys one thing, and stops on the page that says thank you."""
     visitor.open("/")
     _buy(visitor, "Guest")
 
 
 def declined_then_pays(visitor: Visitor) -> None:
-    """Has a second card."""
+    """Has a second card, and says how easy that was."""
     visitor.open("/")
     _buy(visitor, visitor.rng.choice(NAMES), cards=(EMPTY_CARD, GOOD_CARD))
+    visitor.answer(visitor.rng.uniform(0, 0.7), visitor.rng.choice(COMPLAINTS))
 
 
 def declined_and_leaves(visitor: Visitor) -> None:
@@ -104,10 +128,14 @@ def loyal_customer(visitor: Visitor) -> None:
 
 
 def advocate(visitor: Visitor) -> None:
-    """Buys, and tells everybody."""
+    """Buys, waits for the parcel, and tells everybody."""
     visitor.open("/")
     name, _ = _sign_up(visitor)
     slug = _buy(visitor, name)
+    order = visitor.path
+    visitor.submit(f"{order}/delivered")
+    visitor.answer(visitor.rng.uniform(0.5, 1), visitor.rng.choice(PRAISE))
+    visitor.open(order)
     visitor.click(f"/products/{slug}/review")
     stars, words = str(visitor.rng.randint(4, 5)), visitor.rng.choice(PRAISE)
     visitor.submit(f"/products/{slug}/review", stars=stars, body=words, author=name)
@@ -119,7 +147,9 @@ PERSONAS: tuple[tuple[Callable[[Visitor], None], int], ...] = (
     (passer_by, 8),
     (window_shopper, 13),
     (searcher, 9),
-    (cart_abandoner, 10),
+    (cart_abandoner, 6),
+    (checkout_abandoner, 2),
+    (ditherer, 2),
     (guest_buyer, 5),
     (declined_then_pays, 4),
     (declined_and_leaves, 3),

@@ -22,6 +22,9 @@ class Form:
     action: str
     method: str
     fields: dict[str, str] = field(default_factory=dict)
+    #: What can be ticked, by name, and the names of what can be written.
+    choices: dict[str, list[str]] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
 
 
 class _Page(HTMLParser):
@@ -38,8 +41,18 @@ class _Page(HTMLParser):
         elif tag == "form":
             action = found.get("action", self._path)
             self.forms.append(Form(action, found.get("method", "get").lower()))
-        elif tag == "input" and found.get("type") not in {"radio", "checkbox"} and self.forms:
-            self.forms[-1].fields[found.get("name", "")] = found.get("value", "")
+        elif self.forms:
+            self._note_control(self.forms[-1], tag, found)
+
+    @staticmethod
+    def _note_control(form: Form, tag: str, found: dict[str, str]) -> None:
+        name, value = found.get("name", ""), found.get("value", "")
+        if tag == "textarea":
+            form.texts.append(name)
+        elif tag == "input" and found.get("type") in {"radio", "checkbox"}:
+            form.choices.setdefault(name, []).append(value)
+        elif tag == "input":
+            form.fields[name] = value
 
 
 class Visitor:
@@ -47,9 +60,16 @@ class Visitor:
 
     def __init__(self, shop: str, rng: random.Random) -> None:
         self.rng = rng
-        self._client = httpx.Client(base_url=shop, timeout=20, follow_redirects=True)
+        self._client = httpx.Client(
+            base_url=shop,
+            timeout=20,
+            follow_redirects=True,
+            # Programs are asked nothing; this one means to be taken for a person.
+            headers={"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Stroller/1.0"},
+        )
         self.path = "/"
         self.status = 0
+        self.text = ""
         self._page = _Page("/")
 
     def __enter__(self) -> Self:
@@ -79,13 +99,26 @@ class Visitor:
             raise NotOnThePage(f"{self.path} has no form {action}")
         fields = {**form.fields, **answers}
         if form.method == "post":
-            self._arrive(self._client.post(action, data=fields))
+            origin = {"Origin": str(self._client.base_url).rstrip("/")}
+            self._arrive(self._client.post(action, data=fields, headers=origin))
         else:
             self.open(action, **fields)
+
+    def answer(self, gladness: float, words: str = "") -> None:
+        """Answer what the shop asks on this page, and on those behind it: 1 is as glad as can be.
+
+        Does nothing where nothing is asked.
+        """
+        while form := next((f for f in self._page.forms if "/impressions/" in f.action), None):
+            answers = dict.fromkeys(form.texts, words)
+            for name, choices in form.choices.items():
+                answers[name] = choices[round(gladness * (len(choices) - 1))]
+            self.submit(form.action, **answers)
 
     def _arrive(self, response: httpx.Response) -> None:
         if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
             response.raise_for_status()
         self.path, self.status = urlsplit(str(response.url)).path, response.status_code
+        self.text = response.text
         self._page = _Page(self.path)
-        self._page.feed(response.text)
+        self._page.feed(self.text)

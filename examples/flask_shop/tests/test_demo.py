@@ -13,6 +13,8 @@ import pytest
 from shoppers import personas
 from shoppers.personas import PERSONAS
 
+from journeykit import JourneyKit
+
 EXAMPLE = Path(__file__).resolve().parent.parent
 DEMO = [sys.executable, str(EXAMPLE / "demo.py")]
 REPORT = [sys.executable, "-m", "journeykit", "report", "--json"]
@@ -52,11 +54,46 @@ def test_the_demo_fills_every_stage(tmp_path):
     furthest = {stage["key"]: stage["furthest"] for stage in shop["stages"]}
     assert furthest == {
         "awareness": 8,
-        "consideration": 26,
-        "purchase": 18,
+        "consideration": 30,
+        "purchase": 14,
         "retention": 4,
         "advocacy": 4,
     }
+
+
+@pytest.mark.slow
+def test_the_demo_shows_where_it_hurts(tmp_path):
+    """The report ranks what the shoppers met, each with events of the Log that prove it."""
+    toml = str(tmp_path / "journeykit.toml")
+    summary = printed(*DEMO, "--exit", "--port", "0", "--data", str(tmp_path))
+    report = json.loads(printed(*REPORT, "-c", toml))
+    text = printed(*REPORT[:-1], "-c", toml)
+    with JourneyKit.from_toml(toml) as kit:
+        kit.store.open()
+        names = {stored.id: stored.entry.name for stored in kit.store.read(None, 100_000)}
+
+    points = {point["code"]: point for point in report["pain_points"]}
+    proof = {
+        "payment.declined": {"Payment Declined"},
+        "search.no_results": {"Products Searched"},
+        "cart.abandoned": {"Product Added", "Cart Viewed"},
+        "checkout.abandoned": {"Checkout Started"},
+    }
+    assert points.keys() == proof.keys()
+    # Few are asked in so small a crowd, and fewer are cross.
+    assert {point["code"] for point in report["held_back"]} <= {"score.low"}
+    for code, events in proof.items():
+        point = points[code]
+        assert point["customers"] >= 5
+        assert point["evidence"]
+        assert {names[each] for each in point["evidence"]} <= events
+        assert f"{code} in {point['stage']}, everybody" in text
+        assert point["evidence"][0] in text
+        assert code in summary
+
+
+def printed(*command):
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=True).stdout
 
 
 @pytest.mark.slow

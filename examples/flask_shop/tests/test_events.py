@@ -203,3 +203,30 @@ def test_a_shared_link_is_told(customer, events):
     [event] = events()
     assert event["name"] == "Product Shared"
     assert event["properties"]["share_via"] == "link"
+
+
+def test_a_parcel_arrives_once(customer, another, events):
+    """Who has bought says that it has arrived: once, and nobody else can."""
+    customer.go_to_payment()
+    order = customer.pay().headers["Location"].partition("?")[0]
+    events()
+    assert another.post(f"{order}/delivered").status_code == 404
+    for _ in range(2):
+        customer.post(f"{order}/delivered")
+    [event] = [event for event in events() if event["name"] == "Order Delivered"]
+    assert event["properties"] == {"order_id": order.rpartition("/")[2]}
+    assert "there since" in customer.get(order).text
+
+
+def test_who_wants_no_questions_is_asked_none(customer, another, events):
+    """The button under "What we note down" is heard by journeykit, without a line of the shop's."""
+    person = {"Origin": "http://localhost", "User-Agent": "Mozilla/5.0"}
+    customer.get("/")
+    assert customer.client.post("/journeykit/v1/prompts", headers=person).status_code == 200
+    assert names(events())[-1] == "customer.consented"
+    asked = []
+    for somebody in (customer, another):
+        somebody.go_to_payment()
+        page = somebody.get(somebody.pay().headers["Location"], headers=person)
+        asked.append("journeykit-form" in page.text)
+    assert asked == [False, True]

@@ -62,7 +62,7 @@ class Bound:
         self._found = customer if isinstance(customer, Customer) else None
         self._find = None if isinstance(customer, Customer) else customer
         self.channel = channel
-        self.context = dict(context or {})
+        self.context: Mapping[str, Any] = dict(context or {})
         granted = None if purposes is None else frozenset(purposes)
         self._stamp = Stamp(granted, frozenset(denied))
         #: What `capture.Tracker` keeps of the events of a name, by name and span.

@@ -207,8 +207,11 @@ class Tracker:
         else:
             if not anyway:
                 self._check_consent(bound)
-            who = bound.customer if customer is None else Customer.of(customer)
             fact = _fact(actor, reason) if kind is Kind.FACT else b""
+            who = bound.customer if customer is None else Customer.of(customer)
+            if who is NOBODY:
+                # Nor is it about where whoever states it happens to be.
+                bound = _NOBODY
             form = self._form(bound, span, name, who, _Nature(kind, flags, fact))
         occurred_at = self._now() if at is None else _instant(at)
         if id is None:

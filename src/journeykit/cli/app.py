@@ -115,11 +115,13 @@ def add_commands() -> None:
         looking,
         pains,
         parked,
+        prompting,
         running,
         versions,
     )
 
-    modules = (looking, versions, explaining, pains, importing, identity, erasing, parked)
+    looks = (looking, versions, explaining, pains, prompting)
+    modules = (*looks, importing, identity, erasing, parked)
     for module in (*modules, running, demo):
         for command in module.COMMANDS:
             group.add_command(command)

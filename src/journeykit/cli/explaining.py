@@ -1,14 +1,16 @@
-"""The command that tells one customer's path: `explain`."""
+"""The command that tells one customer's path, or why they are not asked: `explain`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
 import click
 
 from journeykit.cli.app import Misconfigured, Session, common, pass_session
 from journeykit.cli.output import print_json, print_table
 from journeykit.model.customer import Customer
+from journeykit.model.impression import Page
 
 if TYPE_CHECKING:
     from journeykit.insight import Path
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 @click.option("--customer", help="The user id of a known person.")
 @click.option("--anonymous", help="The anonymous id of somebody unknown.")
 @click.option("--journey", "key", help="Only the journey with this key.")
+@click.option("--prompt", help="Tell what keeps this prompt from being shown, gate by gate.")
+@click.option("--page", help="With --prompt: the path of the page, such as /orders/1.")
 @pass_session
 def explain(
     session: Session,
@@ -27,11 +31,20 @@ def explain(
     customer: str | None,
     anonymous: str | None,
     key: str | None,
+    prompt: str | None,
+    page: str | None,
 ) -> None:
-    """Show one customer's path: what each event led to, and by which rule."""
+    """
+    Show one customer's path: what each event led to, and by which rule.
+
+    With --prompt: what each gate between that prompt and the customer says, in their order.
+    """
     if (customer is None) == (anonymous is None):
         msg = "name one customer, with --customer or with --anonymous"
         raise click.UsageError(msg)
+    if prompt is not None:
+        _explain_prompt(session, config, Customer(customer, anonymous), (prompt, page), as_json)
+        return
     with session.kit(config) as kit:
         kit.catch_up()
         found = kit.explain(Customer(customer, anonymous))
@@ -74,6 +87,28 @@ def _print_path(path: Path) -> None:
     ]
     print_table(
         ("when (UTC)", "event", "led to", "because"), rows, title=f"{name}: {', '.join(states)}"
+    )
+
+
+def _explain_prompt(
+    session: Session, config: str, who: Customer, asked: tuple[str, str | None], as_json: bool
+) -> None:
+    prompt, path = asked
+    page = None if path is None else Page(path=path)
+    with session.kit(config) as kit:
+        kit.catch_up()
+        try:
+            gates = kit.feedback.explain(who, prompt, page)
+        except LookupError as error:
+            raise Misconfigured(str(error.args[0])) from error
+    if as_json:
+        print_json([attrs.asdict(gate) for gate in gates])
+        return
+    said = {True: "passes", None: "depends", False: "stops"}
+    print_table(
+        ("gate", "", "reason", "because"),
+        [(gate.name, said[gate.passes], gate.reason or None, gate.detail) for gate in gates],
+        title=f"{prompt} for {who.user_id or who.anonymous_id}",
     )
 
 

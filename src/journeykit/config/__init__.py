@@ -3,6 +3,23 @@
 from __future__ import annotations
 
 from journeykit.config.secret import Secret
-from journeykit.config.settings import Consent, ConsentMode, Core, Insight, Redaction, Settings
+from journeykit.config.settings import (
+    Consent,
+    ConsentMode,
+    Core,
+    FeedbackSettings,
+    Insight,
+    Redaction,
+    Settings,
+)
 
-__all__ = ["Consent", "ConsentMode", "Core", "Insight", "Redaction", "Secret", "Settings"]
+__all__ = [
+    "Consent",
+    "ConsentMode",
+    "Core",
+    "FeedbackSettings",
+    "Insight",
+    "Redaction",
+    "Secret",
+    "Settings",
+]

@@ -19,15 +19,18 @@ from journeykit.config.settings import (
     DeclaredPainPoint,
     DeclaredSink,
     DeclaredSource,
+    FeedbackSettings,
     Insight,
     PainPointOptions,
     PluginSettings,
     Redaction,
     Settings,
+    Web,
 )
 from journeykit.exceptions import ConfigError
 from journeykit.model.extension import SinkOptions
 from journeykit.model.journey import Journey, Touchpoint
+from journeykit.model.prompt import Prompt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,11 +53,13 @@ _TABLES = (
     "insight",
     "plugins",
     "names",
+    "feedback",
+    "web",
     "sinks",
     "sources",
     "pain_points",
 )
-_LISTS = ("journeys", "touchpoints")
+_LISTS = ("journeys", "touchpoints", "prompts")
 
 
 @attrs.frozen
@@ -128,6 +133,8 @@ def structure(
         core=read.one(tables["journeykit"], Core, "journeykit") or Core(),
         journeys=_many(read, raw, "journeys", Journey),
         touchpoints=_many(read, raw, "touchpoints", Touchpoint),
+        prompts=_many(read, raw, "prompts", Prompt),
+        feedback=read.one(tables["feedback"], FeedbackSettings, "feedback") or FeedbackSettings(),
         names=read.one(tables["names"], dict[str, str], "names") or {},
         sinks=_declared(read, tables["sinks"], "sinks", sink_types, DeclaredSink, SinkOptions),
         sources=_declared(read, tables["sources"], "sources", source_types, DeclaredSource),
@@ -135,6 +142,7 @@ def structure(
         plugins=read.one(tables["plugins"], PluginSettings, "plugins") or PluginSettings(),
         redaction=_redaction(read, tables["redaction"]),
         insight=read.one(tables["insight"], Insight, "insight") or Insight(),
+        web=read.one(tables["web"], Web, "web") or Web(),
         base=document.path.parent,
         origin=str(document.path),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import timedelta
 from enum import StrEnum
@@ -10,8 +11,11 @@ from typing import Any
 
 import attrs
 
+from journeykit.config.secret import Secret
 from journeykit.model.extension import SinkOptions, SinkType, SourceType
 from journeykit.model.journey import Journey, Touchpoint, to_tuple
+from journeykit.model.pain_point import Severity
+from journeykit.model.prompt import DEFAULT_CAPS, Cap, Prompt
 from journeykit.model.rule import PainPointRule
 
 
@@ -168,6 +172,97 @@ class Insight:
     effort: dict[str, float] = attrs.field(factory=dict, validator=_check_effort)
 
 
+class MissingLanguage(StrEnum):
+    """What a reader gets whose language a prompt does not have."""
+
+    #: The prompt in the default language.
+    DEFAULT = "default"
+    #: No prompt.
+    HIDE = "hide"
+
+
+@attrs.frozen(kw_only=True)
+class FeedbackSettings:
+    """
+    The table `[feedback]`: what holds for all prompts.
+
+    Args:
+        language: The language that texts fall back to.
+
+        missing_language: Whether somebody whose language a prompt does not have gets it in that
+            language (`"default"`) or not at all (`"hide"`).
+
+        caps: The most prompts that one customer is shown; without it one in 7 days, and one NPS
+            question in 90 days. `()` for no cap.
+
+        per_session: The most prompts in one visit; 0 for any number.
+
+        back_off: Who has closed a prompt without an answer is left alone for so long, and twice as
+            long after the second time in a row.
+
+        quiet: So long after a severe pain point, or after a case was closed, nobody is asked for a
+            score.
+
+        quiet_severity: From which severity on a pain point begins a quiet time.
+
+        never_pages: Paths on which nobody is asked, with `*` for any text, unless a prompt names
+            the page itself.
+
+        never_stages: Stages in which nobody is asked, unless a prompt names the stage itself.
+    """
+
+    language: str = "en"
+    missing_language: MissingLanguage = attrs.field(
+        default=MissingLanguage.DEFAULT, converter=MissingLanguage
+    )
+    caps: tuple[Cap, ...] = attrs.field(default=DEFAULT_CAPS, converter=to_tuple)
+    per_session: int = 1
+    back_off: timedelta = timedelta(days=30)
+    quiet: timedelta = timedelta(days=14)
+    quiet_severity: Severity = attrs.field(default=Severity.HIGH, converter=Severity)
+    never_pages: tuple[str, ...] = attrs.field(
+        default=("/checkout*", "/payment*"), converter=to_tuple
+    )
+    never_stages: tuple[str, ...] = attrs.field(default=("checkout", "payment"), converter=to_tuple)
+
+
+def _check_mount(_: object, __: object, value: str) -> None:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
+        raise ValueError(f'mount: expected a path such as "/journeykit", got {value!r}')
+
+
+@attrs.frozen(kw_only=True)
+class Web:
+    """
+    The table `[web]`: what pages of the shop may ask.
+
+    Args:
+        mount: The path that everything of ours is served below.
+
+        secret: What signs the tokens of impressions; without it a key is made beside the database,
+            which all processes of the host share.
+            Give one where several hosts serve the shop.
+
+        ask_after: How long after a page has loaded it asks for a prompt (1 s: when the page itself
+            is there).
+
+        friction: Whether pages load the script that looks for rage clicks, dead clicks, errors
+            behind a click, and forms that were left.
+
+        events: Names of your own touchpoints that a page may track without the shop's code.
+    """
+
+    mount: str = attrs.field(default="/journeykit", validator=_check_mount)
+    secret: Secret | None = None
+    ask_after: timedelta = timedelta(seconds=1)
+    friction: bool = False
+    events: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=to_tuple,
+        validator=attrs.validators.deep_iterable(attrs.validators.instance_of(str)),
+    )
+
+
 @attrs.frozen(kw_only=True)
 class Core:
     """
@@ -287,6 +382,10 @@ class Settings:
 
         touchpoints: The declared points of contact.
 
+        prompts: The declared feedback questions.
+
+        feedback: What holds for all of them.
+
         names: The shop's own event name → the standard name that it means.
 
         sinks: Name → what `[sinks.NAME]` declares.
@@ -301,6 +400,8 @@ class Settings:
 
         insight: How reports tell customers apart, and what they rank by.
 
+        web: What pages of the shop may ask.
+
         base: The directory that relative paths start from.
 
         origin: What holds these settings, for messages.
@@ -310,6 +411,8 @@ class Settings:
     core: Core = attrs.field(factory=Core)
     journeys: tuple[Journey, ...] = attrs.field(default=(), converter=to_tuple)
     touchpoints: tuple[Touchpoint, ...] = attrs.field(default=(), converter=to_tuple)
+    prompts: tuple[Prompt, ...] = attrs.field(default=(), converter=to_tuple)
+    feedback: FeedbackSettings = attrs.field(factory=FeedbackSettings)
     names: dict[str, str] = attrs.field(factory=dict)
     sinks: dict[str, DeclaredSink] = attrs.field(factory=dict)
     sources: dict[str, DeclaredSource] = attrs.field(factory=dict)
@@ -317,5 +420,6 @@ class Settings:
     plugins: PluginSettings = attrs.field(factory=PluginSettings)
     redaction: Redaction = attrs.field(factory=Redaction)
     insight: Insight = attrs.field(factory=Insight)
+    web: Web = attrs.field(factory=Web)
     base: Path = attrs.field(factory=Path.cwd)
     origin: str = "configuration"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -20,6 +20,7 @@ from cattrs.gen import make_dict_structure_fn
 
 from journeykit.config.secret import Secret
 from journeykit.model.journey import Migrate, Publish, Rule
+from journeykit.model.language import Texts, to_texts
 from journeykit.model.times import parse_duration
 
 _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
@@ -93,6 +94,8 @@ def _make_converter(base: Path) -> Converter:
     for kind in (str, int, float, bool):
         converter.register_structure_hook(kind, _scalar(kind))
     converter.register_structure_hook(timedelta, _duration)
+    converter.register_structure_hook(datetime, _instant)
+    converter.register_structure_hook(Texts, lambda value, _: to_texts(value))
     converter.register_structure_hook(Path, lambda value, _: base / Path(_text(value)).expanduser())
     converter.register_structure_hook(Any, lambda value, _: value)
     converter.register_structure_hook_func(
@@ -221,6 +224,15 @@ def _duration(value: object, _: object) -> timedelta:
     return parse_duration(value)
 
 
+def _instant(value: object, _: object) -> datetime:
+    if isinstance(value, datetime):
+        return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    if isinstance(value, date):
+        return datetime.combine(value, time(), UTC)
+    msg = f"expected a date or a time such as 2026-01-31 or 2026-01-31T08:00:00Z, got {value!r}"
+    raise TypeError(msg)
+
+
 def _choice(value: object, kind: Any) -> Any:
     try:
         return kind(value)
@@ -237,14 +249,18 @@ def _text_of(error: BaseException) -> str:
 
 
 def _name(kind: Any) -> str:
-    if kind is Rule:
-        return "an event name or a table with event, where and after"
-    if kind is Secret:
-        return 'a reference such as { env = "NAME" }'
+    if kind in _FORMS:
+        return _FORMS[kind]
     if isinstance(kind, type) and attrs.has(kind):
         return "a table"
     if get_origin(kind) in (tuple, list):
         return "a list"
-    if kind is timedelta:
-        return 'a duration such as "24h"'
     return _NAMES.get(kind, "a value")
+
+
+_FORMS = {
+    Rule: "an event name or a table with event, where and after",
+    Secret: 'a reference such as { env = "NAME" }',
+    Texts: 'a text, or a table such as { en = "…" }',
+    timedelta: 'a duration such as "24h"',
+}

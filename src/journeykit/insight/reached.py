@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journeykit.insight.ranking import Loss
 from journeykit.journeys.run import NOWHERE, Run
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
     from journeykit.journeys.plan import Plan
     from journeykit.store.protocol import Store
+
+
+#: How long before the first finding a customer may have been heard of last, in microseconds.
+_BEFORE: Final = 86_400_000_000
 
 
 class _Stay(NamedTuple):
@@ -46,6 +50,7 @@ class Reached:
         """
         Return how many customers were in a stage during *span*, and what became of them.
 
+        Those of the day before count too: what time alone shows is found when others have left.
         Instances that had met the goal before have nothing to lose, and are not compared.
 
         Args:
@@ -57,7 +62,7 @@ class Reached:
         stays = [
             stay
             for stay in self._read().get((journey, stage), ())
-            if stay.entered_at <= last and stay.last_at >= first
+            if stay.entered_at <= last and stay.last_at >= first - _BEFORE
         ]
         active = len({stay.customer for stay in stays} | set(affected))
         if journey not in self._goals:

@@ -16,6 +16,8 @@ from journeykit.journeys.timers import Clock
 from journeykit.journeys.versions import VersionsFold
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from journeykit.plugins import Plugins
     from journeykit.store.projector import Fold
 
@@ -27,8 +29,18 @@ def plans(declared: Declared) -> tuple[Plan, ...]:
     return tuple(compile_plan(journey, declared.vocabulary) for journey in declared.journeys)
 
 
-def folds(plans: tuple[Plan, ...], plugins: Plugins, book: Rulebook | None = None) -> list[Fold]:
-    """Return the folds to run, in their order; none if nothing is declared."""
+def folds(
+    plans: tuple[Plan, ...],
+    plugins: Plugins,
+    book: Rulebook | None = None,
+    others: Callable[[tuple[Plan, ...]], Sequence[Fold]] | None = None,
+) -> list[Fold]:
+    """
+    Return the folds to run, in their order; none if nothing is declared.
+
+    Args:
+        others: Returns the folds of other rooms, which come last.
+    """
     chosen: list[Fold] = []
     was_published = all(plan.publication is not None for plan in plans)
     has_versions = was_published and len({plan.journey.key for plan in plans}) < len(plans)
@@ -41,6 +53,8 @@ def folds(plans: tuple[Plan, ...], plugins: Plugins, book: Rulebook | None = Non
         chosen.append(rules)
     if plugins.implements("detect_pain_points"):
         chosen.append(PainPointFold(plugins))
+    if others is not None:
+        chosen += others(plans)
     if rules is not None:
         chosen.append(Clock({LABEL: rules.expire}, stages.expire))
     elif stages.sets_timers:

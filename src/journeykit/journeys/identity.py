@@ -72,7 +72,7 @@ class IdentityFold:
             _part(view, step)
             return ()
         if not entry.user_id and not entry.anonymous_id:
-            # About no customer, such as a decision on a pain point.
+            # About no customer, such as a setting.
             return ()
         derived: Iterable[Entry] = ()
         anonymous = customer_key(None, entry.anonymous_id) if entry.anonymous_id else None

@@ -32,6 +32,9 @@ FOLD_VERSION: Final = 4
 #: The hooks that have a say in State.
 _HOOKS: Final = ("detect_stage", "detect_pain_points", "register_rules")
 
+#: What is the same, of what State was made by, or State is made again.
+_SAME: Final = ("folds", "hooks", "rules", "prompts")
+
 #: How many differing key paths a mistake names.
 _MOST_NAMED: Final = 5
 
@@ -54,6 +57,8 @@ class Publisher:
         drafts: Whether a version may change in place; it is published anew then.
 
         rules: What tells the pain-point rules apart from others; empty if there are none.
+
+        prompts: Likewise for the prompts.
     """
 
     def __init__(
@@ -64,9 +69,11 @@ class Publisher:
         fold: Callable[[tuple[Plan, ...]], Sequence[Fold]],
         drafts: bool = False,
         rules: str = "",
+        prompts: str = "",
     ) -> None:
         self._fold = fold
         self._rules = rules
+        self._prompts = prompts
         self._drafts = drafts
         self._hooks = [hook for hook in _HOOKS if plugins.implements(hook)]
         self._declared = Version.all_of(declared)
@@ -79,7 +86,10 @@ class Publisher:
     @property
     def has_folds(self) -> bool:
         """Whether anything is declared that folds."""
-        return bool(self._declared or self._rules) or "detect_pain_points" in self._hooks
+        return (
+            bool(self._declared or self._rules or self._prompts)
+            or "detect_pain_points" in self._hooks
+        )
 
     # Mistakes
 
@@ -180,6 +190,7 @@ class Publisher:
             "folds": FOLD_VERSION,
             "hooks": self._hooks,
             "rules": self._rules,
+            "prompts": self._prompts,
             "journeys": {label: made.hash for label, made in known.items()},
         }
 
@@ -248,7 +259,7 @@ def _continues(
     """
     if not isinstance(known, dict):
         return False
-    if any(known.get(name) != declaration[name] for name in ("folds", "hooks", "rules")):
+    if any(known.get(name) != declaration[name] for name in _SAME):
         return False
     folded, declared = known["journeys"], declaration["journeys"]
     if any(label not in declared for label in folded):

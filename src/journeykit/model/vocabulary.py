@@ -18,6 +18,22 @@ if TYPE_CHECKING:
 #: A page was shown; the name for what Segment sends as a `page` call.
 PAGE_VIEWED: Final = "Page Viewed"
 
+#: What the script tells that looks for friction in the page.
+FRICTION_NAMES: Final = frozenset(
+    {
+        "Dead Clicked",
+        "Element Clicked",
+        "Form Field Failed",
+        "Form Field Filled",
+        "Form Field Returned",
+        "Form Left",
+        "Form Submitted",
+        "Rage Clicked",
+        "Request Failed",
+        "Script Failed",
+    }
+)
+
 STANDARD_NAMES: Final = frozenset(
     {
         PAGE_VIEWED,

@@ -10,7 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from journeykit.model.event import Kind
-from journeykit.store.erasure import Resolved
+from journeykit.store.erasure import Resolved, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +74,8 @@ class Eraser:
                 return True
             if erasure.until is not None and not erasure.swept:
                 with self.right():
+                    # First: whoever sees that it is swept finds no claim any more.
+                    self._store.claims.forget([key_of(one) for one in erasure.ids])
                     erasing.sweep(erasure)
                 return True
             if erasure.swept and erasure.answered and not erasure.cleared:

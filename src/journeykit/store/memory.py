@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from journeykit import native
 from journeykit.exceptions import Superseded
 from journeykit.model.event import PUBLICATION, Entry, Kind, Outgoing, Stored
+from journeykit.store.claims import MemoryClaims
 from journeykit.store.erasure import DELETED_COUNT, LATE_COUNT
 from journeykit.store.memory_erasing import MemoryErasing
 from journeykit.store.protocol import (
@@ -50,6 +51,7 @@ class MemoryStore:
         self._leaders: set[str] = set()
         self._appended = 0
         self.erasing = MemoryErasing(self)
+        self.claims = MemoryClaims()
 
     def open(self) -> None:
         """Do nothing: it is ready."""
@@ -65,6 +67,7 @@ class MemoryStore:
         """Start anew: the parent's thread may have held the lock."""
         self.lock = native.rlock()
         self._leaders.clear()
+        self.claims.reset_after_fork()
 
     def sizes(self) -> Mapping[str, int]:
         """Return nothing: it takes no disk."""

@@ -51,6 +51,9 @@ class Step:
             case that the customer turns out to be another.
         refolded: Whether a run was folded again because of it, so that the customer was elsewhere
             at some instant than was thought.
+
+        news: What was derived in this batch so far, and how much of that before this event; only
+            where a fold hears of it.
     """
 
     stored: Stored
@@ -60,6 +63,13 @@ class Step:
     routed: Any = ()
     routed_for: str = ""
     refolded: bool = False
+    news: Sequence[Entry] = ()
+    told: int = 0
+
+    @property
+    def derived(self) -> Sequence[Entry]:
+        """What the folds before have derived from this event, where one `hears`."""
+        return self.news[self.told :]
 
     @classmethod
     def of(cls, stored: Stored) -> Step:
@@ -78,6 +88,8 @@ class Fold(Protocol):
     is called behind such a fact again and again, as long as it changes anything.
     One that keeps anything by customers has `forget(view, customers)`, which removes it and returns
     how many pieces that were; one that knows who is the same person `span(view, customers)`.
+    One that `hears` reads in `step.derived` what the folds before it have derived; what time alone
+    has derived is told to its `hear(view, entry, until)`.
     """
 
     def __call__(self, view: View, step: Step) -> Iterable[Entry]:
@@ -167,6 +179,8 @@ class Projector:
         told = [fold for fold in folds if hasattr(fold, "published")]
         self._told = [getattr(fold, "published") for fold in told]  # noqa: B009
         self._reach = [getattr(fold, "reach") for fold in told]  # noqa: B009
+        hearing = [fold for fold in folds if getattr(fold, "hears", False)]
+        self._hear = [getattr(fold, "hear") for fold in hearing]  # noqa: B009
 
     def step(self) -> float | None:
         """
@@ -250,7 +264,13 @@ class Projector:
         self._projected()
 
     def _let_pass(self, view: View, until: int) -> list[Entry]:
-        return [entry for due in self._due for entry in due(view, until)]
+        found = []
+        for due in self._due:
+            for entry in due(view, until):
+                found.append(entry)
+                for hear in self._hear:
+                    hear(view, entry, until)
+        return found
 
     def _until_alarm(self) -> float | None:
         at = self._alarm.at
@@ -351,5 +371,7 @@ class Projector:
         if left is not stored:
             step = Step.of(left)
         view.saw(step.customer, left)
+        if self._hear:
+            step.news, step.told = news, len(news)
         for fold in self._folds:
             news += fold(view, step)

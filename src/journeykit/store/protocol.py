@@ -16,6 +16,7 @@ import attrs
 
 from journeykit.capture.tail import Watermark
 from journeykit.model.event import Entry, Outgoing, Stored
+from journeykit.store.claims import Claims
 from journeykit.store.erasure import Erasing, Id, Resolved
 
 #: A place in the Log; None is before the first event.
@@ -154,6 +155,10 @@ class Store(Protocol):
     @property
     def erasing(self) -> Erasing:
         """What the store does to forget customers."""
+
+    @property
+    def claims(self) -> Claims:
+        """Who is shown which prompt at the moment."""
 
     @property
     def name(self) -> str:

@@ -22,6 +22,7 @@ from journeykit.store.protocol import (
     Projection,
 )
 from journeykit.store.schema import FOUND_AGAIN, LOST, SET_CURSOR, count, cursor_of, one_column
+from journeykit.store.sqlite_claims import SQLiteClaims
 from journeykit.store.sqlite_erasing import SQLiteErasing
 
 if TYPE_CHECKING:
@@ -50,11 +51,23 @@ class SQLiteStore(Database):
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
         self.erasing = SQLiteErasing(self._path, self._read, self._write, self._alone)
+        self.claims = SQLiteClaims(self._path.with_name(f"{self._path.name}-claims"))
+
+    def close(self) -> None:
+        """Close this process's connections."""
+        super().close()
+        self.claims.close()
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many bytes the files have; that of claims, once there is one."""
+        claims = self.claims.size()
+        return {**super().sizes(), **({"claims": claims} if claims else {})}
 
     def reset_after_fork(self) -> None:
         """Forget, without closing, what the parent process has open."""
         super().reset_after_fork()
         self.erasing.reset_after_fork()
+        self.claims.reset_after_fork()
 
     # The Log
 

@@ -44,6 +44,12 @@ DECODED_PIECES: Final = 500
 DECODED_PROPERTIES: Final = 10_000
 
 
+def next_deadline(store: Store) -> int | None:
+    """Return when the next timer of State goes off, in microseconds; None if none is set."""
+    first = store.page(TIMERS, "", 1)
+    return int(first[0][0][:20]) if first else None
+
+
 @attrs.define
 class Alarm:
     """When the next timer goes off at the earliest, in microseconds; None if nobody has looked."""

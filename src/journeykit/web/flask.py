@@ -6,35 +6,37 @@ cookie.
 Neither is looked up before the first event of the request, and the cookie is set only if there was
 one: a visitor whom nobody records gets none, and no session is forced on anybody.
 Who withdraws consent loses the cookie with the next answer.
+
+Templates have `{{ journeykit_prompts() }}`, which lets a page ask for prompts, and
+`{{ journeykit_form() }}`, which puts the prompt of the moment into the page, also where no script
+runs.
 """
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import flask
+from markupsafe import Markup
 
 from journeykit.capture.context import Bound, bind, unbind
-from journeykit.config.settings import Consent, ConsentMode
 from journeykit.exceptions import ConfigError
-from journeykit.model.consent import ANALYTICS
-from journeykit.model.customer import Customer, is_junk
-from journeykit.web.consent import denied_by
-from journeykit.web.http import Request, Response
-from journeykit.web.visitor import COOKIE, MAX_AGE, Visitor, known_visitor, read_visitor, seen_with
+from journeykit.model.customer import Customer
+from journeykit.web.endpoints import Endpoints
+from journeykit.web.http import Request
+from journeykit.web.visitor import COOKIE, MAX_AGE
+from journeykit.web.visits import Visit, Visits, check_purposes
 
 if TYPE_CHECKING:
-    from contextvars import Token
-
     from journeykit.kit import JourneyKit
-    from journeykit.model.extension import Endpoint
 
 EXTENSION: Final = "journeykit"
 
-_log = logging.getLogger("journeykit")
+#: How much of a body that is too large is read and thrown away, and how much of it at a time.
+_MOST_DISCARDED, _PIECE = 16 * 2**20, 65_536
+
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def init_app(
@@ -43,7 +45,7 @@ def init_app(
     *,
     user_id: Callable[[], object] | None = None,
     purposes: Callable[[], Iterable[str] | bool | None] | None = None,
-    prefix: str = "/journeykit",
+    prefix: str | None = None,
 ) -> None:
     """
     Let *app* use *kit*.
@@ -56,7 +58,8 @@ def init_app(
         purposes: Returns all purposes that the visitor has agreed to, such as `{"analytics"}`, or
             None where nobody was asked; called at the beginning of each request.
 
-        prefix: Where the endpoints of plugins are mounted.
+        prefix: Where journeykit's own pages, scripts and endpoints are mounted; `[web] mount` if
+            not given.
 
     Raises:
         ConfigError: Consent is `"opt_in"`, and there is nothing to ask for *purposes*; or *app* has
@@ -65,19 +68,16 @@ def init_app(
     if EXTENSION in app.extensions:
         problem = f"the Flask app {app.name!r} has a kit already; call init_app once for each app"
         raise ConfigError([problem], source=kit.settings.origin)
-    if purposes is None and kit.settings.consent.mode is ConsentMode.OPT_IN:
-        problem = (
-            'consent.mode is "opt_in", so init_app needs purposes=, a function that returns what '
-            "the visitor has agreed to; without it nothing would ever be recorded"
-        )
-        raise ConfigError([problem], source=kit.settings.origin)
+    check_purposes(kit, purposes, "init_app")
     app.extensions[EXTENSION] = kit
-    requests = _Requests(user_id, purposes, kit.settings.consent)
+    requests = _Requests(user_id, purposes, Visits(kit.settings.consent))
     app.before_request(requests.begin)
     app.after_request(requests.answer)
     app.teardown_request(requests.end)
-    if kit.endpoints:
-        _mount(app, kit.endpoints, prefix)
+    endpoints = Endpoints(kit, mount=prefix)
+    if endpoints:
+        _mount(app, endpoints)
+    _add_tags(app, endpoints)
 
 
 def sign_out() -> None:
@@ -90,11 +90,18 @@ def sign_out() -> None:
     visitor's.
     Outside a request it does nothing.
     """
-    state: _State | None = flask.g.get("_journeykit") if flask.has_request_context() else None
-    if state is None or state.bound is None:
-        return
-    state.signed_out, state.visitor = True, None
-    state.bound.renew()
+    visit: Visit | None = flask.g.get("_journeykit") if flask.has_request_context() else None
+    if visit is not None:
+        visit.sign_out()
+
+
+class _FlaskVisit(Visit):
+    """A visit of which nothing can be found out behind the request, as in a stream."""
+
+    __slots__ = ()
+
+    def customer(self) -> Customer:
+        return super().customer() if flask.has_request_context() else Customer()
 
 
 class _Requests:
@@ -104,132 +111,48 @@ class _Requests:
         self,
         user_id: Callable[[], object] | None,
         purposes: Callable[[], Iterable[str] | bool | None] | None,
-        consent: Consent,
+        visits: Visits,
     ) -> None:
         self._user_id = user_id
         self._purposes = purposes
-        self._gpc = consent.gpc
-        self._unasked = consent.mode is ConsentMode.OPT_OUT
-        #: Whether it was told that *user_id* returns what names nobody.
-        self._told_junk = False
+        self._visits = visits
 
     def begin(self) -> None:
-        state = _State()
-        bound = Bound(
-            lambda: self._customer(state),
-            channel="web",
-            context={"page": {"name": flask.request.endpoint}},
-            purposes=self._granted(state),
-            denied=denied_by(flask.request.headers.get("Sec-GPC"), self._gpc),
-        )
-        state.bound = bound
-        state.token = bind(bound)
-        flask.g._journeykit = state  # noqa: SLF001 - the one name that we take in g
+        visit = _FlaskVisit(self._visits, _cookie, self._user_id)
+        visit.begin(self._purposes, flask.request.headers.get("Sec-GPC"), flask.request.endpoint)
+        flask.g._journeykit = visit  # noqa: SLF001 - the one name that we take in g
 
     def answer(self, response: flask.Response) -> flask.Response:
-        state: _State | None = flask.g.get("_journeykit")
-        if state is not None:
-            self._answer_cookie(state, response)
-        if state is not None and response.is_streamed and not response.direct_passthrough:
+        visit: Visit | None = flask.g.get("_journeykit")
+        if visit is None:
+            return response
+        self._answer_cookie(visit, response)
+        if response.is_streamed and not response.direct_passthrough:
             # The pieces are made when the request has been torn down.
-            response.response = _Streamed(response.response, state.bound)
+            response.response = _Streamed(response.response, visit.bound)
         return response
 
-    def _answer_cookie(self, state: _State, response: flask.Response) -> None:
+    def _answer_cookie(self, visit: Visit, response: flask.Response) -> None:
         closed: Any = {
             "secure": flask.request.is_secure,
             "httponly": True,
             "samesite": "Lax",
         }
-        if not self._agreed(state):
-            goes = state.signed_out or not state.failed
-        elif state.visitor is not None and state.visitor.is_stale:
-            response.set_cookie(COOKIE, state.visitor.cookie, max_age=MAX_AGE, **closed)
-            return
-        else:
-            goes = state.signed_out
-        if goes and COOKIE in flask.request.cookies:
+        value = visit.cookie(lambda: COOKIE in flask.request.cookies)
+        if value:
+            response.set_cookie(COOKIE, value, max_age=MAX_AGE, **closed)
+        elif value is not None:
             response.delete_cookie(COOKIE, **closed)
-
-    def _agreed(self, state: _State) -> bool:
-        """Return whether the visitor may be recorded, as things are now."""
-        bound = state.bound
-        return bound is not None and bound.stamp.allows(ANALYTICS, unasked=self._unasked)
 
     @staticmethod
     def end(_: BaseException | None) -> None:
-        state: _State | None = flask.g.pop("_journeykit", None)
-        if state is not None and state.token is not None:
-            unbind(state.token)
-
-    def _customer(self, state: _State) -> Customer:
-        if not flask.has_request_context():
-            return Customer()
-        cookie = None if state.signed_out else flask.request.cookies.get(COOKIE)
-        user_id, now = self._user(), int(time.time())
-        if not self._agreed(state):
-            # Who withdraws is told by the cookie that they have, and gets none.
-            known = known_visitor(cookie, now)
-            return Customer(user_id, known.anonymous_id if known is not None else None)
-        visitor = state.visitor = seen_with(read_visitor(cookie, now), user_id, now)
-        return Customer(user_id, visitor.anonymous_id, visitor.session_id)
-
-    def _user(self) -> str | None:
-        if self._user_id is None:
-            return None
-        try:
-            found = _as_user(self._user_id())
-        except Exception as error:  # noqa: BLE001 - the shop's own function; its page goes on
-            _warn("user_id", error)
-            return None
-        if found is None or not is_junk(found):
-            return found
-        if not self._told_junk:
-            self._told_junk = True
-            _log.warning("journeykit.junk_user_id", extra={"callable": "user_id"})
-        return None
-
-    def _granted(self, state: _State) -> frozenset[str] | None:
-        if self._purposes is None:
-            return None
-        try:
-            return _as_purposes(self._purposes())
-        except Exception as error:  # noqa: BLE001 - as above
-            _warn("purposes", error)
-            # Who cannot be asked has not agreed, and has not withdrawn what they agreed to.
-            state.failed = True
-            return frozenset()
+        visit: Visit | None = flask.g.pop("_journeykit", None)
+        if visit is not None:
+            visit.end()
 
 
-def _warn(what: str, error: Exception) -> None:
-    _log.warning(
-        "journeykit.callable_failed", extra={"callable": what, "error": type(error).__name__}
-    )
-
-
-def _as_user(value: object) -> str | None:
-    return str(value) if value not in (None, "", False) else None
-
-
-def _as_purposes(value: Any) -> frozenset[str] | None:
-    if isinstance(value, bool):
-        return frozenset([ANALYTICS] if value else [])
-    if isinstance(value, str):
-        return frozenset([value])
-    return None if value is None else frozenset(value)
-
-
-class _State:
-    __slots__ = ("bound", "failed", "signed_out", "token", "visitor")
-
-    def __init__(self) -> None:
-        #: Whether the rest of the request is somebody else's.
-        self.signed_out = False
-        #: Whether the shop could not say what the visitor has agreed to.
-        self.failed = False
-        self.bound: Bound | None = None
-        self.token: Token[Bound | None] | None = None
-        self.visitor: Visitor | None = None
+def _cookie() -> str | None:
+    return flask.request.cookies.get(COOKIE)
 
 
 class _Streamed:
@@ -256,20 +179,52 @@ class _Streamed:
             close()
 
 
-def _mount(app: flask.Flask, endpoints: Iterable[Endpoint], prefix: str) -> None:
-    blueprint = flask.Blueprint(EXTENSION, __name__, url_prefix=prefix)
-    for number, endpoint in enumerate(endpoints):
-        blueprint.add_url_rule(
-            f"/{endpoint.path}",
-            f"endpoint{number}",
-            _view(endpoint),
-            methods=list(endpoint.methods),
-        )
+def _mount(app: flask.Flask, endpoints: Endpoints) -> None:
+    blueprint = flask.Blueprint(EXTENSION, __name__, url_prefix=endpoints.mount)
+
+    def view(path: str) -> flask.Response:
+        answer = endpoints.handle(_request(path, _body(endpoints.most_bytes(path))))
+        return flask.Response(answer.body, answer.status, dict(answer.headers))
+
+    # The core knows which methods there are, and answers for the others.
+    blueprint.add_url_rule(
+        "/<path:path>", "endpoint", view, methods=_METHODS, provide_automatic_options=False
+    )
     app.register_blueprint(blueprint)
-    # Callers are programs without the shop's pages, so they cannot hold its CSRF token.
+    # Callers hold no CSRF token: programs have no pages, and a page may be older than its session.
+    # The core asks for the origin instead.
     # The extension may come before or after us: exempt now, and again when all is set up.
     _exempt(app, blueprint)
     app.before_request(lambda: _exempt(app, blueprint))
+
+
+def _request(path: str, body: bytes = b"") -> Request:
+    request = flask.request
+    return Request(
+        method=request.method,
+        path=path,
+        query={key: values[-1] for key, values in request.args.lists()},
+        headers={name.lower(): value for name, value in request.headers.items()},
+        body=body,
+        root=request.script_root,
+    )
+
+
+def _body(most: int | None) -> bytes:
+    request = flask.request
+    if most is None:
+        return request.get_data()
+    body: bytes = request.stream.read(most + 1)
+    if len(body) > most:
+        _discard(request.stream)
+    return body
+
+
+def _discard(stream: Any) -> None:
+    """Take the rest of a body that is too large, so that the caller gets to read the answer."""
+    for _ in range(_MOST_DISCARDED // _PIECE):
+        if not stream.read(_PIECE):
+            return
 
 
 def _exempt(app: flask.Flask, blueprint: flask.Blueprint) -> None:
@@ -278,18 +233,13 @@ def _exempt(app: flask.Flask, blueprint: flask.Blueprint) -> None:
         protection.exempt(blueprint)
 
 
-def _view(endpoint: Endpoint) -> Callable[..., flask.Response]:
-    def view(**_: object) -> flask.Response:
-        request = flask.request
-        answer: Response = endpoint.handle(
-            Request(
-                method=request.method,
-                path=endpoint.path,
-                query={key: values[-1] for key, values in request.args.lists()},
-                headers={name.lower(): value for name, value in request.headers.items()},
-                body=request.get_data(),
-            )
-        )
-        return flask.Response(answer.body, answer.status, dict(answer.headers))
+def _add_tags(app: flask.Flask, endpoints: Endpoints) -> None:
+    def prompts() -> Markup:
+        return Markup(endpoints.scripts(flask.request.endpoint, flask.request.script_root))  # noqa: S704 - escaped there
 
-    return view
+    def form() -> Markup:
+        here = flask.request.full_path.removesuffix("?")
+        return Markup(endpoints.form(_request(""), here))  # noqa: S704 - escaped there
+
+    app.add_template_global(prompts, "journeykit_prompts")
+    app.add_template_global(form, "journeykit_form")

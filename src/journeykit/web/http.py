@@ -25,6 +25,8 @@ class Request:
         headers: Names in lower case.
 
         body: As it came.
+
+        root: The path that the app itself is mounted below, such as `"/shop"`; mostly empty.
     """
 
     method: str
@@ -32,6 +34,7 @@ class Request:
     query: Mapping[str, str] = attrs.field(factory=dict)
     headers: Mapping[str, str] = attrs.field(factory=dict)
     body: bytes = b""
+    root: str = ""
 
     def json(self) -> Any:
         """Return the body as JSON; raises `ValueError` if it is none."""

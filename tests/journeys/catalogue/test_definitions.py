@@ -393,12 +393,16 @@ def asked_again(events: list[Seen]) -> list[Hit]:
 
 
 def low_scores(events: list[Seen]) -> list[Hit]:
-    limits = {"nps": 6, "csat": 2, "ces": 3}
-    return [
-        (each.given["kind"], each.at, "high")
-        for each in events
-        if each.given["kind"] in limits and each.given["score"] <= limits[each.given["kind"]]
-    ]
+    limits = {"nps": 6, "nps_plus": 6, "csat": 2, "ces": 3}
+    found = []
+    for each in events:
+        kind, impression = each.given["kind"], each.given.get("impression")
+        if kind not in limits or each.given["score"] > limits[kind]:
+            continue
+        same = [other for other in found if other.given["kind"] == kind]
+        if impression is None or not same or same[-1].given.get("impression") != impression:
+            found.append(each)
+    return [(each.given["kind"], each.at, "high") for each in found]
 
 
 PROMISES = [
@@ -563,9 +567,10 @@ DEFINITIONS = [
         rules.ScoreLow(),
         60,
         [
-            ("Score Given", {"kind": kind, "score": score})
-            for kind in ("nps", "csat", "ces", "stars")
+            ("Score Given", {"kind": kind, "score": score, **impression})
+            for kind in ("nps", "nps_plus", "csat", "ces", "stars")
             for score in (0, 2, 3, 4, 6, 7)
+            for impression in ({}, {"impression": "i1"}, {"impression": "i2"})
         ],
         low_scores,
     ),

@@ -84,7 +84,9 @@ def pay() -> str | Response | tuple[str, int]:
     if order is None:
         return redirect(url_for("account.show"))
     kit.track("Checkout Step Completed", step)
-    kit.track("Order Completed", {**order.facts(), "cart_id": cart.id, "checkout_id": cart.id})
+    bought = {**order.facts(), "cart_id": cart.id, "checkout_id": cart.id}
+    # The next page asks how paying went, so that it must not be there before the event is.
+    kit.track("Order Completed", bought, durable=True)
     session.pop("cart_id")
     return redirect(url_for(".order", order_id=order.id, thanks=1))
 
@@ -93,6 +95,15 @@ def pay() -> str | Response | tuple[str, int]:
 def order(order_id: str) -> str:
     found = orders.order(order_id) or abort(404)
     return render_template("order.html", order=found, thanks="thanks" in request.args)
+
+
+@pages.post("/orders/<order_id>/delivered")
+def delivered(order_id: str) -> Response:
+    """A parcel has arrived; a shop with a carrier hears so from them, and names the customer."""
+    found = orders.order(order_id) or abort(404)
+    if orders.deliver(found.id):
+        kit.track("Order Delivered", {"order_id": found.id}, durable=True)
+    return redirect(url_for(".order", order_id=found.id))
 
 
 def _step(cart: Cart, step: int) -> dict[str, str | int]:

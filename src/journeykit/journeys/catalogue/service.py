@@ -130,7 +130,8 @@ class ScoreLow(PainPointRule):
     Default: NPS 0 to 6 (the detractors), CSAT 1 to 2, CES 1 to 3 (Qmeter, Zonka).
 
     Args:
-        on: A score was given: `kind` is `nps`, `csat` or `ces`, and `score`.
+        on: A score was given: `kind` is `nps`, `csat` or `ces`, and `score`. Of several with one
+            `impression` the first counts: a prompt says again what was answered before.
 
         nps, csat, ces: The highest score that is low.
     """
@@ -146,15 +147,23 @@ class ScoreLow(PainPointRule):
     def key(self, event: EventView) -> str | None:
         """Return the prompt, if its score is low."""
         kind = str(event.properties.get("kind", "")).lower()
-        limit = {"nps": self.nps, "nps+": self.nps, "csat": self.csat, "ces": self.ces}.get(kind)
+        limit = self._limits.get(kind)
         score = number(event.properties, "score")
         if limit is None or score is None or score > limit:
             return None
         return text(event, ("prompt",)) or kind
 
+    @property
+    def _limits(self) -> dict[str, int]:
+        nps = dict.fromkeys(("nps", "nps+", "nps_plus"), self.nps)
+        return {**nps, "csat": self.csat, "ces": self.ces}
+
     def step(self, memory: Any, event: EventView) -> Stepped:
-        """Find it."""
-        return Stepped(None, [Found()])
+        """Find it, once for each impression."""
+        impression = text(event, ("impression",))
+        if impression is not None and impression == memory:
+            return Stepped(memory)
+        return Stepped(impression, [Found()])
 
 
 @attrs.frozen(kw_only=True)
