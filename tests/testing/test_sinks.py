@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.testing.running import load, promises, run
 
-from journeykit.testing import HttpSinkContract
+from journeykit.testing import HookContract, HttpSinkContract, RuleContract
 from journeykit.testing import sinks as contract
 
-BROKEN = Path(__file__).parent / "broken_sinks.py"
-_SPEC = importlib.util.spec_from_file_location("broken_sinks", BROKEN)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-broken_sinks = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(broken_sinks)
-
-#: Every promise, as the test that checks it.
-PROMISES = sorted(name for name in dir(HttpSinkContract) if name.startswith("test_contract_"))
-
+BROKEN, broken_sinks = load("broken_sinks")
 
 #: The sinks, each of which says what it breaks.
 KINDS: list[Any] = broken_sinks.Sound.__subclasses__()
-
-
-def run(*tests: str) -> dict[str, set[str]]:
-    """Run *tests* in a pytest of their own; returns those that failed, by their class."""
-
-    class Results:
-        def __init__(self) -> None:
-            self.failed: dict[str, set[str]] = {}
-
-        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-            _, name, test = report.nodeid.split("::")
-            failed = self.failed.setdefault(name, set())
-            if report.failed:
-                failed.add(test.partition("[")[0])
-
-    results = Results()
-    options = ["-p", "no:cacheprovider", "-p", "no:terminal", "-c", os.devnull, "-W", "ignore"]
-    pytest.main([*options, *tests], [results])
-    return results.failed
 
 
 def test_a_sound_sink_keeps_every_promise() -> None:
@@ -61,26 +32,27 @@ def test_a_broken_sink_is_caught() -> None:
 
 def test_every_promise_is_broken_by_somebody() -> None:
     """No test of the contract is one that no sink could fail."""
-    assert sorted({kind.breaks for kind in KINDS}) == PROMISES
+    assert sorted({kind.breaks for kind in KINDS}) == promises(HttpSinkContract)
 
 
-@pytest.mark.parametrize("promise", PROMISES)
-def test_promises_are_sentences(promise: str) -> None:
-    """What a test of the contract checks is said in one sentence, for who fails it."""
-    text = inspect.getdoc(getattr(HttpSinkContract, promise)) or ""
-    assert text.count(".") >= 1
-    assert "\n" not in text
+@pytest.mark.parametrize("kind", [HttpSinkContract, RuleContract, HookContract])
+def test_promises_are_sentences(kind: type) -> None:
+    """What a test of a contract checks is said in one sentence, for who fails it."""
+    for promise in promises(kind):
+        text = inspect.getdoc(getattr(kind, promise)) or ""
+        assert text.endswith("."), promise
+        assert "\n" not in text, promise
 
 
-def test_the_fixture_must_be_given(tmp_path: Path) -> None:
-    """A contract without its fixture fails, and says which one is missing."""
-    path = tmp_path / "test_none.py"
-    path.write_text(
-        "from journeykit.testing import SinkContract\nclass TestNone(SinkContract):\n    pass\n"
-    )
-    failed = run(str(path))["TestNone"]
+@pytest.mark.parametrize(
+    "kind", ["SinkContract", "HttpSinkContract", "RuleContract", "HookContract"]
+)
+def test_the_fixture_must_be_given(kind: str, tmp_path: Path) -> None:
+    """A contract without its fixture fails."""
+    path = tmp_path / f"test_none_{kind.lower()}.py"
+    path.write_text(f"from journeykit.testing import {kind}\nclass TestNone({kind}):\n    pass\n")
 
-    assert "test_contract_every_event_arrives" in failed
+    assert run(str(path))["TestNone"]
 
 
 def test_awkward_events_are_what_the_log_takes() -> None:

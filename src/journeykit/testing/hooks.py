@@ -18,7 +18,7 @@ from journeykit.model.journey import Instance, Journey
 from journeykit.plugins import Plugins
 from journeykit.testing.events import make_event
 from journeykit.testing.recording import RecordingSink
-from journeykit.testing.rules import _given_events
+from journeykit.testing.rules import given_events
 from journeykit.testing.sinks import PERSONAL
 from journeykit.testing.strategies import events
 
@@ -83,7 +83,7 @@ class HookContract:
         assert Plugins([plugin], installed=False).register_commands(click.Group("journeykit")) == []
 
     @given(event=events())
-    @_given_events
+    @given_events
     def test_contract_any_event_is_understood(self, plugin: Any, event: Event) -> None:
         """Whatever the event, it raises nothing, and answers what the hook asks for."""
         plugins = Plugins([plugin], installed=False, strict=True)
@@ -91,7 +91,7 @@ class HookContract:
             ask(plugins, event)
 
     @given(event=events())
-    @_given_events
+    @given_events
     def test_contract_the_same_event_leads_to_the_same(self, plugin: Any, event: Event) -> None:
         """It answers from its arguments alone: an event may be asked about more than once."""
         plugins = Plugins([plugin], installed=False, strict=True)
@@ -100,7 +100,7 @@ class HookContract:
                 assert ask(plugins, event) == ask(plugins, event), hook
 
     @given(event=events())
-    @_given_events
+    @given_events
     def test_contract_events_stay_as_they_were(self, plugin: Any, event: Event) -> None:
         """It changes nothing about the event that other plugins are asked about too."""
         plugins = Plugins([plugin], installed=False, strict=True)

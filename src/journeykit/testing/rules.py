@@ -31,9 +31,14 @@ if TYPE_CHECKING:
 
 _DAY = 86_400
 
-#: A contract's properties are inherited, and ask for the fixture `rule`, which keeps nothing.
-_given_events = settings(
+#: More often than any rule has reason to wake between two events.
+_MOST_WAKES = 100
+
+#: A contract's properties are inherited, and ask for a fixture, which keeps nothing.
+#: Few examples, because each of them is a whole sequence of events.
+given_events = settings(
     deadline=None,
+    max_examples=25,
     suppress_health_check=[
         HealthCheck.differing_executors,
         HealthCheck.function_scoped_fixture,
@@ -83,7 +88,7 @@ class RuleRun:
 
     def wait(self, until: int) -> RuleRun:
         """Let time pass up to *until*, in microseconds."""
-        for _ in range(1000):
+        for _ in range(_MOST_WAKES):
             due = [
                 (wake, target)
                 for target, (_, wake) in self.memories.items()
@@ -96,7 +101,7 @@ class RuleRun:
             stepped = self._rule.wake(memory, at)
             assert stepped.wake_at is None or stepped.wake_at > at, "it wakes for ever"
             self._note(target, stepped)
-        pytest.fail("the rule wakes more than a thousand times")
+        pytest.fail(f"the rule wakes more than {_MOST_WAKES} times")
 
     def _targets(self, view: EventView) -> list[str]:
         target = self._rule.key(view)
@@ -134,7 +139,7 @@ class RuleContract:
         """Return a strategy for what may happen; replace it where properties must fit together."""
         names = st.sampled_from(sorted({*rule.on, *rule.also}))
         seconds = st.integers(0, 40 * _DAY).map(float)
-        drawn = st.lists(st.builds(Happening, names, seconds, properties()), max_size=12)
+        drawn = st.lists(st.builds(Happening, names, seconds, properties()), max_size=8)
         return drawn.map(lambda each: sorted(each, key=lambda happening: happening.at))
 
     def test_contract_rule_can_be_registered(self, rule: PainPointRule) -> None:
@@ -143,7 +148,7 @@ class RuleContract:
         assert rule in rules_by_name(plugins).values()
 
     @given(data=st.data())
-    @_given_events
+    @given_events
     def test_contract_any_event_is_understood(
         self, rule: PainPointRule, data: st.DataObject
     ) -> None:
@@ -152,7 +157,7 @@ class RuleContract:
         RuleRun(rule).see(entries).wait(2**62)
 
     @given(data=st.data())
-    @_given_events
+    @given_events
     def test_contract_the_same_events_lead_to_the_same(
         self, rule: PainPointRule, data: st.DataObject
     ) -> None:
@@ -164,7 +169,7 @@ class RuleContract:
         assert first.found == second.found
 
     @given(data=st.data())
-    @_given_events
+    @given_events
     def test_contract_what_it_is_handed_stays_as_it_was(
         self, rule: PainPointRule, data: st.DataObject
     ) -> None:

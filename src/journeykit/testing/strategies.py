@@ -41,8 +41,8 @@ USUAL_PROPERTIES: Final = (
     "value",
 )
 
-_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-_printable = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=30)
+_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+_printable = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20)
 _scalars = (
     st.none()
     | st.booleans()
@@ -53,14 +53,10 @@ _scalars = (
 
 
 def json_values() -> SearchStrategy[Any]:
-    """Values as they come out of JSON."""
-    return st.recursive(
-        _scalars,
-        lambda inner: (
-            st.lists(inner, max_size=3) | st.dictionaries(_text.filter(bool), inner, max_size=3)
-        ),
-        max_leaves=6,
-    )
+    """Values as they come out of JSON, two levels deep."""
+    keys = _text.filter(bool)
+    inside = _scalars | st.lists(_scalars, max_size=2)
+    return _scalars | st.lists(inside, max_size=3) | st.dictionaries(keys, inside, max_size=3)
 
 
 def properties() -> SearchStrategy[dict[str, Any]]:
