@@ -101,6 +101,8 @@ class Led:
         began: Called when this process begins to lead.
 
         hurry: Whether somebody waits, so that the stage does not rest.
+
+        rest: How long it rests after a short batch, in seconds.
     """
 
     def __init__(
@@ -110,12 +112,15 @@ class Led:
         stage: Projector | Relay | Eraser,
         began: Callable[[], None],
         hurry: Callable[[], bool] = lambda: True,
+        *,
+        rest: float = _REST,
     ) -> None:
         self._store = store
         self._role = role
         self._stage = stage
         self._began = began
         self._hurry = hurry
+        self._rest = max(_REST, rest)
         self._rests_until = 0.0
         self._lease: Lease | None = None
 
@@ -144,8 +149,9 @@ class Led:
             return rest
         delay = self._stage.step()
         if delay is None or (delay == 0 and not self._stage.filled):
-            self._rests_until = time.monotonic() + _REST
-            return delay if delay is None or self._hurry() else _REST
+            rest = _REST if delay is None else self._rest
+            self._rests_until = time.monotonic() + rest
+            return delay if delay is None or self._hurry() else rest
         return delay
 
     def free(self) -> bool:
@@ -197,7 +203,12 @@ class Pipeline:
         if parts.publisher:
             self._project = self._lead(PROJECTOR, self.projector, began=self.projector.forget)
         self._relay_workers = [
-            self._lead(relay.owner, relay, ended=functools.partial(_close, relay.sink))
+            self._lead(
+                relay.owner,
+                relay,
+                ended=functools.partial(_close, relay.sink),
+                rest=getattr(relay.sink, "rest", _REST),
+            )
             for relay in self.relays
         ]
         self.eraser = Eraser(parts.store, projected=parts.projected or parts.publisher is not None)
@@ -317,8 +328,11 @@ class Pipeline:
         *,
         began: Callable[[], None] = lambda: None,
         ended: Callable[[], None] = lambda: None,
+        rest: float = _REST,
     ) -> Worker:
-        led = Led(self._parts.store, role, stage, began, hurry=lambda: self.committer.hurry)
+        led = Led(
+            self._parts.store, role, stage, began, hurry=lambda: self.committer.hurry, rest=rest
+        )
         # Closed by the thread that has used it: one that hangs in the sink holds up nobody.
         worker = Worker(role.replace(":", "-"), self._guarded(led.step), ended=ended)
         stage.right = worker.right_to_commit
