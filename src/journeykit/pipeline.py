@@ -102,7 +102,7 @@ class Led:
 
         hurry: Whether somebody waits, so that the stage does not rest.
 
-        rest: How long it rests after a short batch, in seconds.
+        rest: How long the stage wants to rest after what it has just done, in seconds.
     """
 
     def __init__(
@@ -113,14 +113,14 @@ class Led:
         began: Callable[[], None],
         hurry: Callable[[], bool] = lambda: True,
         *,
-        rest: float = _REST,
+        rest: Callable[[], float] = lambda: _REST,
     ) -> None:
         self._store = store
         self._role = role
         self._stage = stage
         self._began = began
         self._hurry = hurry
-        self._rest = max(_REST, rest)
+        self._rest = rest
         self._rests_until = 0.0
         self._lease: Lease | None = None
 
@@ -149,7 +149,7 @@ class Led:
             return rest
         delay = self._stage.step()
         if delay is None or (delay == 0 and not self._stage.filled):
-            rest = _REST if delay is None else self._rest
+            rest = max(_REST, self._rest())
             self._rests_until = time.monotonic() + rest
             return delay if delay is None or self._hurry() else rest
         return delay
@@ -207,7 +207,7 @@ class Pipeline:
                 relay.owner,
                 relay,
                 ended=functools.partial(_close, relay.sink),
-                rest=getattr(relay.sink, "rest", _REST),
+                rest=functools.partial(getattr, relay, "rest"),
             )
             for relay in self.relays
         ]
@@ -328,7 +328,7 @@ class Pipeline:
         *,
         began: Callable[[], None] = lambda: None,
         ended: Callable[[], None] = lambda: None,
-        rest: float = _REST,
+        rest: Callable[[], float] = lambda: _REST,
     ) -> Worker:
         led = Led(
             self._parts.store, role, stage, began, hurry=lambda: self.committer.hurry, rest=rest
