@@ -7,6 +7,7 @@ Each page is a test of its own directory, which is removed afterwards:
 - a TOML block must be a valid part of `journeykit.toml`
 - a block that begins with `# some/file.py` or `# some/file.toml` is also written to that file
 - `ROOT` is the directory of this repository
+- plugins that are installed are left out, but for the pages in docs/plugins/
 - in a console block, the `journeykit` and `flask` commands are run, and print what the block shows
   (`...` stands for anything)
 """
@@ -23,18 +24,22 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from sybil import Example, Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.myst import CodeBlockParser
+from sybil.sybil import SybilCollection
 
 from journeykit import JourneyKit
 
 _FILE = re.compile(r"# ([\w./-]+\.(?:py|toml))\n")
 _ROOT = Path(__file__).parent
 _LEAVE = "_leave"
+_INSTALLED = [point.name for point in entry_points(group="journeykit")]
 _run_python = PythonEvaluator()
 
 
@@ -52,7 +57,14 @@ def _begin(namespace: dict[str, Any]) -> None:
         if name.startswith(("JOURNEYKIT_", "FLASK_")):
             del os.environ[name]
     os.environ.update({"COLUMNS": "100", "PYTHONDONTWRITEBYTECODE": "1"})
+    os.environ["JOURNEYKIT_DISABLED_PLUGINS"] = ",".join(_INSTALLED)
     namespace.update({_LEAVE: leave, "ROOT": _ROOT, "__name__": "page"})
+
+
+def _begin_with_plugins(namespace: dict[str, Any]) -> None:
+    """Go to a new directory, where the plugins of this repository are installed."""
+    _begin(namespace)
+    del os.environ["JOURNEYKIT_DISABLED_PLUGINS"]
 
 
 def _end(namespace: dict[str, Any]) -> None:
@@ -134,13 +146,22 @@ def _commands(text: str) -> list[tuple[str, str]]:
     return found
 
 
-pytest_collect_file = Sybil(
-    parsers=[
-        CodeBlockParser("python", _python),
-        CodeBlockParser("toml", _toml),
-        CodeBlockParser("console", _console),
-    ],
-    patterns=["README.md", "docs/*.md", "docs/decisions/*.md"],
-    setup=_begin,
-    teardown=_end,
+def _pages(setup: Callable[[dict[str, Any]], None], *patterns: str) -> Sybil:
+    return Sybil(
+        parsers=[
+            CodeBlockParser("python", _python),
+            CodeBlockParser("toml", _toml),
+            CodeBlockParser("console", _console),
+        ],
+        patterns=list(patterns),
+        setup=setup,
+        teardown=_end,
+    )
+
+
+pytest_collect_file = SybilCollection(
+    [
+        _pages(_begin, "README.md", "docs/*.md", "docs/decisions/*.md"),
+        _pages(_begin_with_plugins, "docs/plugins/*.md"),
+    ]
 ).pytest()

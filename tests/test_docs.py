@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ from journeykit import (
     ReEntry,
     Rule,
     Settings,
+    SinkType,
     Stage,
     Touchpoint,
     When,
@@ -121,6 +123,28 @@ def test_no_hook_is_made_up() -> None:
     """The plugin author's page heads no section by a hook that does not exist."""
     shown = {head for head in sections("plugin-author.md") if " -> " in head}
     assert shown == {signature(hook) for hook in hooks()}
+
+
+def plugin_types() -> list[Any]:
+    """Return the page of each plugin of this repository, and each type of sink that it adds."""
+    folders = sorted(DOCS.parent.glob("plugins/[!_]*/pyproject.toml"))
+    names = [path.parent.name.replace("-", "_") for path in folders]
+    return [
+        pytest.param(f"plugins/{name.removeprefix('journeykit_')}.md", kind, id=kind.name)
+        for name in names
+        for hook in [getattr(importlib.import_module(name), "register_sinks", list)]
+        for kind in hook()
+    ]
+
+
+@pytest.mark.parametrize(("page", "kind"), plugin_types())
+def test_every_key_of_a_plugin_is_listed(page: str, kind: SinkType) -> None:
+    """A plugin's page has the keys of each type of sink that it adds, with their defaults."""
+    told = rows(sections(page)[f'type = "{kind.name}"'])
+    fields = [field for field in attrs.fields(kind.settings) if field.init]
+    assert list(told) == [field.name for field in fields]
+    for field in fields:
+        assert told[field.name][1].strip("`") == _told(field.default), field.name
 
 
 @pytest.mark.parametrize("heading", CLASSES)
@@ -296,7 +320,7 @@ def test_the_glossary_has_the_words_of_the_public_names() -> None:
 
 def test_every_page_is_reachable() -> None:
     """Each page and each decision stands in a table of contents."""
-    for index in (DOCS / "index.md", DOCS / "decisions" / "index.md"):
+    for index in (DOCS / "index.md", *DOCS.glob("*/index.md")):
         text = index.read_text(encoding="utf-8")
         for page in index.parent.glob("*.md"):
             assert page == index or f"\n{page.stem}\n" in text

@@ -5,7 +5,9 @@ import importlib.metadata
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -181,3 +183,73 @@ def test_requirements_are_lower_bounds() -> None:
     for line in core:
         assert not set(line) & set("<~!"), line
         assert "==" not in line
+
+
+# Plugins of this repository.
+
+ROOT = Path(__file__).parent.parent
+PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/[!_]*/pyproject.toml"))
+
+
+@pytest.fixture(params=PLUGINS, ids=lambda folder: folder.name)
+def folder(request: pytest.FixtureRequest) -> Path:
+    """Return the folder of each plugin in turn."""
+    found: Path = request.param
+    return found
+
+
+@pytest.fixture
+def project(folder: Path) -> dict[str, Any]:
+    """Return what a plugin's pyproject.toml says."""
+    return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_a_plugin_is_called_as_its_package(folder: Path, project: dict[str, Any]) -> None:
+    """Folder, distribution, package and entry point have one name, and the package is flat."""
+    name = project["project"]["name"]
+    package = name.replace("-", "_")
+    assert folder.name == name
+    assert name.startswith("journeykit-")
+    assert [path.name for path in (folder / "src").iterdir() if path.is_dir()] == [package]
+    points = project["project"]["entry-points"]["journeykit"]
+    assert points == {name.removeprefix("journeykit-").replace("-", "_"): package}
+
+
+def test_a_plugin_has_what_a_distribution_has(folder: Path) -> None:
+    """A plugin comes with a page, a changelog, its licence, its types and its tests."""
+    for name in ("README.md", "CHANGELOG.md", "LICENSE", "tests"):
+        assert (folder / name).exists(), name
+    assert list(folder.glob("src/*/py.typed"))
+
+
+def test_a_plugin_sets_lower_bounds_only(project: dict[str, Any]) -> None:
+    """A plugin lives beside the shop's pins too, and says which journeykit it needs."""
+    needs = project["project"]["dependencies"]
+    assert any(line.startswith("journeykit>=") for line in needs)
+    assert all(">=" in line and not set(line) & set("<~!,") for line in needs)
+
+
+def test_a_plugin_tests_its_contracts(folder: Path) -> None:
+    """A plugin's tests begin with a contract of the kit."""
+    tests = "".join(path.read_text(encoding="utf-8") for path in folder.glob("tests/test_*.py"))
+    assert "Contract)" in tests
+
+
+def test_a_plugin_is_documented(folder: Path) -> None:
+    """A plugin has a page that says how to configure it, and what to do when it does not work."""
+    page = ROOT / "docs" / "plugins" / f"{folder.name.removeprefix('journeykit-')}.md"
+    text = page.read_text(encoding="utf-8")
+    assert "\n## Configuration\n" in text
+    assert "\n## Troubleshooting\n" in text
+
+
+def test_a_plugin_is_installed_and_listed(folder: Path, project: dict[str, Any]) -> None:
+    """Each plugin of this repository is found by its entry point."""
+    name = project["project"]["name"]
+    assert importlib.metadata.version(name) == project["project"]["version"]
+
+
+def test_modules_of_plugins_do_not_collide() -> None:
+    """No two plugins bring a module of the same name."""
+    names = [path.name for folder in PLUGINS for path in (folder / "src").iterdir()]
+    assert len(set(names)) == len(names)

@@ -941,3 +941,22 @@ def test_replay_keeps_what_was_taken(store: Store, make_entry: MakeEntry) -> Non
     assert [event for event, _ in bench.parked] == ["c"]
     bench.run()
     assert bench.parked == []
+
+
+def test_events_held_back_behind_each_other_cost_no_wakes(
+    store: Store, make_entry: MakeEntry
+) -> None:
+    """Of a customer's events that are all held back, only the first is waited for."""
+
+    def later(batch: Batch) -> list[Rejection]:
+        return [Rejection(event, "later", retryable=True) for event in batch.ids]
+
+    def first(batch: Batch) -> list[Rejection]:
+        return later(batch)[1:]
+
+    others = [make_entry(id="x", user_id="u2")]
+    bench = Bench(store, Scripted(first, *[later] * 6)).add(*others, *make(make_entry, "abc")).run()
+
+    assert bench.delivered == 4
+    assert min(bench.waits) > 0.1
+    assert bench.sink.taken == list("xabc")

@@ -101,6 +101,11 @@ def _make_converter(base: Path) -> Converter:
     converter.register_structure_hook_func(
         lambda kind: isinstance(kind, type) and issubclass(kind, Enum), _choice
     )
+    # What may be a secret, and may be none: the address of a hook, the value of a header.
+    converter.register_structure_hook(
+        Secret | str,
+        lambda value, _: converter.structure(value, str if isinstance(value, str) else Secret),
+    )
     # The journey reads it itself, in the file's form too.
     converter.register_structure_hook(Publish | Migrate, lambda value, _: value)
     converter.register_structure_hook_factory(

@@ -208,5 +208,15 @@ class Window:
 
     def wait(self, now: float) -> float | None:
         """Return the seconds until an event that is held back may be tried; None without any."""
-        times = [item.not_before for item in self._items if item.answers and not item.done]
+        times = []
+        waiting: Ids = set()
+        for item in self._items:
+            if item.done:
+                continue
+            ids = ids_of(item.event)
+            # What waits for an earlier event of its customer is not due before that one.
+            if waiting.isdisjoint(ids) and item.answers:
+                times.append(item.not_before)
+            if item.answers or not waiting.isdisjoint(ids):
+                waiting |= ids
         return max(0.001, min(times) - now) if times else None

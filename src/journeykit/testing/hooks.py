@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 
 from journeykit.config.settings import Consent, ConsentMode, Core, Settings
+from journeykit.delivery import builtin
 from journeykit.journeys.templates import ECOMMERCE
 from journeykit.kit import JourneyKit
 from journeykit.model.event import Event, Kind
@@ -68,25 +69,25 @@ class HookContract:
 
     def test_contract_plugin_can_be_loaded(self, plugin: Any) -> None:
         """It implements hooks that journeykit has, with arguments that they have."""
-        (loaded,) = Plugins([plugin], installed=False, strict=True)
+        loaded, _ = _alone(plugin)
         assert loaded.hooks
 
     def test_contract_a_kit_starts_with_it(self, plugin: Any) -> None:
         """A kit with this plugin is built, and whatever it registers is of the right kind."""
-        with JourneyKit(self.settings(), plugins=[plugin]) as kit:
+        with JourneyKit(self.settings(), plugins=_alone(plugin)) as kit:
             assert kit.plugins.register_sinks() is not None
             assert kit.plugins.register_sources() is not None
 
     def test_contract_its_commands_can_be_added(self, plugin: Any) -> None:
         """Its commands, if it has any, join the command line."""
         click = pytest.importorskip("click")
-        assert Plugins([plugin], installed=False).register_commands(click.Group("journeykit")) == []
+        assert _alone(plugin).register_commands(click.Group("journeykit")) == []
 
     @given(event=events())
     @given_events
     def test_contract_any_event_is_understood(self, plugin: Any, event: Event) -> None:
         """Whatever the event, it raises nothing, and answers what the hook asks for."""
-        plugins = Plugins([plugin], installed=False, strict=True)
+        plugins = _alone(plugin)
         for ask in _asked(plugins).values():
             ask(plugins, event)
 
@@ -94,7 +95,7 @@ class HookContract:
     @given_events
     def test_contract_the_same_event_leads_to_the_same(self, plugin: Any, event: Event) -> None:
         """It answers from its arguments alone: an event may be asked about more than once."""
-        plugins = Plugins([plugin], installed=False, strict=True)
+        plugins = _alone(plugin)
         for hook, ask in _asked(plugins).items():
             if hook in _PURE:
                 assert ask(plugins, event) == ask(plugins, event), hook
@@ -103,7 +104,7 @@ class HookContract:
     @given_events
     def test_contract_events_stay_as_they_were(self, plugin: Any, event: Event) -> None:
         """It changes nothing about the event that other plugins are asked about too."""
-        plugins = Plugins([plugin], installed=False, strict=True)
+        plugins = _alone(plugin)
         before = copy.deepcopy(event)
         for hook, ask in _asked(plugins).items():
             ask(plugins, event)
@@ -111,7 +112,7 @@ class HookContract:
 
     def test_contract_answers_come_in_time(self, plugin: Any) -> None:
         """No answer takes so long that the plugin would be tripped."""
-        plugins = Plugins([plugin], installed=False, strict=True)
+        plugins = _alone(plugin)
         for hook, ask in _asked(plugins).items():
             asking = threading.Thread(target=ask, args=(plugins, make_event()), daemon=True)
             asking.start()
@@ -122,7 +123,7 @@ class HookContract:
         self, plugin: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
         """Neither secrets nor people are in what it logs."""
-        plugins = Plugins([plugin], installed=False, strict=True)
+        plugins = _alone(plugin)
         about = {"email": PERSONAL[1], "phone": PERSONAL[2]}
         with caplog.at_level(logging.DEBUG):
             for name in ("Order Completed", "Signed In", "Coupon Denied", f"Said {PERSONAL[1]}"):
@@ -137,7 +138,7 @@ class HookContract:
     def test_contract_events_pass_it(self, plugin: Any) -> None:
         """In a real kit, events get past this plugin to the sinks, or are withheld and counted."""
         sink = RecordingSink()
-        with JourneyKit(self.settings(), plugins=[plugin], sinks=[sink]) as kit:
+        with JourneyKit(self.settings(), plugins=_alone(plugin), sinks=[sink]) as kit:
             receipts = [kit.track(name, customer="u1") for name in ("Product Viewed", "Said hello")]
             assert all(receipts)
             assert kit.flush()
@@ -145,6 +146,11 @@ class HookContract:
         arrived = [event for event in sink.events if event.kind is Kind.TOUCHPOINT]
         withheld = sum(count for name, count in counters.items() if name.startswith("withheld:"))
         assert len(arrived) + withheld == len(receipts)
+
+
+def _alone(plugin: Any) -> Plugins:
+    """Return the plugin and the core's own: it may be installed, and others beside it."""
+    return Plugins([plugin], builtin=[builtin], installed=False, strict=True)
 
 
 def _asked(plugins: Plugins) -> dict[str, Callable[[Plugins, Event], Any]]:
