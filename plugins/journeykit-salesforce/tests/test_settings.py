@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import importlib.metadata
+import tomllib
 from pathlib import Path
 
+import attrs
 import pytest
 
 from journeykit import ConfigError, JourneyKit
 from journeykit.plugins import Plugins
+from journeykit_salesforce.defaults import NAMES, default_mappings
+from journeykit_salesforce.mapping import ObjectMapping
 from journeykit_salesforce.sink import SalesforceSink
 
 WHOLE = """
@@ -146,3 +150,19 @@ def test_only_secure_addresses(config: Path, url: str) -> None:
     config.write_text(WHOLE.format(more=SECRET).replace("https://acme.my.salesforce.com", url))
     with pytest.raises(ConfigError, match="expected the address of your My Domain"):
         JourneyKit.from_toml(config)
+
+
+def test_the_documentation_shows_the_mapping_that_comes_with_it() -> None:
+    """The mapping that the page writes out is the one that is in force without any."""
+    page = Path(__file__).parents[3] / "docs" / "plugins" / "salesforce.md"
+    if not page.exists():
+        pytest.skip("the documentation is in journeykit's repository")
+    text = page.read_text(encoding="utf-8").partition("Written out as a mapping")[2]
+    shown = tomllib.loads(text.partition("```toml\n")[2].partition("```")[0])
+    written = [
+        attrs.evolve(ObjectMapping(**each), events=tuple(each["events"]))
+        for each in shown["sinks"]["crm"]["objects"]
+    ]
+    assert [
+        attrs.evolve(mapping, kinds=tuple(mapping.kinds)) for mapping in written
+    ] == default_mappings(NAMES, "Contact")
