@@ -58,7 +58,7 @@ class Assembly:
     asks: Asking
 
 
-def assemble(
+def assemble(  # noqa: PLR0913 - what a kit is declared by
     settings: Settings,
     *,
     plugins: Plugins | Iterable[object],
@@ -66,9 +66,10 @@ def assemble(
     store: Store | None,
     now: Callable[[], int],
     problems: Sequence[str],
+    kit: object = None,
 ) -> Assembly:
     """
-    Return the parts of a kit; the arguments are those of `JourneyKit`.
+    Return the parts of *kit*; the arguments are those of `JourneyKit`.
 
     Raises:
         ConfigError: The declarations have mistakes; it names all of them.
@@ -119,7 +120,7 @@ def assemble(
         now=now,
     )
     watch = functools.partial(_watch, settings, declared.vocabulary)
-    endpoints = plugins.register_endpoints(settings)
+    endpoints = plugins.register_endpoints(settings, kit)
     lacking = unfed(settings, declared, book)
     return Assembly(parts, tracker, declared.journeys, watch, book, lacking, endpoints, asks)
 

@@ -25,6 +25,7 @@ from journeykit.delivery.window import Window
 from journeykit.exceptions import DeliveryError
 from journeykit.model.event import ABOUT_NOBODY, DELIVER, HISTORICAL, Outgoing
 from journeykit.model.extension import Ordering
+from journeykit.store.kept import Kept
 from journeykit.store.protocol import Parking
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ class Relay:
         #: Calls of which the sink took something.
         self._successes = 0
         self._health = Health(store, self.owner, now=now, monotonic=monotonic)
+        if hasattr(sink, "keep_in"):
+            sink.keep_in(Kept(store, self.owner))
 
     @property
     def breaker(self) -> Breaker:

@@ -118,6 +118,9 @@ class Sink(Protocol):
     was not full, so that the next one has more in it.
     Nobody waits for that who calls `flush()`, nor while there are full batches.
 
+    One that has to remember something beyond a restart has `keep_in(kept)`: it is given its `Kept`,
+    a few small pieces in the store, before its first batch.
+
     A sink that keeps connections or files open may have `reset_after_fork()`: a forked child calls
     it to forget, without closing, what its parent goes on using.
     """
