@@ -17,6 +17,7 @@ from journeykit.model.event import PUBLICATION, Kind
 from journeykit.store import versions
 from journeykit.store.connection import means_damage
 from journeykit.store.erasure import DELETED_COUNT
+from journeykit.store.kept import PREFIX as KEPT
 from journeykit.store.protocol import PROJECTOR, REBUILDING
 from journeykit.store.rows import ENTRY_COLUMNS, KIND_NUMBERS, KINDS
 from journeykit.store.schema import LOST, SALVAGED, SET_ASIDE
@@ -60,6 +61,12 @@ _SMALL: Final = {
 
 #: What is taken over otherwise, or made again.
 _KNOWN: Final = {"log", "parked", "state", "trail", *_SMALL}
+
+
+def _is_kept(row: tuple[Any, ...]) -> bool:
+    """Return whether *row* is a piece that a sink keeps; the status of readers is told anew."""
+    kinds = [type(value) for value in row]
+    return kinds == [str, bytes] and row[0].startswith(KEPT)
 
 
 class Salvaged(NamedTuple):
@@ -211,6 +218,11 @@ class Salvage:
             for row in self._pages.tree(roots[table]):
                 if len(row.values) == 2:
                     self._note(table, *row.values)
+        insert = "INSERT OR IGNORE INTO status (name, status) VALUES (?, ?)"
+        self._target.executemany(insert, filter(_is_kept, self._small_rows(roots["status"])))
+
+    def _small_rows(self, root: int) -> Iterator[tuple[Any, ...]]:
+        return (tuple(row.values) for row in self._pages.tree(root))
 
     def _roots(self) -> dict[str, int]:
         """Return where the tables begin: as the file says, or else as in every new file."""
