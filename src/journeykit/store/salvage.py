@@ -219,10 +219,8 @@ class Salvage:
                 if len(row.values) == 2:
                     self._note(table, *row.values)
         insert = "INSERT OR IGNORE INTO status (name, status) VALUES (?, ?)"
-        self._target.executemany(insert, filter(_is_kept, self._small_rows(roots["status"])))
-
-    def _small_rows(self, root: int) -> Iterator[tuple[Any, ...]]:
-        return (tuple(row.values) for row in self._pages.tree(root))
+        rows = (tuple(row.values) for row in self._pages.tree(roots["status"]))
+        self._target.executemany(insert, (row for row in rows if _is_kept(row)))
 
     def _roots(self) -> dict[str, int]:
         """Return where the tables begin: as the file says, or else as in every new file."""
