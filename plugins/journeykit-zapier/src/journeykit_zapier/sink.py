@@ -169,7 +169,9 @@ class ZapierSink:
         """
         hooks = self._hooks()
         lanes = self._lanes(hooks, [_message(line) for line in batch.lines])
-        self._post_all(lanes)
+        # Where all fail the relay waits, and each is tried when it comes back.
+        alone = all(hook.failing_since is not None for hook in hooks)
+        self._post_all(lanes, alone=alone)
         rejections = self._settle(lanes, batch, hooks)
         failures = [lane.failure for lane in lanes if lane.failure is not None]
         if failures and all(hook.failing_since is not None for hook in hooks):
@@ -234,8 +236,7 @@ class ZapierSink:
                 lanes.append(lane)
         return lanes
 
-    def _post_all(self, lanes: Sequence[_Lane]) -> None:
-        alone = all(lane.hook.failing_since is not None for lane in lanes)
+    def _post_all(self, lanes: Sequence[_Lane], *, alone: bool) -> None:
         for start in range(0, len(lanes), _MOST_THREADS):
             chosen = lanes[start : start + _MOST_THREADS]
             threads = [
