@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,10 @@ from journeykit import JourneyKit
 
 _FILE = re.compile(r"# ([\w./-]+\.(?:py|toml))\n")
 _ROOT = Path(__file__).parent
+
+#: Its commands install and test what it makes: tests/test_write_a_sink.py follows it.
+FOLLOWED = "docs/write-a-sink.md"
+
 _LEAVE = "_leave"
 _INSTALLED = [point.name for point in entry_points(group="journeykit")]
 _run_python = PythonEvaluator()
@@ -146,7 +150,9 @@ def _commands(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def _pages(setup: Callable[[dict[str, Any]], None], *patterns: str) -> Sybil:
+def _pages(
+    setup: Callable[[dict[str, Any]], None], *patterns: str, excludes: Sequence[str] = ()
+) -> Sybil:
     return Sybil(
         parsers=[
             CodeBlockParser("python", _python),
@@ -154,6 +160,7 @@ def _pages(setup: Callable[[dict[str, Any]], None], *patterns: str) -> Sybil:
             CodeBlockParser("console", _console),
         ],
         patterns=list(patterns),
+        excludes=list(excludes),
         setup=setup,
         teardown=_end,
     )
@@ -161,7 +168,7 @@ def _pages(setup: Callable[[dict[str, Any]], None], *patterns: str) -> Sybil:
 
 pytest_collect_file = SybilCollection(
     [
-        _pages(_begin, "README.md", "docs/*.md", "docs/decisions/*.md"),
+        _pages(_begin, "README.md", "docs/*.md", "docs/decisions/*.md", excludes=[FOLLOWED]),
         _pages(_begin_with_plugins, "docs/plugins/*.md"),
     ]
 ).pytest()

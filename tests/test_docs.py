@@ -112,9 +112,10 @@ def test_every_hook_has_a_section_headed_by_its_signature(hook: str) -> None:
 
 
 @pytest.mark.parametrize("hook", sorted(set(hooks()) - hookspecs.RESERVED))
-def test_every_hook_section_has_an_example_and_says_what_a_failure_does(hook: str) -> None:
-    """A hook that is asked is shown implemented, with what happens if it raises."""
+def test_every_hook_section_says_when_where_how_and_what_if(hook: str) -> None:
+    """A hook that is asked is shown implemented, with when, in which thread, and what if it raises."""
     section = sections("plugin-author.md")[signature(hook)]
+    assert re.search(r"^\*When:\* .+\. \*Thread:\* .+\.$", section, flags=re.MULTILINE)
     assert f"def {hook}(" in section
     assert "If it raises" in section
 

@@ -38,7 +38,7 @@ def register_sinks() -> Iterable[SinkType]:  # type: ignore[empty-body]
     """
     Return the kinds of sinks that this plugin adds.
 
-    Asked once, when a kit is built.
+    Asked when a `journeykit.toml` is read, not where an app makes its `Settings` in Python.
     If it raises, the start fails and names the plugin.
     """
 
@@ -48,7 +48,7 @@ def register_sources() -> Iterable[SourceType]:  # type: ignore[empty-body]
     """
     Return the kinds of sources that this plugin adds.
 
-    Asked once, when a kit is built.
+    Asked when a `journeykit.toml` is read, not where an app makes its `Settings` in Python.
     If it raises, the start fails and names the plugin.
     """
 

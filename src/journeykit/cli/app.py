@@ -113,6 +113,7 @@ def add_commands() -> None:
         identity,
         importing,
         looking,
+        making,
         pains,
         parked,
         prompting,
@@ -122,7 +123,7 @@ def add_commands() -> None:
 
     looks = (looking, versions, explaining, pains, prompting)
     modules = (*looks, importing, identity, erasing, parked)
-    for module in (*modules, running, demo):
+    for module in (*modules, running, demo, making):
         for command in module.COMMANDS:
             group.add_command(command)
 

@@ -221,7 +221,9 @@ def _in_a_kit(rule: PainPointRule, happenings: Iterable[Happening]) -> list[Any]
         consent=Consent(ConsentMode.OPT_OUT), core=Core(store="memory://", strict=True)
     )
     start = clock()
-    with JourneyKit(settings, plugins=[_plugin(rule)], sinks=[sink], now=clock) as kit:
+    # The plugin that the rule belongs to is likely to be installed, and would bring it once more.
+    alone = Plugins([_plugin(rule)], installed=False, strict=True)
+    with JourneyKit(settings, plugins=alone, sinks=[sink], now=clock) as kit:
         for happening in happenings:
             clock.micros = max(clock.micros, start + round(happening.at * 1_000_000))
             kit.track(happening.name, happening.properties, customer="u1")
