@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from journeykit import Secret
 from journeykit.delivery.http import HttpTimeouts
-from journeykit.testing.plugin import this_host_only  # noqa: F401 - a fixture
 from journeykit_salesforce.mapping import ObjectMapping
 from journeykit_salesforce.metadata import describe
 from journeykit_salesforce.settings import SalesforceSettings
@@ -42,7 +41,7 @@ _fake = _load("org")
 
 
 @pytest.fixture(autouse=True)
-def _alone(this_host_only: None) -> None:  # noqa: F811 - the fixture
+def _alone(this_host_only: None) -> None:
     """Let no test reach another host."""
 
 

@@ -11,7 +11,6 @@ import pytest
 from journeykit import Secret
 from journeykit.store.kept import Kept
 from journeykit.testing import FaultyServer
-from journeykit.testing.plugin import this_host_only  # noqa: F401 - a fixture
 from journeykit_zapier.settings import CatchHook, ZapierSettings
 from journeykit_zapier.sink import ZapierSink
 from journeykit_zapier.subscriptions import Subscription, Subscriptions
@@ -21,7 +20,7 @@ LOCAL = {"allow": ("127.0.0.1",), "timeout": timedelta(seconds=0.5)}
 
 
 @pytest.fixture(autouse=True)
-def _alone(this_host_only: None) -> None:  # noqa: F811 - the fixture
+def _alone(this_host_only: None) -> None:
     """Let no test reach another host."""
 
 
