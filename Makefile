@@ -107,5 +107,5 @@ endef
 $(STAMP): requirements/dev.txt pyproject.toml $(addsuffix /pyproject.toml,$(PLUGINS))
 	$(call install,$(VENV),requirements/dev.txt,. $(PLUGINS))
 
-$(BENCH_STAMP): requirements/bench.txt pyproject.toml
-	$(call install,$(BENCH_VENV),requirements/bench.txt,.)
+$(BENCH_STAMP): requirements/bench.txt pyproject.toml $(addsuffix /pyproject.toml,$(PLUGINS))
+	$(call install,$(BENCH_VENV),requirements/bench.txt,. $(PLUGINS))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from benchmarks import imports, measure, start
+from benchmarks import plugins as delivering
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,7 @@ class Sizes:
     project: int = 100_000
     visible: int = 60
     requests: int = 2_500
+    plugins: int = 5_000
 
 
 QUICK = Sizes(
@@ -41,6 +43,7 @@ QUICK = Sizes(
     project=20_000,
     visible=20,
     requests=500,
+    plugins=1_000,
 )
 
 
@@ -157,6 +160,12 @@ def memory(this: Round) -> None:
         this.raw.ratio(f"memory {figure} ÷ amplitude", ours, theirs)
 
 
+def plugins(this: Round) -> None:
+    for subject in delivering.BUILD:
+        found = measure.scenario("plugins", subject, this.sink.port, this.sizes.plugins)
+        this.raw.note_all(f"plugin {subject}", found)
+
+
 def importing(this: Round) -> None:
     imports.note(this.raw, this.file, this.directory / f"round{this.number}")
 
@@ -172,5 +181,6 @@ SCENARIOS: dict[str, Callable[[Round], None]] = {
     "request": request,
     "start": starting,
     "memory": memory,
+    "plugins": plugins,
     "import": importing,
 }

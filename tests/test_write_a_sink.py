@@ -20,8 +20,14 @@ PAGE = ROOT / "docs" / "write-a-sink.md"
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# ([\w./-]+\.(?:py|toml))\n")
 
-#: What the reader types; each becomes a command of the environment made for this test.
-TOOLS = {"pip": "pip", "pytest": "pytest", "mypy": "mypy", "journeykit": "journeykit"}
+#: What the reader types, each a command of the environment made for this test; and what is added,
+#: so that nobody is asked: neither an index, nor by an isolated build.
+TOOLS = {
+    "pip": "--no-index --no-build-isolation --disable-pip-version-check",
+    "pytest": "",
+    "mypy": "",
+    "journeykit": "",
+}
 
 
 class Step(NamedTuple):
@@ -59,14 +65,12 @@ def environment(tmp_path: Path) -> dict[str, str]:
     lines = [f"import site; site.addsitedir({path!r})" for path in site.getsitepackages()]
     (packages,) = made.glob("lib/python*/site-packages")
     (packages / "outer.pth").write_text("\n".join([str(ROOT / "src"), *lines]))
-    for name, module in TOOLS.items():
+    for name, added in TOOLS.items():
         tool = made / "bin" / name
-        tool.write_text(f'#!/bin/sh\nexec {python} -m {module} "$@"\n')
+        tool.write_text(f'#!/bin/sh\nexec {python} -m {name} "$@" {added}\n')
         tool.chmod(0o755)
-    # pip takes 0 for "do not isolate"; an isolated build would ask an index.
-    pip = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return {**kept, **pip, "PATH": f"{made / 'bin'}:{kept['PATH']}", "COLUMNS": "100"}
+    return {**kept, "PATH": f"{made / 'bin'}:{kept['PATH']}", "COLUMNS": "100"}
 
 
 def test_the_page_can_be_followed_literally(tmp_path: Path, environment: dict[str, str]) -> None:

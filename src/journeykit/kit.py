@@ -558,7 +558,8 @@ class JourneyKit:
         self._mark = native.life_mark()
         self._starting = native.lock()
         self._pipeline = None
-        parts = (self._tail, self._tracker, self.store, self._feedback, *self._parts.sinks)
+        own = (self._tail, self._tracker, self.store, self._feedback, self.plugins.costs)
+        parts = (*own, *self._parts.sinks)
         for part in parts:
             # What one of them cannot let go of must not leave the others with locked locks.
             with contextlib.suppress(Exception):

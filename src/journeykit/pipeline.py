@@ -195,6 +195,7 @@ class Pipeline:
             prepare=parts.publisher.prepare if parts.publisher is not None else None,
             now=parts.now,
             projected=self._wake_relays,
+            costs=parts.plugins.costs,
         )
         self.relays = [self._relay(sink) for sink in parts.sinks]
         self._led: list[tuple[Led, Worker]] = []

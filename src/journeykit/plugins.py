@@ -22,6 +22,7 @@ import attrs
 import pluggy
 
 from journeykit import hookspecs
+from journeykit.costs import Costs
 from journeykit.exceptions import PluginError
 from journeykit.model.extension import Endpoint, SinkType, SourceType
 from journeykit.model.impression import Candidate
@@ -117,6 +118,8 @@ class Plugins:
         disabled: Iterable[str] = (),
     ) -> None:
         self.strict = strict
+        #: What hooks that are asked at run time have cost in this process.
+        self.costs = Costs()
         self._disabled = {*disabled, *_disabled_by_variable()}
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
@@ -301,7 +304,7 @@ class Plugins:
         check: Callable[[Any], Any],
         arguments: Mapping[str, Any],
     ) -> Any:
-        plugin, watch = implementation.plugin, watched()
+        plugin, watch, failed = implementation.plugin, watched(), False
         started = time.monotonic()
         if watch is not None:
             watch.call = Call(plugin.name, hook, started)
@@ -311,6 +314,7 @@ class Plugins:
             # Also what is no `Exception`: an exit, or a cancelled task of an event loop of its own.
             if self.strict or isinstance(error, KeyboardInterrupt):
                 raise
+            failed = True
             plugin.errors += 1
             if plugin.errors & (plugin.errors - 1) == 0:
                 _log.warning(
@@ -326,8 +330,10 @@ class Plugins:
         finally:
             if watch is not None:
                 watch.call = None
+            seconds = time.monotonic() - started
             plugin.calls += 1
-            plugin.seconds += time.monotonic() - started
+            plugin.seconds += seconds
+            self.costs.note(plugin.name, hook, seconds, failed=failed)
 
     def _collect(self, hook: str, kind: type, **arguments: Any) -> list[tuple[Plugin, Any]]:
         collected = []

@@ -434,6 +434,37 @@ def test_the_plugins_are_listed_with_what_they_do(cli: Cli, shop: Path) -> None:
     assert (mine["origin"], mine["hooks"], mine["tripped"]) == ("app", ["enrich_event"], None)
 
 
+def test_what_hooks_have_cost_is_shown_across_processes(
+    cli: Cli, shop: Path, mapping: tuple[str, ...]
+) -> None:
+    """Another process shows how often each hook was asked, failed, and for how long it ran."""
+    (shop / "mine.py").write_text(
+        "from journeykit import hookimpl\n"
+        "@hookimpl\ndef enrich_event(event):\n    if event.name == 'cart':\n        raise OSError\n"
+        "@hookimpl\ndef detect_stage():\n    pass\n"
+    )
+    with (shop / "journeykit.toml").open("a") as file:
+        file.write('[plugins]\nfiles = ["mine.py"]\n')
+    assert "have cost" not in cli("plugins").out
+    assert cli("import", "rows.csv", *mapping).code == 0
+    assert cli("drain").code == 0
+
+    (mine,) = [item for item in cli("plugins", "--json").json if item["name"] == "mine"]
+    asked = {hook: (cost["asked"], cost["failed"]) for hook, cost in mine["costs"].items()}
+    assert asked == {"detect_stage": (3, 0), "enrich_event": (3, 1)}
+    assert (mine["calls"], mine["errors"]) == (6, 1)
+    assert mine["seconds"] == pytest.approx(
+        sum(cost["seconds"] for cost in mine["costs"].values()), abs=1e-5
+    )
+    shown = cli("plugins").out.partition("What they have cost, in all processes\n")[2]
+    table = [line.split() for line in shown.splitlines()]
+    assert table[0] == ["plugin", "hook", "asked", "failed", "seconds", "µs", "each"]
+    assert [row[:4] for row in table[1:]] == [
+        ["mine", "detect_stage", "3", "0"],
+        ["mine", "enrich_event", "3", "1"],
+    ]
+
+
 def test_a_plugin_that_hung_is_listed_with_the_hook(cli: Cli, loaded: Path) -> None:
     """That a plugin was tripped is in the store, so another process can list it."""
     (loaded / "mine.py").write_text(

@@ -186,6 +186,12 @@ def test_a_name_of_journeykits_own_is_taken(
     assert not (shop / f"journeykit-{name}").exists()
 
 
+def test_every_plugin_of_this_repository_keeps_its_name() -> None:
+    """A plugin that is added here is added to the names that are taken."""
+    folders = {path.parent.name for path in ROOT.glob("plugins/[!_]*/pyproject.toml")}
+    assert folders <= {f"journeykit-{name}" for name in making.STANDARD}
+
+
 def test_a_name_of_an_installed_plugin_is_taken(
     cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:

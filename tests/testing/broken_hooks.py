@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import pytest
 
-from journeykit import Event, PainPoint, SinkType, hookimpl
+from journeykit import Candidate, Event, Page, PainPoint, SinkType, hookimpl
 from journeykit.testing import HookContract
 
 _log = logging.getLogger("broken")
@@ -44,6 +45,11 @@ class Sound:
     @hookimpl
     def event_parked(self, event: Event, sink: str, reason: str) -> None:
         """Hear of it."""
+
+    @hookimpl
+    def select_prompt(self, candidates: Sequence[Candidate], page: Page) -> Candidate | None:
+        """Choose on a phone."""
+        return candidates[-1] if page.device == "phone" else None
 
     @hookimpl
     def register_commands(self, cli: Any) -> None:
@@ -82,6 +88,31 @@ class Trusting(Sound):
         return {"doubled": event.properties["price"] * 2}
 
 
+class Choosing(Sound):
+    breaks = "test_contract_any_event_is_understood"
+
+    @hookimpl
+    def select_prompt(self, candidates: Sequence[Candidate], page: Page) -> Any:
+        return "welcome"
+
+
+class Desktop(Sound):
+    breaks = "test_contract_any_event_is_understood"
+
+    @hookimpl
+    def select_prompt(self, candidates: Sequence[Candidate], page: Page) -> Any:
+        return candidates[0] if page.device.startswith("desk") else None  # type: ignore[union-attr]
+
+
+class Dicing(Sound):
+    breaks = "test_contract_the_same_event_leads_to_the_same"
+    numbers: ClassVar[Any] = itertools.count()
+
+    @hookimpl
+    def select_prompt(self, candidates: Sequence[Candidate], page: Page) -> Any:
+        return candidates[next(self.numbers) % 2]
+
+
 class Moody(Sound):
     breaks = "test_contract_the_same_event_leads_to_the_same"
     numbers: ClassVar[Any] = itertools.count()
@@ -107,6 +138,14 @@ class Slow(Sound):
     def detect_pain_points(self, event: Event) -> list[PainPoint]:
         time.sleep(1.0)
         return []
+
+
+class Thinking(Sound):
+    breaks = "test_contract_answers_come_in_time"
+
+    @hookimpl
+    def select_prompt(self, candidates: Sequence[Candidate], page: Page) -> Any:
+        time.sleep(0.3)
 
 
 class Talking(Sound):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -11,9 +12,11 @@ from journeykit.cli.app import Misconfigured, Session, common, pass_session
 from journeykit.cli.output import print_json, print_table
 from journeykit.cli.ranking import print_pain_points
 from journeykit.cli.scoring import print_scores
+from journeykit.costs import costs_of
 from journeykit.insight import CustomerStage, JourneyFigures, JourneyTotal
 from journeykit.kit import JourneyKit
 from journeykit.model.journey import Journey
+from journeykit.plugins import Plugin
 
 
 @click.command()
@@ -287,11 +290,17 @@ def _print_damage(salvaged: int, lost: int, files: list[str]) -> None:
 @common
 @pass_session
 def plugins(session: Session, config: str, as_json: bool) -> None:
-    """List the plugins: where each comes from, what it hooks into, and whether it ever hung."""
+    """
+    List the plugins: where each comes from, what it hooks into, and whether it ever hung.
+
+    What hooks have cost is that of all processes since the store was made.
+    """
     with session.kit(config) as kit:
-        tripped = _tripped(kit)
+        counters = kit.store.counters()
+        tripped = _tripped(counters)
         found = [
-            {**attrs.asdict(plugin), "tripped": tripped.get(plugin.name)} for plugin in kit.plugins
+            {**_plugin_json(plugin, counters), "tripped": tripped.get(plugin.name)}
+            for plugin in kit.plugins
         ]
     if as_json:
         print_json(found)
@@ -300,11 +309,44 @@ def plugins(session: Session, config: str, as_json: bool) -> None:
         (item["name"], item["origin"], ", ".join(item["hooks"]), item["tripped"]) for item in found
     ]
     print_table(("plugin", "from", "hooks", "hung in"), rows)
+    _print_costs({item["name"]: item["costs"] for item in found})
 
 
-def _tripped(kit: JourneyKit) -> dict[str, str]:
+def _plugin_json(plugin: Plugin, counters: Mapping[str, int]) -> dict[str, Any]:
+    costs = costs_of(plugin.name, counters)
+    return {
+        "name": plugin.name,
+        "origin": plugin.origin,
+        "hooks": list(plugin.hooks),
+        "calls": sum(cost.asked for cost in costs.values()),
+        "errors": sum(cost.failed for cost in costs.values()),
+        "seconds": round(sum((cost.seconds for cost in costs.values()), 0.0), 6),
+        "costs": {hook: cost._asdict() for hook, cost in costs.items()},
+    }
+
+
+def _print_costs(costs: Mapping[str, Mapping[str, dict[str, Any]]]) -> None:
+    rows = [
+        (
+            plugin,
+            hook,
+            cost["asked"],
+            cost["failed"],
+            f"{cost['seconds']:,.3f}",
+            f"{1e6 * cost['seconds'] / cost['asked']:,.0f}" if cost["asked"] else None,
+        )
+        for plugin, hooks in costs.items()
+        for hook, cost in hooks.items()
+    ]
+    if rows:
+        click.echo()
+        columns = ("plugin", "hook", "asked", "failed", "seconds", "µs each")
+        print_table(columns, rows, title="What they have cost, in all processes")
+
+
+def _tripped(counters: Mapping[str, int]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for name in kit.store.counters():
+    for name in counters:
         what, _, rest = name.partition(":")
         if what == "tripped":
             plugin, _, hook = rest.rpartition(":")

@@ -145,12 +145,18 @@ class Committer:
         return 0.0
 
     def _commit(self, taken: Taken) -> None:
+        admitted = self._admit(taken.entries)
+        owed = self._plugins.costs.owed(projecting=False)
         commit = attrs.evolve(
-            self._admit(taken.entries), watermarks=taken.watermarks, again=taken.again
+            admitted,
+            watermarks=taken.watermarks,
+            again=taken.again,
+            counts={**admitted.counts, **owed.counts},
         )
         with self.right():
             committed = self._store.commit(commit, self._now())
             self._tail.release(taken.mark)
+        self._plugins.costs.settle(owed)
         self.added += committed.added
         self.repeated += committed.repeated
         self.erased += committed.erased
@@ -211,10 +217,13 @@ class Committer:
             return None
         commit = self._admit([item.entry for item in parked])
         again = {parking.entry.id: parking.reason for parking in commit.parked}
+        owed = self._plugins.costs.owed(projecting=False)
         settled = [item.number for item in parked if item.entry.id not in again]
         failed = {item.number: again[item.entry.id] for item in parked if item.entry.id in again}
         with self.right():
-            self._store.commit(Commit(commit.entries, (), commit.counts, settled), self._now())
+            counts = {**commit.counts, **owed.counts}
+            self._store.commit(Commit(commit.entries, (), counts, settled), self._now())
+            self._plugins.costs.settle(owed)
             self._store.settle((), failed)
         self._committed()
         return 0.0

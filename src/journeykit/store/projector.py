@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 
+from journeykit.costs import Costs
 from journeykit.exceptions import Superseded
 from journeykit.model import jsonbytes
 from journeykit.model.event import ABOUT_NOBODY, ERASURE, PUBLICATION, Entry, Stored
@@ -137,6 +138,8 @@ class Projector:
 
         projected: Called after each batch.
 
+        costs: What the hooks have cost that folds ask; told with what is projected.
+
         right: Held while committing; raises in a thread that was abandoned.
     """
 
@@ -149,6 +152,7 @@ class Projector:
         prepare: Callable[[Store, Any, Position, int], Prepared] | None = None,
         now: Callable[[], int],
         projected: Callable[[], None] = lambda: None,
+        costs: Costs | None = None,
         right: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
         self._store = store
@@ -156,6 +160,7 @@ class Projector:
         self._declaration = jsonbytes.dumps(declaration)
         self._now = now
         self._projected = projected
+        self._costs = costs or Costs()
         self.right = right
         self._cache = Cache()
         self._alarm = Alarm()
@@ -241,6 +246,7 @@ class Projector:
         position: Position,
         state: dict[StateKey, bytes | None],
     ) -> None:
+        owed = self._costs.owed(projecting=True)
         projection = Projection(
             PROJECTOR,
             self._position,
@@ -248,7 +254,7 @@ class Projector:
             state,
             view.steps(),
             derived,
-            view.counts,
+            {**view.counts, **owed.counts},
             self._erasures.folded(),
         )
         try:
@@ -257,6 +263,7 @@ class Projector:
         except Superseded:
             self.forget()
             raise
+        self._costs.settle(owed)
         self._position, self._declares = position, False
         if REBUILDING in state:
             self._silent_until = None

@@ -12,11 +12,16 @@ from hypothesis import given
 
 from journeykit.config.settings import Consent, ConsentMode, Core, Settings
 from journeykit.delivery import builtin
+from journeykit.feedback.selecting import PATIENCE
 from journeykit.journeys.templates import ECOMMERCE
 from journeykit.kit import JourneyKit
 from journeykit.model.event import Event, Kind
+from journeykit.model.impression import Candidate, Page
 from journeykit.model.journey import Instance, Journey
+from journeykit.model.prompt import Prompt, When
+from journeykit.model.times import to_datetime
 from journeykit.plugins import Plugins
+from journeykit.testing.clock import NOON
 from journeykit.testing.events import make_event
 from journeykit.testing.recording import RecordingSink
 from journeykit.testing.rules import given_events
@@ -28,14 +33,39 @@ if TYPE_CHECKING:
 
 _JOURNEY: Final = Journey(key="shop", version=1, stages=ECOMMERCE.stages)
 
-#: Hook → how it is asked about an event.
+_PROMPTS: Final = (
+    Prompt(key="nps", kind="nps", text="How likely is it?", when=When(page="/*")),
+    Prompt(
+        key="search_trouble",
+        kind="text",
+        text={"en": "What were you looking for?", "de": "Was haben Sie gesucht?"},
+        when=When(page="/*"),
+    ),
+    Prompt(key="delivery", kind="csat", text="How was the delivery?", when=When(page="/*")),
+)
+
+#: What may be shown, for `select_prompt` to choose among.
+_CANDIDATES: Final = tuple(
+    Candidate(key=prompt.key, prompt=prompt, armed_at=to_datetime(NOON)) for prompt in _PROMPTS
+)
+
+#: Hook → how it is asked about an event, or about the page on which the event happens.
 _ASKED: Final[dict[str, Callable[[Plugins, Event], Any]]] = {
     "enrich_event": lambda plugins, event: plugins.enrich_event(event),
     "accept_event": lambda plugins, event: plugins.accept_event(event),
     "detect_stage": lambda plugins, event: plugins.detect_stage(event, _JOURNEY, _instance(event)),
     "detect_pain_points": lambda plugins, event: plugins.detect_pain_points(event, event.customer),
     "event_parked": lambda plugins, event: plugins.event_parked(event, "crm", "HTTP 400"),
+    "select_prompt": lambda plugins, event: plugins.select_prompt(
+        _CANDIDATES, event.customer, _page(event)
+    ),
 }
+
+#: Hooks for whose answer somebody waits: how long, in seconds; for the others it is `patience`.
+_WAITED_FOR: Final = {"select_prompt": PATIENCE}
+
+#: How often a hook that somebody waits for is asked: other programs on the machine may be busy.
+_TRIES: Final = 5
 
 #: Hooks that answer from their arguments alone, since they may be asked again.
 _PURE: Final = frozenset(_ASKED) - {"event_parked"}
@@ -114,10 +144,10 @@ class HookContract:
         """No answer takes so long that the plugin would be tripped."""
         plugins = _alone(plugin)
         for hook, ask in _asked(plugins).items():
-            asking = threading.Thread(target=ask, args=(plugins, make_event()), daemon=True)
-            asking.start()
-            asking.join(self.patience)
-            assert not asking.is_alive(), f"{hook} took longer than {self.patience} s"
+            patience = _WAITED_FOR.get(hook, self.patience)
+            tries = _TRIES if hook in _WAITED_FOR else 1
+            in_time = any(_answers(ask, plugins, patience) for _ in range(tries))
+            assert in_time, f"{hook} took longer than {patience} s"
 
     def test_contract_nothing_private_is_logged(
         self, plugin: Any, caplog: pytest.LogCaptureFixture
@@ -155,6 +185,25 @@ def _alone(plugin: Any) -> Plugins:
 
 def _asked(plugins: Plugins) -> dict[str, Callable[[Plugins, Event], Any]]:
     return {hook: ask for hook, ask in _ASKED.items() if plugins.implements(hook)}
+
+
+def _answers(ask: Callable[[Plugins, Event], Any], plugins: Plugins, seconds: float) -> bool:
+    asking = threading.Thread(target=ask, args=(plugins, make_event()), daemon=True)
+    asking.start()
+    asking.join(seconds)
+    return not asking.is_alive()
+
+
+def _page(event: Event) -> Page:
+    """Return the page on which *event* may have happened; the same one whenever asked."""
+    drawn = sum(event.id.encode())
+    return Page(
+        path=f"/{event.name}",
+        languages=((), ("de-AT", "en"), ("fr",))[drawn % 3],
+        device=(None, "desktop", "phone", "tablet")[drawn % 4],
+        session_id=event.customer.session_id,
+        bot=drawn % 5 == 0,
+    )
 
 
 def _instance(event: Event) -> Instance:
