@@ -44,7 +44,7 @@ ARGUMENTS = {
     "register_sources": (),
     "register_journeys": (),
     "register_rules": (),
-    "register_endpoints": ("settings",),
+    "register_endpoints": ("settings", "kit"),
     "register_commands": ("cli",),
     "enrich_event": ("event",),
     "accept_event": ("event",),

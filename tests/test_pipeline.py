@@ -19,6 +19,7 @@ from journeykit.exceptions import DeliveryError, StoreBusy
 from journeykit.model.extension import SinkOptions, SinkType
 from journeykit.pipeline import Led
 from journeykit.store.memory import MemoryStore
+from journeykit.testing import RecordingSink
 
 MakeSettings = Callable[..., Settings]
 WaitUntil = Callable[..., None]
@@ -130,6 +131,22 @@ def test_a_stage_that_has_done_what_there_was_rests(monkeypatch: pytest.MonkeyPa
     hurry = True
     assert led.step() == 7.0
     led.release()
+
+
+def test_a_sink_may_ask_for_a_longer_rest(make_kit: MakeKit, wait_until: WaitUntil) -> None:
+    """What comes during a sink's rest is delivered together, and at once when somebody flushes."""
+    sink: Any = RecordingSink()
+    sink.rest = 60.0
+    kit = make_kit(sinks=[sink])
+    kit.track("Product Viewed", customer="ada")
+    wait_until(lambda: sink.named("Product Viewed"))
+    for _ in range(3):
+        kit.track("Product Viewed", customer="ada")
+        wait_until(lambda: kit.status()["waiting"] == 0)
+    assert len(sink.batches) == 1
+
+    assert kit.flush()
+    assert len(sink.named("Product Viewed")) == 4
 
 
 def test_busy_store_is_told_and_recovers(make_kit: MakeKit, wait_until: WaitUntil) -> None:

@@ -428,13 +428,14 @@ def test_a_rule_that_cannot_run_stops_the_start(field: str, value: object, probl
 
 
 def test_hook_register_endpoints() -> None:
-    """Endpoints are collected, and their plugins are handed the settings."""
+    """Endpoints are collected, and their plugins are handed the settings and the kit."""
     seen = []
     plugins = load(
-        plugin("a", register_endpoints=lambda settings: seen.append(settings) or [ENDPOINT])
+        plugin("a", register_endpoints=lambda settings: seen.append(settings) or [ENDPOINT]),
+        plugin("b", register_endpoints=lambda kit: seen.append(kit) or []),
     )
-    assert plugins.register_endpoints("the settings") == [ENDPOINT]
-    assert seen == ["the settings"]
+    assert plugins.register_endpoints("the settings", "the kit") == [ENDPOINT]
+    assert seen == ["the settings", "the kit"]
 
 
 def test_hook_register_commands() -> None:

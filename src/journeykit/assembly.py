@@ -61,7 +61,7 @@ class Assembly:
     asks: Asking
 
 
-def assemble(
+def assemble(  # noqa: PLR0913 - what a kit is declared by
     settings: Settings,
     *,
     plugins: Plugins | Iterable[object],
@@ -69,9 +69,10 @@ def assemble(
     store: Store | None,
     now: Callable[[], int],
     problems: Sequence[str],
+    kit: object = None,
 ) -> Assembly:
     """
-    Return the parts of a kit; the arguments are those of `JourneyKit`.
+    Return the parts of *kit*; the arguments are those of `JourneyKit`.
 
     Raises:
         ConfigError: The declarations have mistakes; it names all of them.
@@ -126,7 +127,7 @@ def assemble(
         patience=core.block_for.total_seconds() if core.when_full is WhenFull.BLOCK else 0.0,
         now=now,
     )
-    endpoints = plugins.register_endpoints(settings)
+    endpoints = plugins.register_endpoints(settings, kit)
     lacking = unfed(settings, declared, book)
     every = (*book.rules, *population)
     return Assembly(parts, tracker, declared.journeys, watch, every, lacking, endpoints, asks)

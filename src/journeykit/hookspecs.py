@@ -72,7 +72,7 @@ def register_rules() -> Iterable[PainPointRule]:  # type: ignore[empty-body]
 
 
 @hookspec
-def register_endpoints(settings: Any) -> Iterable[Endpoint]:  # type: ignore[empty-body]
+def register_endpoints(settings: Any, kit: Any) -> Iterable[Endpoint]:  # type: ignore[empty-body]
     """
     Return HTTP endpoints to serve under the mount point.
 
@@ -81,6 +81,8 @@ def register_endpoints(settings: Any) -> Iterable[Endpoint]:  # type: ignore[emp
 
     Args:
         settings: The kit's `Settings`.
+
+        kit: The kit itself; it is whole when the first request comes, and not before.
     """
 
 

@@ -128,7 +128,13 @@ class JourneyKit:
         problems: Sequence[str] = (),
     ) -> None:
         built = assemble(
-            settings, plugins=plugins, sinks=sinks, store=store, now=now, problems=problems
+            settings,
+            plugins=plugins,
+            sinks=sinks,
+            store=store,
+            now=now,
+            problems=problems,
+            kit=self,
         )
         self.settings = settings
         self.plugins = built.parts.plugins

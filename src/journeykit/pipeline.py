@@ -105,6 +105,8 @@ class Led:
         began: Called when this process begins to lead.
 
         hurry: Whether somebody waits, so that the stage does not rest.
+
+        rest: How long the stage wants to rest after what it has just done, in seconds.
     """
 
     def __init__(
@@ -114,12 +116,15 @@ class Led:
         stage: Projector | Relay | Eraser | Watcher,
         began: Callable[[], None],
         hurry: Callable[[], bool] = lambda: True,
+        *,
+        rest: Callable[[], float] = lambda: _REST,
     ) -> None:
         self._store = store
         self._role = role
         self._stage = stage
         self._began = began
         self._hurry = hurry
+        self._rest = rest
         self._rests_until = 0.0
         self._lease: Lease | None = None
 
@@ -148,8 +153,9 @@ class Led:
             return rest
         delay = self._stage.step()
         if delay is None or (delay == 0 and not self._stage.filled):
-            self._rests_until = time.monotonic() + _REST
-            return delay if delay is None or self._hurry() else _REST
+            rest = max(_REST, self._rest())
+            self._rests_until = time.monotonic() + rest
+            return delay if delay is None or self._hurry() else rest
         return delay
 
     def free(self) -> bool:
@@ -206,7 +212,12 @@ class Pipeline:
             self.watcher = Watcher(parts.store, parts.watch, now=parts.now, told=self._wake_relays)
             self._lead(WATCHER, self.watcher, began=self.watcher.forget)
         self._relay_workers = [
-            self._lead(relay.owner, relay, ended=functools.partial(_close, relay.sink))
+            self._lead(
+                relay.owner,
+                relay,
+                ended=functools.partial(_close, relay.sink),
+                rest=functools.partial(getattr, relay, "rest"),
+            )
             for relay in self.relays
         ]
         self.eraser = Eraser(parts.store, projected=parts.projected or parts.publisher is not None)
@@ -348,8 +359,11 @@ class Pipeline:
         *,
         began: Callable[[], None] = lambda: None,
         ended: Callable[[], None] = lambda: None,
+        rest: Callable[[], float] = lambda: _REST,
     ) -> Worker:
-        led = Led(self._parts.store, role, stage, began, hurry=lambda: self.committer.hurry)
+        led = Led(
+            self._parts.store, role, stage, began, hurry=lambda: self.committer.hurry, rest=rest
+        )
         # Closed by the thread that has used it: one that hangs in the sink holds up nobody.
         worker = Worker(role.replace(":", "-"), self._guarded(led.step), ended=ended)
         stage.right = worker.right_to_commit

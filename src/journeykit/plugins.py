@@ -164,11 +164,10 @@ class Plugins:
         """Return the journeys that plugins declare."""
         return [journey for _, journey in self._collect("register_journeys", Journey)]
 
-    def register_endpoints(self, settings: object) -> list[Endpoint]:
+    def register_endpoints(self, settings: object, kit: object = None) -> list[Endpoint]:
         """Return the endpoints that plugins add."""
-        return [
-            point for _, point in self._collect("register_endpoints", Endpoint, settings=settings)
-        ]
+        found = self._collect("register_endpoints", Endpoint, settings=settings, kit=kit)
+        return [point for _, point in found]
 
     def register_rules(self) -> list[tuple[Plugin, PainPointRule]]:
         """Return the pain-point rules that plugins add, each with its plugin; asked once."""

@@ -23,8 +23,10 @@ from journeykit.model.event import DELIVER, HISTORICAL
 from journeykit.model.extension import Ordering
 from journeykit.model.times import to_rfc3339
 from journeykit.plugins import Plugins
+from journeykit.store.kept import Kept
 from journeykit.store.memory import MemoryStore
 from journeykit.store.protocol import Commit, Parking, Store
+from journeykit.testing import Delivering, RecordingSink
 
 MakeEntry = Callable[..., Entry]
 
@@ -960,3 +962,20 @@ def test_events_held_back_behind_each_other_cost_no_wakes(
     assert bench.delivered == 4
     assert min(bench.waits) > 0.1
     assert bench.sink.taken == list("xabc")
+
+
+def test_a_sink_is_given_what_it_keeps() -> None:
+    """A sink with `keep_in` gets its place in the store before its first batch."""
+
+    class Remembers(RecordingSink):
+        """A sink that keeps something."""
+
+        def keep_in(self, kept: Kept) -> None:
+            """Note the place."""
+            self.kept = kept
+
+    sink = Remembers("crm")
+    bench = Delivering(sink)
+    sink.kept.put("a", b"1")
+
+    assert Kept(bench.store, "sink:crm").all() == {"a": b"1"}

@@ -25,6 +25,7 @@ from journeykit.model import jsonbytes
 from journeykit.model.event import Entry, Kind
 from journeykit.store import repair as module
 from journeykit.store.erasure import Resolved
+from journeykit.store.kept import Kept
 from journeykit.store.protocol import PROJECTOR, REBUILDING, Commit, Parking, Projection
 from journeykit.store.schema import LOST, SALVAGED
 from journeykit.store.sqlite import SQLiteStore
@@ -78,6 +79,7 @@ def filled(open_store: OpenStore, make_entry: MakeEntry) -> list[str]:
     store.advance("sink:a", position - 100, [Parking("sink:a", entries[3], "refused")], COUNT)
     store.advance("sink:b", position + 100, [], COUNT)
     store.commit(Commit(watermarks=[("1-1.seg", 77)]), COUNT)
+    Kept(store, "sink:a").put("hook", b"https://hooks.example/1")
     store.close()
     return [f"event-{number}" for number in range(COUNT)] + [e.id for e in derived]
 
@@ -161,6 +163,7 @@ def test_what_leads_to_rows_is_not_needed(
     }
     assert (store.cursor("sink:a"), store.cursor("sink:b")) == (1400, 1600)
     assert store.watermark("1-1.seg") == 77
+    assert Kept(store, "sink:a").all() == {"hook": b"https://hooks.example/1"}
     assert [(item.number, item.entry.id, item.reason) for item in store.parked()] == [
         (1, "event-3", "refused")
     ]

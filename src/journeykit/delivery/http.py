@@ -106,9 +106,8 @@ class HttpSink(ABC):
         Raises:
             DeliveryError: One of them failed.
         """
-        client = self._open()
         rejections: list[Rejection] = []
-        for request in self.requests(batch, client):
+        for request in self.requests(batch, self.client):
             rejections += self.read_response(batch, self.send(request))
         return rejections
 
@@ -119,22 +118,35 @@ class HttpSink(ABC):
         Raises:
             DeliveryError: No answer, or one that is no success.
         """
-        client = self._open()
+        response = self.exchange(request)
+        if not response.is_success:
+            raise self.failure(response)
+        return response
+
+    def exchange(self, request: httpx.Request) -> httpx.Response:
+        """
+        Send one request and return its answer, read, whatever it says.
+
+        Raises:
+            DeliveryError: No answer.
+        """
         try:
             with _unlogged():
-                response = client.send(request, stream=True, follow_redirects=False)
+                response = self.client.send(request, stream=True, follow_redirects=False)
             with contextlib.closing(response):
                 self._read(response)
         except httpx.HTTPError as error:
             msg = f"{request.method} {_place(request)}: {_why(error)}"
             raise DeliveryError(msg) from error
-        if response.is_success:
-            return response
-        status = response.status_code
+        return response
+
+    def failure(self, response: httpx.Response) -> DeliveryError:
+        """Return what *response*, which is no success, means for all that it answers."""
+        status, request = response.status_code, response.request
         msg = f"{request.method} {_place(request)}: {told(status)}"
         retryable = status >= 500 or status in NOT_NOW or self.refuses_all(response)
         wait = retry_after(response.headers.get("retry-after"), self._now())
-        raise DeliveryError(msg, retryable=retryable, retry_after=wait)
+        return DeliveryError(msg, retryable=retryable, retry_after=wait)
 
     def _read(self, response: httpx.Response) -> None:
         if isinstance(response.stream, httpx.SyncByteStream):
@@ -158,7 +170,9 @@ class HttpSink(ABC):
         if client is not None and client is not self._given:
             client.close()
 
-    def _open(self) -> httpx.Client:
+    @property
+    def client(self) -> httpx.Client:
+        """The connections, opened when they are first used."""
         if self._client is None:
             limits = self._timeouts
             self._client = httpx.Client(

@@ -25,6 +25,7 @@ from journeykit.delivery.window import Window
 from journeykit.exceptions import DeliveryError
 from journeykit.model.event import ABOUT_NOBODY, DELIVER, HISTORICAL, Outgoing
 from journeykit.model.extension import Ordering
+from journeykit.store.kept import Kept
 from journeykit.store.protocol import Parking
 
 if TYPE_CHECKING:
@@ -118,9 +119,13 @@ class Relay:
         self._most = BATCH_EVENTS
         #: Whether the last batch was as long as it may be, so that there is likely more.
         self.filled = False
+        #: How long to rest before the next one if it was not, in seconds.
+        self.rest = 0.0
         #: Calls of which the sink took something.
         self._successes = 0
         self._health = Health(store, self.owner, now=now, monotonic=monotonic)
+        if hasattr(sink, "keep_in"):
+            sink.keep_in(Kept(store, self.owner))
 
     @property
     def breaker(self) -> Breaker:
@@ -144,6 +149,7 @@ class Relay:
     def step(self) -> float | None:
         """Deliver one batch; returns the seconds until the next try, None if all is delivered."""
         wait = self._health.wait
+        self.rest = 0.0
         return self._tell(wait if wait > 0 else self._work())
 
     def _work(self) -> float | None:
@@ -330,6 +336,7 @@ class Relay:
         # A sink would get again and again what cannot be noted as delivered.
         self._store.check_writer()
         self._health.calls()
+        self.rest = getattr(self.sink, "rest", 0.0)
         try:
             answer = _checked(self.sink.deliver(Batch(events)))
         except DeliveryError as error:

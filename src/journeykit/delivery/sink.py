@@ -114,6 +114,13 @@ class Sink(Protocol):
     It is taken for a third party's unless it has an attribute `third_party = False`.
     One that is built in Python may also have a `purpose`, which the configuration gives to others.
 
+    One whose calls are dear may have a `rest`: so many seconds the relay waits after a batch that
+    was not full, so that the next one has more in it.
+    Nobody waits for that who calls `flush()`, nor while there are full batches.
+
+    One that has to remember something beyond a restart has `keep_in(kept)`: it is given its `Kept`,
+    a few small pieces in the store, before its first batch.
+
     A sink that keeps connections or files open may have `reset_after_fork()`: a forked child calls
     it to forget, without closing, what its parent goes on using.
     """

@@ -43,6 +43,7 @@ class MemoryStore:
         self._state: dict[str, dict[str, bytes]] = {}
         self._trail: dict[str, list[Position]] = {}
         self._cursors: dict[str, Position] = {}
+        self._kept: dict[str, bytes] = {}
         self._told: dict[str, bytes] = {}
         self._parked: dict[int, Parked] = {}
         self._parked_count = 0
@@ -259,6 +260,19 @@ class MemoryStore:
     def told_status(self, name: str) -> bytes | None:
         """Return what the reader *name* has said of itself last."""
         return self._told.get(name)
+
+    def keep(self, name: str, value: bytes | None) -> None:
+        """Keep *value* under *name*, or nothing if it is None."""
+        with self.lock:
+            if value is None:
+                self._kept.pop(name, None)
+            else:
+                self._kept[name] = value
+
+    def kept(self, prefix: str) -> dict[str, bytes]:
+        """Return what is kept under names that begin with *prefix*."""
+        with self.lock:
+            return {name: value for name, value in self._kept.items() if name.startswith(prefix)}
 
     def check_writer(self) -> None:
         """Do nothing: all that writes to memory is of one version."""

@@ -344,6 +344,12 @@ class Store(Protocol):
     def told_status(self, name: str) -> bytes | None:
         """Return what the reader *name* has said of itself last."""
 
+    def keep(self, name: str, value: bytes | None) -> None:
+        """Keep *value* under *name*, or nothing if it is None; see `Kept`."""
+
+    def kept(self, prefix: str) -> dict[str, bytes]:
+        """Return what is kept under names that begin with *prefix*."""
+
     def check_writer(self) -> None:
         """
         See that this process may write, before it does for others what it could not record.

@@ -18,6 +18,7 @@ from journeykit.store import versions
 from journeykit.store.brought_back import find_requests, take_out
 from journeykit.store.connection import means_damage
 from journeykit.store.erasure import DELETED_COUNT
+from journeykit.store.kept import PREFIX as KEPT
 from journeykit.store.protocol import PROJECTOR, REBUILDING, WATCHER
 from journeykit.store.rows import ENTRY_COLUMNS, KIND_NUMBERS, KINDS
 from journeykit.store.schema import LOST, SALVAGED, SET_ASIDE
@@ -63,6 +64,12 @@ _SMALL: Final = {
 
 #: What is taken over otherwise, or made again.
 _KNOWN: Final = {"log", "parked", "state", "person", "trail", *_SMALL}
+
+
+def _is_kept(row: tuple[Any, ...]) -> bool:
+    """Return whether *row* is a piece that a sink keeps; the status of readers is told anew."""
+    kinds = [type(value) for value in row]
+    return kinds == [str, bytes] and row[0].startswith(KEPT)
 
 
 class Salvaged(NamedTuple):
@@ -226,6 +233,9 @@ class Salvage:
             for row in self._pages.tree(roots[table]):
                 if len(row.values) == 2:
                     self._note(table, *row.values)
+        insert = "INSERT OR IGNORE INTO status (name, status) VALUES (?, ?)"
+        rows = (tuple(row.values) for row in self._pages.tree(roots["status"]))
+        self._target.executemany(insert, (row for row in rows if _is_kept(row)))
 
     def _take_out_erased(self) -> None:
         """Delete again what the pages had of people who were erased."""

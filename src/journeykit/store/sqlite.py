@@ -264,6 +264,25 @@ class SQLiteStore(Database):
             row = db.execute("SELECT status FROM status WHERE name = ?", (name,)).fetchone()
         return row[0] if row else None
 
+    def keep(self, name: str, value: bytes | None) -> None:
+        """Keep *value* under *name*, or nothing if it is None."""
+        with self._write(follows=False) as db:
+            if value is None:
+                db.execute("DELETE FROM status WHERE name = ?", (name,))
+            else:
+                row = name, value
+                db.execute("INSERT OR REPLACE INTO status (name, status) VALUES (?, ?)", row)
+
+    def kept(self, prefix: str) -> dict[str, bytes]:
+        """Return what is kept under names that begin with *prefix*."""
+        # Any character may follow; this one comes behind all of them.
+        ends = f"{prefix}\U0010ffff"
+        with self._read() as db:
+            rows = db.execute(
+                "SELECT name, status FROM status WHERE name >= ? AND name < ?", (prefix, ends)
+            ).fetchall()
+        return dict(rows)
+
     def check_writer(self) -> None:
         """Raise `Outdated` where a newer journeykit does not let this one write."""
         with self._read() as db:
