@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -505,6 +506,41 @@ def test_order_of_arrival_does_not_matter(
             lambda: [make_entry(id=f"e{i:03}", **event) for i, event in enumerate(history)],
             shuffle,
             journeys=(_EVERYTHING,),
+        )
+
+
+#: Whose runs are mostly over before the late window, and mostly may not begin again within it.
+_SOON_OVER = attrs.evolve(
+    _EVERYTHING, timeout=seconds(10), reentry=ReEntry(wait=seconds(15)), late=seconds(5)
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    history=st.lists(
+        st.tuples(st.sampled_from(_NAMES[:3]), st.integers(0, 60)), min_size=3, max_size=8
+    ),
+    shuffle=st.randoms(use_true_random=False),
+)
+def test_order_of_arrival_does_not_matter_to_checkpoints(
+    new_world: NewWorld,
+    make_entry: MakeEntry,
+    history: list[tuple[str, int]],
+    shuffle: random.Random,
+) -> None:
+    """A checkpoint that moves whenever it can changes nothing about what comes late."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "EVERY_MOMENTS", 1)
+        check_any_order(
+            new_world,
+            "memory",
+            lambda: [
+                make_entry(name, {"cart_id": "c1"}, id=f"e{i:03}", at=at)
+                for i, (name, at) in enumerate(history)
+            ],
+            shuffle,
+            journeys=(_SOON_OVER,),
+            window=5,
         )
 
 

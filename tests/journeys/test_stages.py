@@ -334,8 +334,12 @@ def check_any_order(
     shuffle: random.Random,
     **declared: Any,
 ) -> None:
-    """Check that events, shuffled, repeated and split into batches, give what they give sorted."""
-    entries = make()
+    """
+    Check that events, shuffled, repeated and split into batches, give what they give sorted.
+
+    With *window*, each comes so many seconds late at most.
+    """
+    entries, window = make(), declared.pop("window", None)
     journeys = declared.pop("journeys", (SHOP, CHECKOUT))
     with new_world(*journeys, **declared) as sorted_world:
         sorted_world.add(*sorted(entries, key=lambda entry: (entry.occurred_at, entry.id)))
@@ -345,6 +349,8 @@ def check_any_order(
 
     arriving = entries + shuffle.sample(entries, len(entries) // 3)
     shuffle.shuffle(arriving)
+    if window is not None:
+        arriving.sort(key=lambda entry: entry.occurred_at + shuffle.random() * window * 1e6)
     with new_world(*journeys, kind=kind, **declared) as world:
         while arriving:
             size = shuffle.randint(1, len(arriving))
