@@ -135,7 +135,9 @@ def test_hooks_while_projecting_are_asked_about_what_is_in_the_log(calls: Calls)
     """Each event that came to the Log and is not derived is asked about, once for each journey."""
     for hook in ("detect_stage", "detect_pain_points"):
         asked = sorted(name for _, name in calls[hook])
-        assert asked == ["Product Viewed", "Refused", "customer.identified", "prompt.answered"], hook
+        assert asked == ["Product Viewed", "Refused", "customer.identified", "prompt.answered"], (
+            hook
+        )
 
 
 def test_parked_events_are_told_by_who_could_not_take_them(calls: Calls) -> None:

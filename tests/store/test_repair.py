@@ -338,6 +338,31 @@ def test_who_was_erased_does_not_come_back(
     assert b"ada-" not in copied.read_bytes()
 
 
+@pytest.mark.parametrize("place", ["header", "root"])
+def test_what_a_late_event_told_is_taken_over(
+    tmp_path: Path, open_store: OpenStore, make_entry: MakeEntry, place: str
+) -> None:
+    """An erasure that follows another still does, for alone it would take more."""
+    store = open_store()
+    erase(store, ("user", "ada"), until="cleared")
+    assert store.erasing.purge()
+    old = -40 * 86_400
+    store.commit(Commit([make_entry(user_id="ada", anonymous_id="v", at=old)]), NOW)
+    (before,) = store.erasing.pending()
+    copied = copy_of(tmp_path)
+    scramble(copied, 0 if place == "header" else PAGE, PAGE)
+    scramble(copied.with_name("store.db-wal"), 0, 32)
+    killed = SQLiteStore(copied)
+
+    assert mended(killed)
+
+    (after,) = [each for each in killed.erasing.pending() if each.follows]
+    assert (after.event, after.follows, after.ids) == (before.event, before.follows, before.ids)
+    assert before.follows is not None
+    assert len(killed.erasing.recent(9)) == 1
+    killed.close()
+
+
 # What follows from it
 
 

@@ -96,12 +96,15 @@ def _restore_hashes(db: sqlite3.Connection) -> dict[str, int]:
         "INSERT INTO erased (hash, erased_at) VALUES (?, ?) ON CONFLICT (hash) "
         "DO UPDATE SET erased_at = max(erased_at, excluded.erased_at)"
     )
-    query = "SELECT position, occurred_at, body FROM log WHERE flags & ? ORDER BY position"
+    query = "SELECT position, id, occurred_at, body FROM log WHERE flags & ? ORDER BY position"
     positions: dict[str, int] = {}
-    for position, erased_at, body in db.execute(query, (ERASURE,)).fetchall():
+    for position, event, erased_at, body in db.execute(query, (ERASURE,)).fetchall():
         properties = jsonbytes.loads(body)["properties"]
         db.executemany(add, [(digest, erased_at) for digest in properties["ids"]])
-        if "follows" not in properties:
+        if "follows" in properties:
+            query = "INSERT OR IGNORE INTO following SELECT number, ? FROM erasure WHERE id = ?"
+            db.execute(query, (properties["follows"], event))
+        else:
             positions.update(dict.fromkeys(properties["ids"], position))
     return positions
 

@@ -112,10 +112,13 @@ PUBLISHING: Final = """
 CREATE INDEX IF NOT EXISTS log_published ON log (name) WHERE name = 'journey.published';
 """
 
-#: What came with the fifth version: erasures that late events have led to, and the fact of the
-#: request that each of them belongs to.
+#: What came with the fifth version: which erasures late events have led to, and the fact of the
+#: request that each of them follows.
 FOLLOWING: Final = """
-ALTER TABLE erasure ADD COLUMN follows TEXT;
+CREATE TABLE IF NOT EXISTS following (
+    number INTEGER PRIMARY KEY,
+    follows TEXT NOT NULL
+);
 """
 
 #: What came with the sixth version: what State has of customers, each customer's together.
@@ -134,7 +137,7 @@ CREATE TABLE IF NOT EXISTS person (
 TABLES: Final = frozenset(
     (
         *("log", "state", "trail", "cursor", "parked", "watermark", "counter", "status", "meta"),
-        *("erasure", "erased", "person", "sqlite_sequence"),
+        *("erasure", "erased", "following", "person", "sqlite_sequence"),
     )
 )
 

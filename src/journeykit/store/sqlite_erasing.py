@@ -43,15 +43,16 @@ _SLICE: Final = 0.1
 
 _COLUMNS: Final = (
     "number, id, position, erased_at, ids, until, reached, swept, cleared, purged, counts, sinks, "
-    "follows, (SELECT first.position FROM erasure AS first WHERE first.id = erasure.follows)"
+    "follows, (SELECT first.position FROM erasure AS first WHERE first.id = follows)"
 )
-_SELECT: Final = f"SELECT {_COLUMNS} FROM erasure"
+_SELECT: Final = f"SELECT {_COLUMNS} FROM erasure LEFT JOIN following USING (number)"
 #: Of erasures that follow another: whose ids nobody has resolved yet; and the request itself.
 _UNRESOLVED: Final = (
-    "SELECT ids FROM erasure WHERE follows IS NOT NULL AND until IS NULL AND erased_at >= ?"
+    "SELECT ids FROM following JOIN erasure USING (number) WHERE until IS NULL AND erased_at >= ?"
 )
 _REQUEST: Final = (
-    "SELECT id, sinks FROM erasure WHERE erased_at = ? AND follows IS NULL ORDER BY number LIMIT 1"
+    "SELECT id, sinks FROM erasure LEFT JOIN following USING (number) "
+    "WHERE erased_at = ? AND follows IS NULL ORDER BY number LIMIT 1"
 )
 _FIND: Final = (
     "position > :after AND position <= :last AND ("
@@ -140,16 +141,18 @@ class SQLiteErasing:
         known = db.execute("SELECT name FROM cursor WHERE name LIKE 'sink:%'")
         asked = {*sinks, *(name.removeprefix("sink:") for (name,) in known)}
         db.execute(
-            "INSERT INTO erasure (id, position, erased_at, ids, sinks, follows) "
-            "SELECT id, position, ?, ?, ?, ? FROM log WHERE id = ?",
+            "INSERT INTO erasure (id, position, erased_at, ids, sinks) "
+            "SELECT id, position, ?, ?, ? FROM log WHERE id = ?",
             (
                 fact.occurred_at,
                 json.dumps(sorted(ids)),
                 json.dumps({sink: [QUEUED, ""] for sink in sorted(asked)}),
-                follows,
                 fact.id,
             ),
         )
+        if follows is not None:
+            query = "INSERT INTO following SELECT number, ? FROM erasure WHERE id = ?"
+            db.execute(query, (follows, fact.id))
         # A version that knows nothing of it would bring people back, or erase others.
         version = ERASING_VERSION if follows is None else FOLLOWING_VERSION
         db.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'min_writer'", (version,))
