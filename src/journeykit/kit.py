@@ -27,6 +27,7 @@ from journeykit.erasing import report as erasure_report
 from journeykit.exceptions import EventRejected, StoreError
 from journeykit.feedback import Feedback
 from journeykit.feedback.reading import Reader
+from journeykit.handover import Handover
 from journeykit.insight import (
     CustomerStage,
     Explanation,
@@ -145,6 +146,10 @@ class JourneyKit:
         self._planned: tuple[int, tuple[Plan, ...]] = (-1, ())
         self._tail = built.parts.tail
         self._tracker = built.tracker
+        #: Takes events that something else has kept before, such as a transaction of the shop's.
+        self.handover = Handover(
+            built.tracker, built.parts.tail, refused=self._refused, wake=self._wake
+        )
         self._feedback: Feedback | None = None
         self._pipeline: Pipeline | None = None
         self._starting = native.lock()
@@ -463,6 +468,16 @@ class JourneyKit:
         id: str | None = None,
         **more: Any,
     ) -> Receipt:
+        refused = self._refused(name)
+        if refused is not None:
+            return refused
+        receipt = self._tracker.track(name, properties, customer, at, id, **more)
+        if receipt.id is not None:
+            self._wake()
+        return receipt
+
+    def _refused(self, name: str) -> Receipt | None:
+        """Return the receipt of events that are too late for this kit."""
         if not self._mark[0]:
             # A fork that Python was not told of, as servers written in C do.
             native.reset_after_fork()
@@ -471,10 +486,7 @@ class JourneyKit:
             if self.settings.core.strict:
                 raise EventRejected(name, "closed: this kit was closed")
             return Receipt(None, "closed", "this kit was closed")
-        receipt = self._tracker.track(name, properties, customer, at, id, **more)
-        if receipt.id is not None:
-            self._wake()
-        return receipt
+        return None
 
     def _wake(self) -> None:
         try:
