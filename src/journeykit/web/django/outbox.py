@@ -8,6 +8,7 @@ Both may hand over the same event, whose id comes to the Log once.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import random
@@ -25,6 +26,7 @@ from journeykit.web.django.models import OutboxEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from journeykit.handover import Handed, Prepared
@@ -121,7 +123,7 @@ class Outbox:
             return None
         row = OutboxEvent(event_id=made.receipt.id, form=made.form, record=made.record)
         try:
-            with transaction.atomic(using=alias):
+            with _savepoint(alias):
                 row.save(using=alias, force_insert=True)
         except DatabaseError as error:
             if self._kit.settings.core.strict:
@@ -278,6 +280,15 @@ def _in_transaction(connection: Any) -> bool:
     if connection.connection is None:
         return not connection.settings_dict["AUTOCOMMIT"]
     return not connection.autocommit
+
+
+def _savepoint(alias: str) -> AbstractContextManager[None]:
+    connection = transaction.get_connection(alias)
+    if not connection.in_atomic_block and connection.vendor == "sqlite":
+        # To release a savepoint would commit there; and an error leaves the transaction as it is.
+        return contextlib.nullcontext()
+    whole: AbstractContextManager[None] = transaction.atomic(using=alias)
+    return whole
 
 
 def _spread(seconds: float) -> float:

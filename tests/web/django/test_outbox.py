@@ -1,0 +1,450 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.test import TestCase
+
+from journeykit import JourneyKit
+from journeykit.store.sqlite import SQLiteStore
+from journeykit.web.django import track_in_transaction
+from journeykit.web.django.project import get_project
+
+Project = Callable[..., JourneyKit]
+Events = Callable[[JourneyKit], list[Any]]
+
+_SCRIPT = Path(__file__).with_name("orders.py")
+
+
+@pytest.fixture
+def rows(database: Path) -> Iterator[Callable[[], list[str]]]:
+    """Return a function that returns the ids of the events that wait; none are left behind."""
+    from journeykit.web.django.models import OutboxEvent
+
+    yield lambda: [row.event_id for row in OutboxEvent.objects.order_by("pk")]
+    OutboxEvent.objects.all().delete()
+
+
+def _names(events: list[Any]) -> list[str]:
+    return [each.name for each in events]
+
+
+@contextlib.contextmanager
+def _rolled_back() -> Iterator[None]:
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+# One process
+
+
+def test_a_committed_event_is_recorded_and_its_row_goes(
+    project: Project, events: Events, rows: Any, wait_until: Any
+) -> None:
+    """In a transaction an event waits in its table; the commit hands it over, and the row goes when the Log has it."""
+    kit = project()
+    with transaction.atomic():
+        receipt = track_in_transaction("Order Completed", {"total": 5}, customer="ada")
+        assert receipt
+        assert receipt.reason is None
+        assert rows() == [receipt.id]
+        assert events(kit) == []
+
+    (event,) = events(kit)
+    outbox = get_project().outbox
+    wait_until(lambda: outbox.settle() or not rows())
+    assert (event.id, event.customer.user_id, event.properties) == (receipt.id, "ada", {"total": 5})
+
+
+def test_a_rollback_records_nothing(project: Project, events: Events, rows: Any) -> None:
+    """What is rolled back never was: neither a row nor an event; an outer transaction goes on without it."""
+    kit = project()
+    with transaction.atomic():
+        with _rolled_back():
+            track_in_transaction("Order Completed", customer="ada")
+        track_in_transaction("Order Cancelled", customer="ada")
+    with _rolled_back():
+        track_in_transaction("Order Completed", customer="ada")
+
+    assert _names(events(kit)) == ["Order Cancelled"]
+    assert len(rows()) == 1
+
+
+def test_outside_a_transaction_it_is_track(project: Project, events: Events, rows: Any) -> None:
+    """Without a transaction around it the event is recorded at once, and no row is written."""
+    kit = project()
+
+    assert track_in_transaction("Order Completed", customer="ada")
+
+    assert rows() == []
+    assert _names(events(kit)) == ["Order Completed"]
+
+
+def test_without_autocommit_the_row_waits_for_the_commit(
+    project: Project, events: Events, rows: Any
+) -> None:
+    """Where the project commits by hand, nothing is recorded before; a sweep finds the row after it."""
+    kit = project()
+    transaction.set_autocommit(False)
+    try:
+        assert track_in_transaction("Order Completed", customer="ada")
+        transaction.rollback()
+        assert track_in_transaction("Order Cancelled", customer="ada")
+        assert events(kit) == []
+        transaction.commit()
+    finally:
+        transaction.set_autocommit(True)
+
+    assert get_project().outbox.sweep("default") == 1
+    assert _names(events(kit)) == ["Order Cancelled"]
+    assert rows() == []
+
+
+def test_a_refused_event_writes_nothing(project: Project, rows: Any) -> None:
+    """An event that `track` would refuse is refused with the same reason, in the transaction."""
+    project(strict=False)
+    with transaction.atomic():
+        receipt = track_in_transaction("Order Completed")
+        assert (bool(receipt), receipt.reason) == (False, "no_customer")
+        assert rows() == []
+
+
+def test_a_double_move_is_recorded_once(project: Project, events: Events, rows: Any) -> None:
+    """Two processes that hand over the same row put one event into the Log."""
+    kit = project()
+    with transaction.atomic():
+        track_in_transaction("Order Completed", customer="ada")
+    outbox = get_project().outbox
+    outbox._waiting.clear()
+
+    assert outbox.sweep("default") == 1
+    assert _names(events(kit)) == ["Order Completed"]
+    assert rows() == []
+
+
+def test_a_sweep_leaves_what_is_on_its_way(project: Project, rows: Any) -> None:
+    """A row whose event this process has handed over already is not handed over again."""
+    project()
+    with transaction.atomic():
+        track_in_transaction("Order Completed", customer="ada")
+
+    assert get_project().outbox.sweep("default") == 0
+    assert len(rows()) == 1
+
+
+def test_a_sweep_takes_many(project: Project, events: Events, rows: Any) -> None:
+    """More rows than go at once are all taken, in their order; damaged ones and those of newer versions stay."""
+    from journeykit.web.django.models import OutboxEvent
+
+    kit = project(strict=False)
+    with transaction.atomic():
+        for number in range(1_203):
+            track_in_transaction("Order Completed", {"n": number}, customer="ada")
+    outbox = get_project().outbox
+    outbox._waiting.clear()
+    assert len(events(kit)) == 1_203
+    OutboxEvent.objects.create(event_id="damaged", form=1, record=b"nonsense")
+    OutboxEvent.objects.create(event_id="newer", form=200, record=b"of a newer version")
+
+    assert outbox.sweep("default") == 1_203
+
+    assert [each.properties["n"] for each in events(kit)] == list(range(1_203))
+    assert rows() == ["damaged", "newer"]
+
+
+def test_where_the_log_has_no_room_rows_wait(
+    project: Project, events: Events, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the kit takes nothing, rows stay; once it does, a sweep records them."""
+    kit = project()
+    with monkeypatch.context() as patch:
+        patch.setattr(kit.handover, "take", lambda _: None)
+        with transaction.atomic():
+            track_in_transaction("Order Completed", customer="ada")
+        assert get_project().outbox.sweep("default") == 0
+    assert len(rows()) == 1
+
+    assert get_project().outbox.sweep("default") == 1
+    assert _names(events(kit)) == ["Order Completed"]
+
+
+@pytest.fixture
+def no_table(database: Path) -> Iterator[None]:
+    """Take our table away, as where its migration is missing."""
+    with connection.schema_editor() as editor:
+        editor.execute("ALTER TABLE journeykit_outbox RENAME TO elsewhere")
+    yield
+    with connection.schema_editor() as editor:
+        editor.execute("ALTER TABLE elsewhere RENAME TO journeykit_outbox")
+
+
+def test_without_its_table_the_shop_goes_on(
+    project: Project, events: Events, no_table: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the migration is missing, the order is taken, the event comes with its commit, and one line says what to do."""
+    kit = project(strict=False)
+    receipts = []
+    for _ in range(2):
+        with transaction.atomic():
+            receipts.append(track_in_transaction("Order Completed", customer="ada"))
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+    with _rolled_back():
+        track_in_transaction("Order Cancelled", customer="ada")
+
+    assert [(bool(each), each.reason) for each in receipts] == [(True, "pending")] * 2
+    assert _names(events(kit)) == ["Order Completed"] * 2
+    told = [each for each in caplog.records if each.message == "journeykit.outbox_failed"]
+    assert len(told) == 1
+    assert "migrate" in told[0].detail
+    assert get_project().outbox.sweep("default") == 0
+
+
+def test_strict_raises_without_its_table(project: Project, no_table: None) -> None:
+    """In tests of the shop a missing migration is an error, and the transaction is not broken by it."""
+    project(strict=True)
+    with transaction.atomic():
+        with pytest.raises(DatabaseError):
+            track_in_transaction("Order Completed", customer="ada")
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+
+
+def test_a_database_that_is_not_listed_has_no_outbox(
+    project: Project, events: Events, rows: Any
+) -> None:
+    """Without `OUTBOX` no table is touched, and the event comes with the commit."""
+    kit = project(OUTBOX=[])
+    with transaction.atomic():
+        receipt = track_in_transaction("Order Completed", customer="ada")
+        assert rows() == []
+
+    assert (bool(receipt), receipt.reason) == (True, "pending")
+    assert "OUTBOX" in (receipt.detail or "")
+    assert _names(events(kit)) == ["Order Completed"]
+
+
+def test_a_broken_transaction_stays_the_shops_own(
+    project: Project, events: Events, rows: Any
+) -> None:
+    """After an error of the shop's own, what is tracked is rolled back with the rest, and raises nothing new."""
+    kit = project(strict=False)
+    with transaction.atomic():
+        with contextlib.suppress(IntegrityError), transaction.atomic(savepoint=False):
+            raise IntegrityError
+        assert track_in_transaction("Order Completed", customer="ada").reason == "pending"
+
+    assert events(kit) == []
+    assert rows() == []
+
+
+def test_the_visitor_of_the_request_is_known(project: Project, events: Events, rows: Any) -> None:
+    """The event is about whoever is bound when it happens, not when it is committed."""
+    kit = project()
+    with transaction.atomic(), kit.bind_customer("ada", channel="web"):
+        track_in_transaction("Order Completed")
+
+    (event,) = events(kit)
+    assert (event.customer.user_id, event.channel) == ("ada", "web")
+
+
+def test_djangos_own_tests_see_what_they_commit(
+    project: Project, events: Events, rows: Any
+) -> None:
+    """In a `TestCase`, whose transactions end in a rollback, captured commits record, and no thread starts."""
+    kit = project()
+
+    class Shop(TestCase):
+        databases = frozenset({"default"})
+
+        def test_order(self) -> None:
+            with self.captureOnCommitCallbacks(execute=True), transaction.atomic():
+                track_in_transaction("Order Completed", customer="ada")
+
+    result = unittest.TestResult()
+    unittest.TestSuite([Shop("test_order")]).run(result)
+
+    assert result.wasSuccessful(), [*result.errors, *result.failures]
+    assert _names(events(kit)) == ["Order Completed"]
+    assert rows() == []
+    assert not get_project().outbox._started
+
+
+# Real processes, and databases
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[dict[str, Any]]:
+    """Return how Django reaches a PostgreSQL of our own, if the machine has one."""
+    found = [shutil.which("initdb"), *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
+    initdb = next((each for each in found if each), None)
+    if initdb is None:
+        pytest.skip("there is no PostgreSQL here (apt install postgresql)")
+    pytest.importorskip("psycopg")
+    directory = Path(tempfile.mkdtemp(prefix="journeykit-pg-"))
+    who: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        owner = pwd.getpwnam("postgres")
+        os.chown(directory, owner.pw_uid, owner.pw_gid)
+        who = {"user": "postgres", "group": owner.pw_gid, "extra_groups": []}
+    data = directory / "data"
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run(
+        [initdb, "-D", data, "-A", "trust", "-U", "shop", "--no-sync"],
+        check=True, cwd=directory, **who, **quiet,
+    )  # fmt: skip
+    server = subprocess.Popen(
+        [
+            Path(initdb).with_name("postgres"),
+            *("-D", data, "-k", directory, "-c", "listen_addresses=", "-c", "fsync=off"),
+        ],
+        cwd=directory, **who, **quiet,
+    )  # fmt: skip
+    try:
+        yield {"ENGINE": "django.db.backends.postgresql", "HOST": str(directory), "USER": "shop"}
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(30)
+        shutil.rmtree(directory)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Shop:
+    """Return a shop whose processes are real, for each kind of database in turn."""
+    if request.param == "sqlite":
+        name = str(tmp_path / "orders.sqlite3")
+        given = {"ENGINE": "django.db.backends.sqlite3", "NAME": name, "OPTIONS": {"timeout": 20}}
+    else:
+        server = request.getfixturevalue("postgres")
+        given = {**server, "NAME": _new_database(server, tmp_path.name)}
+    return Shop(tmp_path, given)
+
+
+def _new_database(server: dict[str, Any], name: str) -> str:
+    import psycopg
+
+    name = "".join(each for each in name if each.isalnum()).lower()
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            where = {"host": server["HOST"], "user": server["USER"], "dbname": "postgres"}
+            with psycopg.connect(**where, autocommit=True) as session:
+                session.execute(f'CREATE DATABASE "{name}"')
+        except psycopg.OperationalError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        else:
+            return name
+
+
+class Shop:
+    """
+    A shop that takes orders.
+
+    Args:
+        directory: Where the Log and the spool are.
+
+        database: Django's settings of its database.
+    """
+
+    def __init__(self, directory: Path, database: dict[str, Any]) -> None:
+        self.directory = directory
+        (directory / "journeykit.toml").write_text(
+            '[journeykit]\nstore = "sqlite:///log.db"\n[consent]\nmode = "opt_out"\n'
+        )
+        self._environment = {
+            **os.environ,
+            "ORDERS_DIRECTORY": str(directory),
+            "ORDERS_DATABASE": json.dumps(database),
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
+        self.run("prepare")
+
+    def start(self, *arguments: str, out: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+        """Start a process of the shop."""
+        return subprocess.Popen(
+            [sys.executable, _SCRIPT, *arguments],
+            env=self._environment,
+            cwd=self.directory,
+            stdout=out,
+            text=True,
+        )
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Run a process of the shop to its end."""
+        process = self.start(*arguments, out=subprocess.PIPE)
+        out, _ = process.communicate(timeout=60)
+        return process.returncode, out
+
+    def orders(self) -> list[str]:
+        """Return the orders that are there, by the shop's own table."""
+        return sorted(json.loads(self.run("numbers")[1]))
+
+    def recorded(self) -> list[str]:
+        """Return the orders that the Log has, once another process has come by."""
+        assert self.run("look") == (0, "")
+        store = SQLiteStore(self.directory / "log.db")
+        found, position = [], None
+        while batch := store.read(position, 1_000):
+            found += [each.event().properties["order_id"] for each in batch]
+            position = batch[-1].position
+        store.close()
+        return sorted(found)
+
+
+@pytest.mark.slow
+def test_an_order_is_recorded_once_though_the_worker_dies_right_after(shop: Shop) -> None:
+    """Of orders that are committed, rolled back, and committed by a process that is killed at that moment, the Log has those that are there."""
+    assert shop.run("take", "committed")[0] == 0
+    assert shop.run("take", "withdrawn", "rollback")[0] == 0
+    assert shop.run("take", "orphaned", "die")[0] == -signal.SIGKILL
+
+    assert shop.orders() == ["committed", "orphaned"]
+    assert shop.recorded() == ["committed", "orphaned"]
+
+
+@pytest.mark.slow
+def test_without_its_table_no_order_is_lost(shop: Shop) -> None:
+    """Where the migration is missing, the shop's transaction goes on, and the event comes with its commit."""
+    assert shop.run("take", "first", "untable")[0] == 0
+
+    assert shop.orders() == ["first"]
+    assert shop.run("prepare-again")[0] == 0
+    assert shop.recorded() == ["first"]
+
+
+@pytest.mark.slow
+def test_killed_workers_lose_no_order_and_repeat_none(shop: Shop, wait_until: Any) -> None:
+    """Of workers that are killed again and again in the midst of orders, the Log has each order once."""
+    chance = random.Random(8)
+    names = [f"w{number}" for number in range(6)]
+    running = [(name, shop.start("orders", name)) for name in names[:2]]
+    for following in [*names[2:], None, None]:
+        name, worker = running.pop(0)
+        wait_until((shop.directory / f"{name}.began").exists, 30)
+        time.sleep(chance.uniform(0.05, 0.4))
+        worker.kill()
+        worker.wait()
+        if following is not None:
+            running.append((following, shop.start("orders", following)))
+
+    orders = shop.orders()
+    assert len(orders) > 20
+    assert not [each for each in orders if int(each.partition("-")[2]) % 3 == 0]
+    assert shop.recorded() == orders
