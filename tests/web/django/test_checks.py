@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import types
 from collections.abc import Callable
@@ -247,3 +248,18 @@ def test_agreement_has_to_be_asked(project: Project, database: object) -> None:
         project(consent="opt_in")
 
     assert _ids() == ["E001"]
+
+
+def test_the_page_has_every_check_and_every_key() -> None:
+    """The documentation of Django says what each id means, and what each key of the setting is."""
+    from journeykit.web.django import checks as module
+    from journeykit.web.django import options
+
+    root = Path(__file__).resolve().parents[3]
+    page = (root / "docs/django.md").read_text(encoding="utf-8")
+    source = Path(module.__file__).read_text(encoding="utf-8")
+
+    ids = set(re.findall(r"journeykit\.[EW]\d{3}", source))
+    assert len(ids) > 10
+    assert set(re.findall(r"^\| `(journeykit\.[EW]\d{3})`", page, re.MULTILINE)) == ids
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", page, re.MULTILINE)) == set(options._READERS)

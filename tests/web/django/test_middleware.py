@@ -235,13 +235,19 @@ def test_nothing_stays_bound(project: Project, browser: Any) -> None:
 
 
 def test_listed_twice_it_works_once(project: Project, events: Events, browser: Any) -> None:
-    """A second middleware does nothing: one cookie, one visitor."""
-    kit = project(settings={"MIDDLEWARE": [SESSIONS, PEOPLE, OURS, OURS]})
+    """A second middleware does nothing: one visitor, one cookie, one question to the shop."""
+    asked = []
+
+    def purposes(request: Any) -> None:
+        asked.append(request)
+
+    kit = project(PURPOSES=purposes, settings={"MIDDLEWARE": [SESSIONS, PEOPLE, OURS, OURS]})
 
     browser.get("track/Seen")
 
     (event,) = events(kit)
     assert event.customer.anonymous_id == browser.cookie.split(".")[0]
+    assert len(asked) == 1
 
 
 def test_without_the_middleware_the_shop_goes_on(project: Project, browser: Any) -> None:

@@ -72,6 +72,30 @@ def test_a_committed_event_is_recorded_and_its_row_goes(
     assert (event.id, event.customer.user_id, event.properties) == (receipt.id, "ada", {"total": 5})
 
 
+def test_a_row_goes_when_the_log_has_its_event(
+    project: Project, events: Events, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before that it stays; where the event was dropped for newer ones, a sweep hands it over once more."""
+    kit = project()
+    outbox = get_project().outbox
+    with transaction.atomic():
+        track_in_transaction("Order Completed", customer="ada")
+    assert kit.flush()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kit.handover, "is_kept", lambda _: False)
+        outbox.settle()
+        assert len(rows()) == 1
+        patch.setattr(kit.handover, "is_kept", lambda _: None)
+        outbox.settle()
+        assert len(rows()) == 1
+    outbox.settle()
+    assert len(rows()) == 1
+
+    assert outbox.sweep("default") == 1
+    assert rows() == []
+
+
 def test_a_rollback_records_nothing(project: Project, events: Events, rows: Any) -> None:
     """What is rolled back never was: neither a row nor an event; an outer transaction goes on without it."""
     kit = project()
@@ -160,7 +184,8 @@ def test_a_sweep_takes_many(project: Project, events: Events, rows: Any) -> None
     outbox._waiting.clear()
     assert len(events(kit)) == 1_203
     OutboxEvent.objects.create(event_id="damaged", form=1, record=b"nonsense")
-    OutboxEvent.objects.create(event_id="newer", form=200, record=b"of a newer version")
+    newer = kit.handover.prepare("Order Completed", customer="ada").record
+    OutboxEvent.objects.create(event_id="newer", form=200, record=newer)
 
     assert outbox.sweep("default") == 1_203
 

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.test import Client
-from django.urls import reverse
+from django.core.handlers.wsgi import WSGIHandler
+from django.test import Client, RequestFactory
+from django.urls import set_script_prefix
 
 from journeykit import Endpoint, JourneyKit, hookimpl
 from journeykit.web import Request, Response
+from journeykit.web.django.views import endpoint
 
 Project = Callable[..., JourneyKit]
 Events = Callable[[JourneyKit], list[Any]]
@@ -141,15 +143,40 @@ def test_endpoints_of_plugins_are_served(project: Project, browser: Any) -> None
 def test_below_another_path_everything_is_there(project: Project, database: object) -> None:
     """Where a server mounts the whole project below a path, scripts and endpoints are below it too."""
     project(PROMPT)
-    client = Client(SCRIPT_NAME="/shop")
+    serve = WSGIHandler()
+    began: list[str] = []
 
-    page = client.get(
-        "/tag/journeykit_prompts", PATH_INFO="/tag/journeykit_prompts"
-    ).content.decode()
+    def get(path: str) -> str:
+        environ = RequestFactory().get(path).environ
+        answer = serve({**environ, "SCRIPT_NAME": "/shop"}, lambda status, _: began.append(status))
+        return b"".join(answer).decode()
 
-    assert f'src="/shop{MOUNT}/static/' in page
+    try:
+        page = get("/tag/journeykit_prompts")
+        source = page.partition('src="')[2].partition('"')[0]
+        get(source.removeprefix("/shop"))
+    finally:
+        set_script_prefix("/")
+
+    assert source.startswith(f"/shop{MOUNT}/static/")
     assert f'data-endpoint="/shop{MOUNT}/v1"' in page
-    assert reverse("journeykit:endpoint", kwargs={"path": "x"}).endswith(f"{MOUNT}/x")
+    assert began == ["200 OK", "200 OK"]
+
+
+def test_no_more_is_read_than_is_taken(project: Project, database: object) -> None:
+    """Of a body that is too large, no more than the most and one byte is ever held."""
+    project(FRICTION)
+    request = RequestFactory().post("/x", "x" * 200_000, content_type="text/plain")
+    read, sizes = request.read, []
+
+    def noted(size: int) -> bytes:
+        sizes.append(size)
+        return bytes(read(size))
+
+    request.read = noted
+
+    assert endpoint(request, "v1/events").status_code == 403
+    assert max(sizes) == 65_537
 
 
 def test_who_needs_a_sign_in_everywhere_does_not_for_us(project: Project, database: object) -> None:
