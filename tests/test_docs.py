@@ -288,6 +288,7 @@ def test_the_glossary_has_the_words_of_the_public_names() -> None:
         "Impression",
         "Answer",
         "Claim",
+        "Score",
         "Gate",
     }
     for word in words:

@@ -622,14 +622,15 @@ class JourneyKit:
 
     def report(self) -> Report:
         """
-        Return the figures of all journeys, and where customers hurt, the worst first.
+        Return the figures of all journeys, the scores, and where customers hurt, the worst first.
 
         Where `[insight] segments` are declared it reads the whole Log, which takes about half a
         minute for a million events; without, a row a version, and one an instance where rules have
         found something.
         """
         plans = self._plans()
-        return report(self.store, plans, self._watch(plans))
+        found = report(self.store, plans, self._watch(plans))
+        return attrs.evolve(found, scores=self.feedback.scores())
 
     def explain(self, customer: Customer | str) -> Explanation | None:
         """

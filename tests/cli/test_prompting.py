@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +156,64 @@ def test_a_change_reaches_every_worker(asking: Path) -> None:
     finally:
         for worker in workers:
             worker.communicate("end\n", timeout=30)
+
+
+# In a page
+
+
+@contextmanager
+def previewing(shop: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run `prompts preview` in a process, and yield it with the first line that it prints."""
+    command = [sys.executable, "-m", "journeykit", "prompts", "preview", *arguments]
+    with subprocess.Popen(command, cwd=shop, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout is not None
+            yield child, child.stdout.readline()
+        finally:
+            child.kill()
+
+
+def fetched(address: str) -> str:
+    """Return the page at *address*."""
+    with urllib.request.urlopen(address, timeout=10) as page:
+        text: str = page.read().decode()
+    return text
+
+
+def test_a_preview_is_served_until_it_is_ended(asking: Path) -> None:
+    """It tells its address, makes no store, records nothing, and ends in order by Ctrl-C."""
+    with previewing(asking, "later", "--language", "de") as (child, line):
+        address = line.split()[-1]
+        page = fetched(address)
+        assert "Answers go nowhere" in page
+        assert 'src="/light?lang=de"' in page
+        assert fetched(f"{address}form?lang=de")
+        child.send_signal(signal.SIGINT)
+        assert child.wait(20) == 0
+    assert not (asking / "var").exists()
+
+
+def test_a_preview_shows_what_was_changed(cli: Cli, asking: Path) -> None:
+    """What was changed without a deployment is laid over, and the Log stays as it is."""
+    changed = ("text.de", "War es einfach?", "--reason", "shorter")
+    assert cli("prompts", "set", "later", *changed).code == 0
+    before = cli("status", "--json").json["counters"]["events"]
+    with previewing(asking, "later", "--json", "--language=de") as (child, _):
+        told = child.stdout.readline() + child.stdout.readline()
+        address = told.split('"')[-2]
+        assert "War es einfach?" in fetched(f"{address}form?lang=de")
+    assert cli("status", "--json").json["counters"]["events"] == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nothing"], "there is no prompt 'nothing'; there are: q, later"),
+        (["q", "--language", "_"], "'_' is no language; write a tag such as de"),
+    ],
+)
+def test_a_preview_of_nothing(cli: Cli, asking: Path, arguments: list[str], told: str) -> None:
+    """A prompt that is not there, and a language that is none, are named."""
+    result = cli("prompts", "preview", *arguments)
+    assert result.code == 2
+    assert told in result.err

@@ -144,13 +144,17 @@ def make_shop(
         plugins: Iterable[object] = (),
         clock: Any = None,
         rules: Iterable[PainPointRule] = (),
+        touchpoints: Iterable[str] = (),
+        segments: Iterable[str] = (),
     ) -> Shop:
         clock, store = clock or make_clock(), store if store is not None else MemoryStore()
         settings = feedback or FeedbackSettings()
         asked = Plugins([Hurts(), *plugins], installed=False)
         declared, _ = declare(tuple(journeys), [], {})
         compiled = plans(declared)
-        asks = Asking(prompts, settings, declared.vocabulary)
+        asks = Asking(
+            prompts, settings, declared.vocabulary, frozenset(touchpoints), tuple(segments)
+        )
         projector = Projector(
             store,
             folds(compiled, asked, Rulebook.of(rules, declared.vocabulary), asks.folds),

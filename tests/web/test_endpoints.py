@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import flask
@@ -581,6 +581,26 @@ def test_endpoints_of_plugins_are_served_by_the_same_core(kit: JourneyKit) -> No
     assert endpoints.most_bytes("zapier/subscribe") is None
     assert endpoints.most_bytes("v1/events") == MOST_BYTES
     assert len(seen) == 1
+
+
+def test_an_endpoint_of_a_plugin_that_fails_harms_nobody(
+    make_settings: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it raises is answered with 503, counted and named, and the shop goes on."""
+
+    def handle(_: Request) -> Any:
+        msg = "ada@example.com"
+        raise RuntimeError(msg)
+
+    with JourneyKit(make_settings(core={"strict": False})) as kit:
+        kit.endpoints.append(Endpoint("zapier/subscribe", ["POST"], handle))
+        answer = Endpoints(kit).handle(Request(method="POST", path="zapier/subscribe"))
+
+    assert answer.status == 503
+    assert kit.requests == {"plugin_failed": 1}
+    [record] = [each for each in caplog.records if each.message == "journeykit.request_failed"]
+    assert vars(record)["endpoint"] == "zapier/subscribe"
+    assert "ada" not in str(vars(record))
 
 
 def test_the_status_tells_what_became_of_requests(kit: JourneyKit, visitor: Visitor) -> None:

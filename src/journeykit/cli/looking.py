@@ -10,6 +10,7 @@ import click
 from journeykit.cli.app import Misconfigured, Session, common, pass_session
 from journeykit.cli.output import print_json, print_table
 from journeykit.cli.ranking import print_pain_points
+from journeykit.cli.scoring import print_scores
 from journeykit.insight import CustomerStage, JourneyFigures, JourneyTotal
 from journeykit.kit import JourneyKit
 from journeykit.model.journey import Journey
@@ -107,7 +108,7 @@ def report(
     session: Session, config: str, as_json: bool, key: str | None, count: int | None
 ) -> None:
     """
-    Show how many customers are in which stage, where they get no further, and where it hurts.
+    Show how many customers are in which stage, what they say, and where it hurts.
 
     entered: have been there. now: are there at present. no further: got as far as that.
     """
@@ -122,11 +123,13 @@ def report(
             {journey.key: kit.customers(journey.key, count) for journey in chosen} if count else {}
         )
         points = [point for point in figures.pain_points if key in (None, point.journey)]
+        scores = [score for score in figures.scores if key is None or score.is_of(key)]
         if as_json:
             value = {
                 **figures.to_dict(),
                 "journeys": [attrs.asdict(item) for item in chosen],
                 "pain_points": [point.to_dict() for point in points],
+                "scores": [score.to_dict() for score in scores],
             }
             value["totals"] = [each for each in value["totals"] if key in (None, each["key"])]
             for journey, item in zip(chosen, value["journeys"], strict=True) if count else ():
@@ -148,6 +151,7 @@ def report(
             print_journey(journey)
             if count:
                 _print_customers(journey, _of_version(journey, who))
+        print_scores(scores)
         print_pain_points(figures, points, watched=bool(kit.settings.insight.segments))
 
 

@@ -1,20 +1,23 @@
-"""Commands for the product team's questions: `prompts list`, `on`, `off`, `set`, `history`."""
+"""Commands for the product team's questions: `prompts list`, `on`, `off`, `set`, `history`, …"""
 
 from __future__ import annotations
 
 import json
+import sys
+import webbrowser
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from journeykit.cli.app import FAILED, Failure, Misconfigured, Session, common, pass_session
 from journeykit.cli.output import print_json, print_table
-from journeykit.exceptions import EventRejected
-from journeykit.model.language import ANY
+from journeykit.cli.running import until_told
+from journeykit.exceptions import EventRejected, StoreError
+from journeykit.model.language import ANY, is_language
 from journeykit.model.prompt import Prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from journeykit.feedback.overrides import Change
     from journeykit.kit import JourneyKit
@@ -224,6 +227,54 @@ def show_history(session: Session, config: str, as_json: bool, key: str | None) 
         for change in found
     ]
     print_table(("when (UTC)", "key", "from", "to", "by", "because"), rows)
+
+
+@prompts.command("preview")
+@click.argument("key")
+@common
+@click.option("--language", help="The language to begin with, such as `de`.")
+@click.option("--open", "opens", is_flag=True, help="Open it in the browser.")
+@pass_session
+def preview_prompt(
+    session: Session, config: str, as_json: bool, key: str, language: str | None, opens: bool
+) -> None:
+    """
+    Show the prompt KEY in a page, light, dark, from right to left, and as a plain form.
+
+    The page is served to this machine only, until Ctrl-C ends it.
+    Answers go nowhere, and nothing is recorded.
+    """
+    from journeykit.web.preview import Preview, serving
+
+    with session.kit(config) as kit:
+        prompt, settings = _prompt_now(kit, key), kit.settings
+    if language is not None and not is_language(language):
+        raise Misconfigured(f"{language!r} is no language; write a tag such as de or pt-BR")
+    with serving(Preview(prompt, settings, language)) as address, until_told() as ended:
+        if as_json:
+            print_json({"prompt": key, "address": address})
+        else:
+            click.echo(f"{key} is shown at {address}")
+            click.echo("answers go nowhere; Ctrl-C ends it")
+        sys.stdout.flush()
+        if opens:
+            webbrowser.open(address)
+        ended.wait()
+
+
+def _prompt_now(kit: JourneyKit, key: str) -> Prompt:
+    """Return a prompt with what was changed laid over; makes no store where there is none."""
+    found: Sequence[Prompt] = kit.settings.prompts
+    if any(kit.store.sizes().values()):
+        try:
+            found = kit.feedback.prompts
+        except StoreError as error:
+            click.echo(f"shown as it is declared: {error}", err=True)
+    for prompt in found:
+        if prompt.key == key:
+            return prompt
+    known = ", ".join(prompt.key for prompt in found) or "none"
+    raise Misconfigured(f"there is no prompt {key!r}; there are: {known}")
 
 
 def _told(value: Any) -> str:

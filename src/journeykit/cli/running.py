@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -74,6 +76,20 @@ def worker(session: Session, config: str, as_json: bool) -> None:
 
     With `stages = "worker"` in `[journeykit]`, the app's processes leave this work to it.
     """
+    with until_told() as ended, session.kit(config) as kit:
+        kit.start(worker=True)
+        if not as_json:
+            click.echo(f"working on {kit.store.name}; Ctrl-C ends it")
+        ended.wait()
+        kit.flush(_LAST_SECONDS)
+        status = kit.status()
+    if as_json:
+        print_json(status)
+
+
+@contextmanager
+def until_told() -> Iterator[threading.Event]:
+    """Yield an event that Ctrl-C or SIGTERM sets, instead of ending the process."""
     ended = threading.Event()
 
     def end(*_: Any) -> None:
@@ -81,18 +97,10 @@ def worker(session: Session, config: str, as_json: bool) -> None:
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with session.kit(config) as kit:
-            kit.start(worker=True)
-            if not as_json:
-                click.echo(f"working on {kit.store.name}; Ctrl-C ends it")
-            ended.wait()
-            kit.flush(_LAST_SECONDS)
-            status = kit.status()
+        yield ended
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if as_json:
-        print_json(status)
 
 
 COMMANDS = (drain, rebuild, worker)

@@ -209,6 +209,9 @@ class FeedbackSettings:
             the page itself.
 
         never_stages: Stages in which nobody is asked, unless a prompt names the stage itself.
+
+        min_answers: How many answers it takes before a score is told (30: an NPS is uncertain by
+            25 points or so even then).
     """
 
     language: str = "en"
@@ -224,6 +227,7 @@ class FeedbackSettings:
         default=("/checkout*", "/payment*"), converter=to_tuple
     )
     never_stages: tuple[str, ...] = attrs.field(default=("checkout", "payment"), converter=to_tuple)
+    min_answers: int = 30
 
 
 def _check_mount(_: object, __: object, value: str) -> None:

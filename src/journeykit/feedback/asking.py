@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from journeykit.feedback import scores
 from journeykit.feedback.prompts import PromptFold
 from journeykit.feedback.routes import compile_routes
 
@@ -28,16 +29,24 @@ class Asking:
 
     Args:
         vocabulary: Which names mean the same event.
+
+        touchpoints: The names of the declared touchpoints.
+
+        segments: The properties that figures are told apart by.
     """
 
     prompts: tuple[Prompt, ...]
     feedback: FeedbackSettings
     vocabulary: Vocabulary
+    touchpoints: frozenset[str] = frozenset()
+    segments: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, settings: Settings, vocabulary: Vocabulary) -> Asking:
         """Return what *settings* declare."""
-        return cls(tuple(settings.prompts), settings.feedback, vocabulary)
+        touchpoints = frozenset(point.name for point in settings.touchpoints)
+        segments = settings.insight.segments
+        return cls(tuple(settings.prompts), settings.feedback, vocabulary, touchpoints, segments)
 
     def routes(self, plans: Sequence[Plan]) -> Routes | None:
         """Return what events mean to prompts; None without any."""
@@ -48,7 +57,7 @@ class Asking:
     def folds(self, plans: Sequence[Plan]) -> list[Fold]:
         """Return what keeps who is to be asked: nothing without prompts."""
         routes = self.routes(plans)
-        return [] if routes is None else [PromptFold(routes)]
+        return [] if routes is None else [PromptFold(routes), scores.ScoreFold()]
 
     def fingerprint(self, plans: Sequence[Plan]) -> str:
         """
@@ -61,5 +70,5 @@ class Asking:
         if routes is None:
             return ""
         keys = sorted({label.partition("@")[0] for label in routes.instances})
-        parts = repr((routes.fingerprint, keys))
+        parts = repr((routes.fingerprint, keys, scores.VERSION))
         return hashlib.blake2b(parts.encode(), digest_size=8).hexdigest()

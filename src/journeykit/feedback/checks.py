@@ -28,6 +28,9 @@ _CHOOSING: Final = (PromptKind.CHOICE, PromptKind.CHOICES)
 _MOST_OPTIONS: Final = 20
 _MOST_STEPS: Final = 20
 
+#: The fewest answers that a score may be told of.
+LEAST_ANSWERS: Final = 5
+
 #: How like a known name an unknown one must be to be taken for a slip of the pen.
 _LIKENESS: Final = 0.88
 
@@ -54,6 +57,11 @@ def feedback_problems(feedback: FeedbackSettings) -> Iterator[str]:
         yield f"feedback.language: {feedback.language!r} is no language; write a tag such as en"
     if not 0 <= feedback.per_session <= MOST_COUNTED:
         yield f"feedback.per_session: is {feedback.per_session}; 0 to {MOST_COUNTED}, 0 for no cap"
+    if feedback.min_answers < LEAST_ANSWERS:
+        yield (
+            f"feedback.min_answers: is {feedback.min_answers}; write {LEAST_ANSWERS} or more: "
+            f"fewer answers say nothing, and may be told whose they are"
+        )
     for index, cap in enumerate(feedback.caps):
         if not 1 <= cap.most <= MOST_COUNTED:
             yield f"feedback.caps[{index}].most: is {cap.most}; write 1 to {MOST_COUNTED}"

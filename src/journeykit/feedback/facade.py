@@ -16,6 +16,7 @@ from journeykit.feedback.decide import decide, wait
 from journeykit.feedback.decide import explain as explain_all
 from journeykit.feedback.impressions import Impressions, Report
 from journeykit.feedback.overrides import lay_over, read_changes, value_of
+from journeykit.feedback.scoring import scores
 from journeykit.feedback.selecting import Selector
 from journeykit.model.consent import ANALYTICS, UNASKED, names
 from journeykit.model.customer import NOBODY, Customer
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from journeykit.feedback.reading import Reader
     from journeykit.model.impression import Page
     from journeykit.model.prompt import Prompt
+    from journeykit.model.score import Score
     from journeykit.plugins import Plugins
     from journeykit.store.protocol import Store
 
@@ -174,6 +176,27 @@ class Feedback:
             outcome = Outcome(OutcomeStatus.CLOSED, {"": "store"})
         self.counts[f"{told.step}:{outcome.status}"] += 1
         return outcome
+
+    def scores(self) -> tuple[Score, ...]:
+        """
+        Return what customers have answered to each prompt that asks for a score.
+
+        As far as events have been folded; it reads as many pieces of State as there were
+        impressions.
+
+        Raises:
+            StoreError: State cannot be read.
+        """
+        if not self._reader.declared.prompts:
+            return ()
+        overlaid = self._reader.overlaid()
+        return scores(
+            self._store,
+            overlaid.prompts,
+            needed=overlaid.feedback.min_answers,
+            language=overlaid.feedback.language,
+            now=self._now(),
+        )
 
     def opt_out(self, customer: Customer | str) -> Receipt:
         """

@@ -217,7 +217,8 @@ class Impressions:
         }
         score = answers.score(prompt)
         if score is not None:
-            properties |= {"score": score, "scale": list(prompt.steps[0].scale or ())}
+            scale = list(prompt.steps[0].scale or ())
+            properties |= {"score": score, "scale": scale, "better": "high"}
         if report.elapsed is not None:
             properties["elapsed"] = report.elapsed
         subject = f"{report.seq}:{complete}"
@@ -225,7 +226,10 @@ class Impressions:
 
     def _record_shown(self, showing: _Showing) -> Outcome:
         # With the time of then, also where it is recorded once more: the facts are the same.
-        return self._tell(showing, facts.SHOWN, {})
+        around = self._reader.around.tell(
+            showing.prompt, showing.claim.language, showing.keys, showing.known.history
+        )
+        return self._tell(showing, facts.SHOWN, around)
 
     def _tell_and_move(self, showing: _Showing, name: str, rank: int, report: Report) -> Outcome:
         elapsed = {} if report.elapsed is None else {"elapsed": report.elapsed}

@@ -279,6 +279,7 @@ _FEEDBACK: Final[Mapping[str, Callable[[Any], Any]]] = {
     "per_session": lambda value: _whole(value, 0, 10),
     "back_off": _duration,
     "quiet": _duration,
+    "min_answers": lambda value: _whole(value, 5, 10**6),
 }
 
 #: What can be changed, as a sentence.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from journeykit.feedback.around import Around
 from journeykit.feedback.history import ANSWERS, PROMPTS, History
 from journeykit.feedback.overrides import SETTINGS, Overlaid, overlay
 from journeykit.feedback.prompts import PromptFold
@@ -78,6 +79,8 @@ class Reader:
         self._store = store
         self._asks = asks
         self._find_plans = plans
+        #: What surrounds a prompt when it is shown.
+        self.around = Around(store, asks, plans)
         self._found: Sequence[Plan] | None = None
         self._plans: list[Plan] = []
         self._fold: PromptFold | None = None

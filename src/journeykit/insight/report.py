@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from journeykit.insight.ranking import RankedPain
     from journeykit.insight.watch import Watch
     from journeykit.journeys.plan import Plan
+    from journeykit.model.score import Score
     from journeykit.store.protocol import Store
 
 
@@ -110,6 +111,8 @@ class Report:
         shifts: Steps that everybody failed at more than usual, where that is no alarm.
 
         notes: What to know of how the pain points were found, a sentence each.
+
+        scores: What customers have answered to prompts.
     """
 
     events: int
@@ -120,6 +123,7 @@ class Report:
     held_back: tuple[RankedPain, ...] = ()
     shifts: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
+    scores: tuple[Score, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values."""
@@ -132,6 +136,7 @@ class Report:
             "held_back": [each.to_dict() for each in self.held_back],
             "shifts": [dict(each) for each in self.shifts],
             "notes": list(self.notes),
+            "scores": [each.to_dict() for each in self.scores],
         }
 
 

@@ -388,6 +388,11 @@ class Prompt:
         """Whether the first answer is a score."""
         return self.kind in SCALES
 
+    def wording(self, language: str) -> str:
+        """Return what changes when readers of *language* are asked in other words: 8 digits."""
+        texts = [each and each(language) for each in (self.text, self.low, self.high)]
+        return hashlib.blake2b(repr(texts).encode(), digest_size=4).hexdigest()
+
     @property
     def version(self) -> str:
         """What changes when any part of the declaration does: 16 hexadecimal digits."""

@@ -39,6 +39,7 @@ from journeykit.web.tokens import Problem, Tokens, kept_key, key_of
 if TYPE_CHECKING:
     from journeykit.kit import JourneyKit
     from journeykit.model.customer import Customer
+    from journeykit.model.extension import Endpoint
     from journeykit.model.impression import Offer
     from journeykit.model.prompt import Prompt
 
@@ -82,6 +83,13 @@ class Refused(Exception):
         self.status = status
         self.code = code
         self.headers = headers or {}
+
+
+def _ask_plugin(endpoint: Endpoint, request: Request) -> Response:
+    if request.method not in endpoint.methods:
+        return Response(status=405, headers={"allow": ", ".join(endpoint.methods)})
+    response: Response = endpoint.handle(request)
+    return response
 
 
 class Endpoints:
@@ -132,13 +140,8 @@ class Endpoints:
     def handle(self, request: Request) -> Response:
         """Answer *request*, whose visitor is bound."""
         plugin = self._plugins.get(request.path)
-        if plugin is not None:
-            if request.method not in plugin.methods:
-                return Response(status=405, headers={"allow": ", ".join(plugin.methods)})
-            response: Response = plugin.handle(request)
-            return response
         try:
-            return self._answer(request)
+            return self._answer(request) if plugin is None else _ask_plugin(plugin, request)
         except Refused as refused:
             self._count(refused.code)
             return _said(refused.status, refused.code, refused.headers)
@@ -148,8 +151,10 @@ class Endpoints:
         except Exception as error:
             if self._kit.settings.core.strict:
                 raise
-            self._count("failed")
-            _log.warning("journeykit.request_failed", extra={"error": type(error).__name__})
+            self._count("failed" if plugin is None else "plugin_failed")
+            known = {"endpoint": None if plugin is None else plugin.path}
+            extra = {"error": type(error).__name__, **known}
+            _log.warning("journeykit.request_failed", extra=extra)
             return _said(503, "failed")
 
     # What there is

@@ -121,7 +121,7 @@ def get_project() -> Project:
     Return the project of this process.
 
     Raises:
-        ImproperlyConfigured: The app is not installed.
+        django.core.exceptions.ImproperlyConfigured: The app is not installed.
 
         ConfigError: The setting or the declarations have mistakes; it names all of them.
     """
@@ -137,7 +137,7 @@ def get_kit() -> JourneyKit:
     Return the kit of the project, made now if there is none.
 
     Raises:
-        ImproperlyConfigured: The app is not installed.
+        django.core.exceptions.ImproperlyConfigured: The app is not installed.
 
         ConfigError: The setting or the declarations have mistakes; it names all of them.
     """
