@@ -50,6 +50,8 @@ class Handover:
         refused: Returns the receipt for events that no kit takes any more, or None.
 
         wake: Called when the tail has something.
+
+        wait: Waits until the Log has so many events of this process, for some seconds at most.
     """
 
     def __init__(
@@ -59,11 +61,13 @@ class Handover:
         *,
         refused: Callable[[str], Receipt | None],
         wake: Callable[[], None],
+        wait: Callable[[int], bool],
     ) -> None:
         self._tracker = tracker
         self._tail = tail
         self._refused = refused
         self._wake = wake
+        self._wait = wait
 
     def prepare(
         self,
@@ -85,9 +89,12 @@ class Handover:
             return Prepared(refused, b"")
         return Prepared(*self._tracker.prepare(name, properties, customer, at, id))
 
-    def take(self, record: bytes) -> Handed | None:
+    def take(self, record: bytes, *, durable: bool = False) -> Handed | None:
         """
         Accept a record that `prepare` made; returns None where there is no room for it now.
+
+        Args:
+            durable: Wait until the Log has it, for five seconds at most.
 
         Raises:
             ValueError: It is no record.
@@ -101,6 +108,8 @@ class Handover:
             return None
         handed = Handed(self._tail.appended, self._tail.dropped.count)
         self._wake()
+        if durable:
+            self._wait(handed.number)
         return handed
 
     def is_kept(self, handed: Handed) -> bool | None:

@@ -148,7 +148,11 @@ class JourneyKit:
         self._tracker = built.tracker
         #: Takes events that something else has kept before, such as a transaction of the shop's.
         self.handover = Handover(
-            built.tracker, built.parts.tail, refused=self._refused, wake=self._wake
+            built.tracker,
+            built.parts.tail,
+            refused=self._refused,
+            wake=self._wake,
+            wait=self._wait_committed,
         )
         self._feedback: Feedback | None = None
         self._pipeline: Pipeline | None = None
@@ -252,10 +256,8 @@ class JourneyKit:
             EventRejected: Only if the kit is strict.
         """
         receipt = self._record(name, properties, customer, at, id)
-        if durable and receipt:
-            count = self._tail.appended
-            if not self.start().wait_committed(count, _DURABLE_SECONDS):
-                return Receipt(receipt.id, "pending", "it is kept, and not in the Log yet")
+        if durable and receipt and not self._wait_committed(self._tail.appended):
+            return Receipt(receipt.id, "pending", "it is kept, and not in the Log yet")
         return receipt
 
     def track_history(
@@ -494,6 +496,9 @@ class JourneyKit:
         except RuntimeError:
             # No thread can be started while the interpreter shuts down; the event stays accepted.
             _log.warning("journeykit.not_started")
+
+    def _wait_committed(self, count: int) -> bool:
+        return self.start().wait_committed(count, _DURABLE_SECONDS)
 
     # The stages of this process
 

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
+import shutil
+import signal
+import subprocess
 import sys
+import tempfile
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +25,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client, override_settings
 from django.test.utils import setup_test_environment, teardown_test_environment
 from django.urls import include, path
+from tests.web.django.processes import Shop, new_database
 
 from journeykit import Event, JourneyKit
 from journeykit.web.visitor import COOKIE
@@ -265,3 +272,50 @@ def events() -> Callable[[JourneyKit], list[Event]]:
         return [stored.event() for stored in kit.store.read(None, 10_000)]
 
     return events
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[dict[str, Any]]:
+    """Return how Django reaches a PostgreSQL of our own, if the machine has one."""
+    found = [shutil.which("initdb"), *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
+    initdb = next((each for each in found if each), None)
+    if initdb is None:
+        pytest.skip("there is no PostgreSQL here (apt install postgresql)")
+    pytest.importorskip("psycopg")
+    directory = Path(tempfile.mkdtemp(prefix="journeykit-pg-"))
+    who: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        owner = pwd.getpwnam("postgres")
+        os.chown(directory, owner.pw_uid, owner.pw_gid)
+        who = {"user": "postgres", "group": owner.pw_gid, "extra_groups": []}
+    data = directory / "data"
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run(
+        [initdb, "-D", data, "-A", "trust", "-U", "shop", "--no-sync"],
+        check=True, cwd=directory, **who, **quiet,
+    )  # fmt: skip
+    server = subprocess.Popen(
+        [
+            Path(initdb).with_name("postgres"),
+            *("-D", data, "-k", directory, "-c", "listen_addresses=", "-c", "fsync=off"),
+        ],
+        cwd=directory, **who, **quiet,
+    )  # fmt: skip
+    try:
+        yield {"ENGINE": "django.db.backends.postgresql", "HOST": str(directory), "USER": "shop"}
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(30)
+        shutil.rmtree(directory)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Shop:
+    """Return a shop whose processes are real, for each kind of database in turn."""
+    if request.param == "sqlite":
+        name = str(tmp_path / "orders.sqlite3")
+        given = {"ENGINE": "django.db.backends.sqlite3", "NAME": name, "OPTIONS": {"timeout": 20}}
+    else:
+        server = request.getfixturevalue("postgres")
+        given = {**server, "NAME": new_database(server, tmp_path.name)}
+    return Shop(tmp_path, given)

@@ -1,5 +1,5 @@
 """
-A project that takes orders, run as a process of its own by `test_outbox.py`.
+A project that takes orders, run as processes of its own by `test_outbox.py` and `test_servers.py`.
 
 `orders.py prepare | take NUMBER [die|rollback] | orders NAME | look | numbers`; the environment says with which database.
 """
@@ -15,8 +15,12 @@ from pathlib import Path
 
 import django
 from django.conf import settings
+from django.core.asgi import get_asgi_application
 from django.core.management import call_command
+from django.core.wsgi import get_wsgi_application
 from django.db import connection, transaction
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
 
 HERE = Path(os.environ["ORDERS_DIRECTORY"])
 
@@ -31,9 +35,9 @@ settings.configure(
     USE_TZ=True,
 )
 django.setup()
-urlpatterns: list[object] = []
 
-from journeykit.web.django import kit, track_in_transaction  # noqa: E402 - Django first
+from journeykit.capture.context import current_customer  # noqa: E402 - Django first
+from journeykit.web.django import kit, track_in_transaction  # noqa: E402
 
 
 def prepare() -> None:
@@ -53,7 +57,10 @@ def take(number: str, then: str = "") -> None:
             if then == "die":
                 transaction.on_commit(lambda: os.kill(os.getpid(), signal.SIGKILL))
             receipt = track_in_transaction(
-                "Order Completed", {"order_id": number}, customer="ada", id=f"order-{number}"
+                "Order Completed",
+                {"order_id": number},
+                customer=None if current_customer() else "ada",
+                id=f"order-{number}",
             )
             assert receipt
             assert receipt.reason == ("pending" if then == "untable" else None), receipt
@@ -63,6 +70,27 @@ def take(number: str, then: str = "") -> None:
                 raise LookupError
     except LookupError:
         pass
+
+
+def look(request: HttpRequest) -> HttpResponse:
+    """Answer with a page that somebody looks at."""
+    return HttpResponse(str(bool(kit.track("Product Viewed"))))
+
+
+async def alook(request: HttpRequest) -> HttpResponse:
+    """Answer likewise, in the loop."""
+    return HttpResponse(str(bool(kit.track("Product Viewed"))))
+
+
+def order(request: HttpRequest, number: str) -> HttpResponse:
+    """Take an order; every third is rolled back."""
+    take(number, "rollback" if int(number.rpartition("-")[2]) % 3 == 0 else "")
+    return HttpResponse("thanks")
+
+
+urlpatterns = [path("look", look), path("alook", alook), path("order/<number>", order)]
+wsgi = get_wsgi_application()
+asgi = get_asgi_application()
 
 
 def main() -> None:

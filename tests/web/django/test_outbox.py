@@ -1,15 +1,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import pwd
 import random
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 import time
 import unittest
 from collections.abc import Callable, Iterator
@@ -19,16 +12,14 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.test import TestCase
+from tests.web.django.processes import Shop
 
 from journeykit import JourneyKit
-from journeykit.store.sqlite import SQLiteStore
 from journeykit.web.django import track_in_transaction
 from journeykit.web.django.project import get_project
 
 Project = Callable[..., JourneyKit]
 Events = Callable[[JourneyKit], list[Any]]
-
-_SCRIPT = Path(__file__).with_name("orders.py")
 
 
 @pytest.fixture
@@ -70,6 +61,18 @@ def test_a_committed_event_is_recorded_and_its_row_goes(
     outbox = get_project().outbox
     wait_until(lambda: outbox.settle() or not rows())
     assert (event.id, event.customer.user_id, event.properties) == (receipt.id, "ada", {"total": 5})
+
+
+@pytest.mark.parametrize("surrounded", [True, False])
+def test_a_durable_event_is_in_the_log_behind_the_commit(
+    project: Project, rows: Any, surrounded: bool
+) -> None:
+    """Whoever comes behind the commit finds a durable event in the Log, in whichever process."""
+    kit = project()
+    for _ in range(5):
+        with transaction.atomic() if surrounded else contextlib.nullcontext():
+            receipt = track_in_transaction("Order Completed", customer="ada", durable=True)
+        assert receipt.id in {each.entry.id for each in kit.store.read(None, 100)}
 
 
 def test_a_row_goes_when_the_log_has_its_event(
@@ -199,7 +202,7 @@ def test_where_the_log_has_no_room_rows_wait(
     """While the kit takes nothing, rows stay; once it does, a sweep records them."""
     kit = project()
     with monkeypatch.context() as patch:
-        patch.setattr(kit.handover, "take", lambda _: None)
+        patch.setattr(kit.handover, "take", lambda _, **__: None)
         with transaction.atomic():
             track_in_transaction("Order Completed", customer="ada")
         assert get_project().outbox.sweep("default") == 0
@@ -312,125 +315,6 @@ def test_djangos_own_tests_see_what_they_commit(
 
 
 # Real processes, and databases
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[dict[str, Any]]:
-    """Return how Django reaches a PostgreSQL of our own, if the machine has one."""
-    found = [shutil.which("initdb"), *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
-    initdb = next((each for each in found if each), None)
-    if initdb is None:
-        pytest.skip("there is no PostgreSQL here (apt install postgresql)")
-    pytest.importorskip("psycopg")
-    directory = Path(tempfile.mkdtemp(prefix="journeykit-pg-"))
-    who: dict[str, Any] = {}
-    if os.geteuid() == 0:
-        owner = pwd.getpwnam("postgres")
-        os.chown(directory, owner.pw_uid, owner.pw_gid)
-        who = {"user": "postgres", "group": owner.pw_gid, "extra_groups": []}
-    data = directory / "data"
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run(
-        [initdb, "-D", data, "-A", "trust", "-U", "shop", "--no-sync"],
-        check=True, cwd=directory, **who, **quiet,
-    )  # fmt: skip
-    server = subprocess.Popen(
-        [
-            Path(initdb).with_name("postgres"),
-            *("-D", data, "-k", directory, "-c", "listen_addresses=", "-c", "fsync=off"),
-        ],
-        cwd=directory, **who, **quiet,
-    )  # fmt: skip
-    try:
-        yield {"ENGINE": "django.db.backends.postgresql", "HOST": str(directory), "USER": "shop"}
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(30)
-        shutil.rmtree(directory)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Shop:
-    """Return a shop whose processes are real, for each kind of database in turn."""
-    if request.param == "sqlite":
-        name = str(tmp_path / "orders.sqlite3")
-        given = {"ENGINE": "django.db.backends.sqlite3", "NAME": name, "OPTIONS": {"timeout": 20}}
-    else:
-        server = request.getfixturevalue("postgres")
-        given = {**server, "NAME": _new_database(server, tmp_path.name)}
-    return Shop(tmp_path, given)
-
-
-def _new_database(server: dict[str, Any], name: str) -> str:
-    import psycopg
-
-    name = "".join(each for each in name if each.isalnum()).lower()
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            where = {"host": server["HOST"], "user": server["USER"], "dbname": "postgres"}
-            with psycopg.connect(**where, autocommit=True) as session:
-                session.execute(f'CREATE DATABASE "{name}"')
-        except psycopg.OperationalError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        else:
-            return name
-
-
-class Shop:
-    """
-    A shop that takes orders.
-
-    Args:
-        directory: Where the Log and the spool are.
-
-        database: Django's settings of its database.
-    """
-
-    def __init__(self, directory: Path, database: dict[str, Any]) -> None:
-        self.directory = directory
-        (directory / "journeykit.toml").write_text(
-            '[journeykit]\nstore = "sqlite:///log.db"\n[consent]\nmode = "opt_out"\n'
-        )
-        self._environment = {
-            **os.environ,
-            "ORDERS_DIRECTORY": str(directory),
-            "ORDERS_DATABASE": json.dumps(database),
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        }
-        self.run("prepare")
-
-    def start(self, *arguments: str, out: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
-        """Start a process of the shop."""
-        return subprocess.Popen(
-            [sys.executable, _SCRIPT, *arguments],
-            env=self._environment,
-            cwd=self.directory,
-            stdout=out,
-            text=True,
-        )
-
-    def run(self, *arguments: str) -> tuple[int, str]:
-        """Run a process of the shop to its end."""
-        process = self.start(*arguments, out=subprocess.PIPE)
-        out, _ = process.communicate(timeout=60)
-        return process.returncode, out
-
-    def orders(self) -> list[str]:
-        """Return the orders that are there, by the shop's own table."""
-        return sorted(json.loads(self.run("numbers")[1]))
-
-    def recorded(self) -> list[str]:
-        """Return the orders that the Log has, once another process has come by."""
-        assert self.run("look") == (0, "")
-        store = SQLiteStore(self.directory / "log.db")
-        found, position = [], None
-        while batch := store.read(position, 1_000):
-            found += [each.event().properties["order_id"] for each in batch]
-            position = batch[-1].position
-        store.close()
-        return sorted(found)
 
 
 @pytest.mark.slow

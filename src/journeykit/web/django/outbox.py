@@ -27,11 +27,9 @@ from journeykit.web.django.models import OutboxEvent
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
-    from datetime import datetime
 
     from journeykit.handover import Handed, Prepared
     from journeykit.kit import JourneyKit
-    from journeykit.model.customer import Customer
 
 _log = logging.getLogger("journeykit")
 
@@ -91,23 +89,22 @@ class Outbox:
         self,
         name: str,
         properties: Mapping[str, Any] | None,
+        given: Mapping[str, Any],
         *,
-        customer: Customer | str | None,
-        at: datetime | None,
-        id: str | None,
+        durable: bool,
         using: str | None,
     ) -> Receipt:
         """Record an event with the transaction that surrounds it; see `track_in_transaction`."""
         alias = using or DEFAULT_DB_ALIAS
         connection = transaction.get_connection(alias)
         if not _in_transaction(connection):
-            return self._kit.track(name, properties, customer=customer, at=at, id=id)
-        made = self._kit.handover.prepare(name, properties, customer=customer, at=at, id=id)
+            return self._kit.track(name, properties, **given, durable=durable)
+        made = self._kit.handover.prepare(name, properties, **given)
         if not made.receipt:
             return made.receipt
         row = self._insert(alias, made)
         if connection.in_atomic_block:
-            then = functools.partial(self._committed, alias, row, made.record)
+            then = functools.partial(self._committed, alias, row, made.record, durable=durable)
             transaction.on_commit(then, using=alias, robust=True)
         if row is not None:
             return made.receipt
@@ -133,11 +130,11 @@ class Outbox:
         number: int = row.pk
         return number
 
-    def _committed(self, alias: str, row: int | None, record: bytes) -> None:
+    def _committed(self, alias: str, row: int | None, record: bytes, *, durable: bool) -> None:
         """Hand over what was committed just now; what has no room is found by a sweep."""
         # First: what waits in the process that this one was forked from is not ours.
         self.begin()
-        handed = self._kit.handover.take(record)
+        handed = self._kit.handover.take(record, durable=durable)
         if handed is not None and row is not None:
             self._waiting.append(Waiting(alias, row, handed))
             self._signal.set()

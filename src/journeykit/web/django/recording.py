@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from journeykit.model.receipt import Receipt
 
 
-def track_in_transaction(
+def track_in_transaction(  # noqa: PLR0913 - those of `track`, and which database
     name: str,
     properties: Mapping[str, Any] | None = None,
     *,
     customer: Customer | str | None = None,
     at: datetime | None = None,
     id: str | None = None,
+    durable: bool = False,
     using: str | None = None,
 ) -> Receipt:
     """
@@ -33,6 +34,9 @@ def track_in_transaction(
     Args:
         name, properties, customer, at, id: Those of `kit.track()`.
 
+        durable: Let the commit wait until the event is in the Log, for five seconds at most, so
+            that the next page knows it.
+
         using: The database, as with `transaction.atomic`.
 
     Returns:
@@ -44,5 +48,5 @@ def track_in_transaction(
     Raises:
         EventRejected: Only if the kit is strict; and then, whatever the database raises.
     """
-    project = get_project()
-    return project.outbox.track(name, properties, customer=customer, at=at, id=id, using=using)
+    given: dict[str, Any] = {"customer": customer, "at": at, "id": id}
+    return get_project().outbox.track(name, properties, given, durable=durable, using=using)
