@@ -8,8 +8,8 @@ Each page is a test of its own directory, which is removed afterwards:
 - a block that begins with `# some/file.py` or `# some/file.toml` is also written to that file
 - `ROOT` is the directory of this repository
 - plugins that are installed are left out, but for the pages in docs/plugins/
-- in a console block, the `journeykit` and `flask` commands are run, and print what the block shows
-  (`...` stands for anything)
+- in a console block, the `journeykit`, `flask` and `python manage.py` commands are run, and print
+  what the block shows (`...` stands for anything)
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _begin(namespace: dict[str, Any]) -> None:
     leave.callback(os.environ.update, environment)
     leave.callback(os.environ.clear)
     for name in environment:
-        if name.startswith(("JOURNEYKIT_", "FLASK_")):
+        if name.startswith(("JOURNEYKIT_", "FLASK_", "DJANGO_")):
             del os.environ[name]
     os.environ.update({"COLUMNS": "100", "PYTHONDONTWRITEBYTECODE": "1"})
     os.environ["JOURNEYKIT_DISABLED_PLUGINS"] = ",".join(_INSTALLED)
@@ -123,10 +123,11 @@ def _toml(example: Example) -> None:
 def _console(example: Example) -> str | None:
     for command, expected in _commands(example.parsed):
         tool, *arguments = shlex.split(command)
-        if tool not in {"journeykit", "flask"}:
+        is_script = tool == "python" and arguments[:1] == ["manage.py"]
+        if tool not in {"journeykit", "flask"} and not is_script:
             continue
         done = subprocess.run(  # noqa: S603 - commands of our own pages
-            [sys.executable, "-m", tool, *arguments],
+            [sys.executable, *(() if is_script else ("-m", tool)), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -39,7 +39,10 @@ autodoc_typehints_format = "short"
 # text. What a page refers to in journeykit must exist.
 nitpick_ignore_regex = [
     (r"py:.*", rf"({'|'.join(sorted(sys.stdlib_module_names))})\..+"),
-    (r"py:.*", r"(attrs?|cattrs?|click|flask|httpx|opentelemetry|pluggy|pytest|rich|werkzeug)\..+"),
+    (
+        r"py:.*",
+        r"(attrs?|cattrs?|click|django|flask|httpx|opentelemetry|pluggy|pytest|rich|werkzeug)\..+",
+    ),
 ]
 
 

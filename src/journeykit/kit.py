@@ -27,6 +27,7 @@ from journeykit.erasing import report as erasure_report
 from journeykit.exceptions import EventRejected, StoreError
 from journeykit.feedback import Casework, Feedback
 from journeykit.feedback.reading import Reader
+from journeykit.handover import Handover
 from journeykit.insight import (
     CustomerStage,
     Explanation,
@@ -152,6 +153,14 @@ class JourneyKit:
         self._planned: tuple[int, tuple[Plan, ...]] = (-1, ())
         self._tail = built.parts.tail
         self._tracker = built.tracker
+        #: Takes events that something else has kept before, such as a transaction of the shop's.
+        self.handover = Handover(
+            built.tracker,
+            built.parts.tail,
+            refused=self._refused,
+            wake=self._wake,
+            wait=self._wait_committed,
+        )
         self._feedback: Feedback | None = None
         self._pipeline: Pipeline | None = None
         self._starting = native.lock()
@@ -260,10 +269,8 @@ class JourneyKit:
             EventRejected: Only if the kit is strict.
         """
         receipt = self._record(name, properties, customer, at, id)
-        if durable and receipt:
-            count = self._tail.appended
-            if not self.start().wait_committed(count, _DURABLE_SECONDS):
-                return Receipt(receipt.id, "pending", "it is kept, and not in the Log yet")
+        if durable and receipt and not self._wait_committed(self._tail.appended):
+            return Receipt(receipt.id, "pending", "it is kept, and not in the Log yet")
         return receipt
 
     def track_history(
@@ -476,6 +483,16 @@ class JourneyKit:
         id: str | None = None,
         **more: Any,
     ) -> Receipt:
+        refused = self._refused(name)
+        if refused is not None:
+            return refused
+        receipt = self._tracker.track(name, properties, customer, at, id, **more)
+        if receipt.id is not None:
+            self._wake()
+        return receipt
+
+    def _refused(self, name: str) -> Receipt | None:
+        """Return the receipt of events that are too late for this kit."""
         if not self._mark[0]:
             # A fork that Python was not told of, as servers written in C do.
             native.reset_after_fork()
@@ -484,10 +501,7 @@ class JourneyKit:
             if self.settings.core.strict:
                 raise EventRejected(name, "closed: this kit was closed")
             return Receipt(None, "closed", "this kit was closed")
-        receipt = self._tracker.track(name, properties, customer, at, id, **more)
-        if receipt.id is not None:
-            self._wake()
-        return receipt
+        return None
 
     def _wake(self) -> None:
         try:
@@ -495,6 +509,9 @@ class JourneyKit:
         except RuntimeError:
             # No thread can be started while the interpreter shuts down; the event stays accepted.
             _log.warning("journeykit.not_started")
+
+    def _wait_committed(self, count: int) -> bool:
+        return self.start().wait_committed(count, _DURABLE_SECONDS)
 
     # The stages of this process
 

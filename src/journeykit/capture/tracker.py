@@ -150,20 +150,46 @@ class Tracker:
         """
         try:
             event_id, record = self.compose(name, properties, customer, at, id, **more)
-            refused = self._tail.append(record)
-            if refused == "full" and self._patience:
-                refused = self._wait_for_room(record)
-        except _Refused as refusal:
-            return self.refuse(name, refusal.reason, refusal.detail)
-        except encoding.Unencodable as error:
-            return self.refuse(name, error.reason, error.detail)
-        except Exception as error:  # the host never breaks because of us
-            if self._strict:
-                raise
-            return self.refuse(name, "failed", type(error).__name__)
+            refused = self.append(record)
+        except Exception as error:  # noqa: BLE001 - the host never breaks because of us
+            return self._refusal(name, error)
         if refused is not None:
             return self.refuse(name, refused, _REFUSALS[refused])
         return Receipt(event_id)
+
+    def prepare(
+        self,
+        name: str,
+        properties: Mapping[str, Any] | None,
+        customer: Customer | str | None = None,
+        at: datetime | None = None,
+        id: str | None = None,
+    ) -> tuple[Receipt, bytes]:
+        """
+        Return the receipt and the record of an event that is appended later; none if refused.
+
+        Raises:
+            EventRejected: The tracker is strict and the event was refused.
+        """
+        try:
+            event_id, record = self.compose(name, properties, customer, at, id)
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._refusal(name, error), b""
+        return Receipt(event_id), record
+
+    def append(self, record: bytes) -> str | None:
+        """Append a record to the tail; returns None, or the reason for refusing it."""
+        refused = self._tail.append(record)
+        if refused == "full" and self._patience:
+            refused = self._wait_for_room(record)
+        return refused
+
+    def _refusal(self, name: object, error: Exception) -> Receipt:
+        if isinstance(error, _Refused | encoding.Unencodable):
+            return self.refuse(name, error.reason, error.detail)
+        if self._strict:
+            raise error
+        return self.refuse(name, "failed", type(error).__name__)
 
     def _wait_for_room(self, record: bytes) -> str | None:
         # The committer makes room: a plugin that tracks in its thread would wait for itself.

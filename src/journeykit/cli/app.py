@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -129,14 +129,32 @@ def add_commands() -> None:
             group.add_command(command)
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run the command line; returns the exit code."""
+def run(
+    arguments: Sequence[str],
+    *,
+    make_kit: Callable[[], JourneyKit] | None = None,
+    name: str = "journeykit",
+) -> int:
+    """
+    Run the command line; returns the exit code.
+
+    Args:
+        make_kit: Returns the kit of the app that the command line belongs to, if it does.
+
+        name: How it is called.
+    """
     # What went wrong is told in one line at the end, not as it happens in some thread.
     logging.getLogger("journeykit").addHandler(logging.NullHandler())
     add_commands()
-    _add_installed_commands()
     try:
-        result = group.main(list(arguments), prog_name="journeykit", standalone_mode=False)
+        kit = None if make_kit is None else _made(make_kit, arguments)
+        if make_kit is None:
+            _add_installed_commands()
+        elif kit is not None:
+            _warn(kit.plugins.register_commands(group))
+        result = group.main(
+            list(arguments), prog_name=name, standalone_mode=False, obj=Session(kit)
+        )
     except click.ClickException as error:
         with contextlib.suppress(BrokenPipeError):
             _show(error, arguments)
@@ -167,5 +185,19 @@ def _add_installed_commands() -> None:
         problems = Plugins().register_commands(group)
     except PluginError as error:
         problems = [str(error)]
+    _warn(problems)
+
+
+def _made(make_kit: Callable[[], JourneyKit], arguments: Sequence[str]) -> JourneyKit | None:
+    """Return the kit of the app; help there is also where that has mistakes."""
+    try:
+        return make_kit()
+    except (ConfigError, PluginError) as error:
+        if not {"-h", "--help"}.isdisjoint(arguments):
+            return None
+        raise Misconfigured(str(error)) from error
+
+
+def _warn(problems: Iterable[str]) -> None:
     for problem in problems:
         click.echo(f"warning: {problem}", err=True)

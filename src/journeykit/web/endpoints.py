@@ -349,17 +349,27 @@ class Endpoints:
         token = self._tokens.make(offer.impression, customer, expires, offer.prompt.version)
         return wire.offer(offer, token, self._now(), self._default)
 
-    def scripts(self, page: str | None, root: str = "") -> str:
-        """Return the markup that lets a page ask: the element and the scripts that are on."""
+    def scripts(self, page: str | None, root: str = "", *, nonce: str = "") -> str:
+        """
+        Return the markup that lets a page ask: the element and the scripts that are on.
+
+        Args:
+            page: The page's name.
+
+            root: The path that the app itself is mounted below.
+
+            nonce: What the page's policy for content asks of scripts, if it asks for one.
+        """
         parts = ["<journeykit-prompt></journeykit-prompt>"] if self._asks else []
         names = ["prompt.js"] * self._asks + ["friction.js"] * self._settings.friction
         mount = root + self.mount
         wait = round(self._settings.ask_after.total_seconds() * 1000)
+        shown = f' nonce="{escape(nonce)}"' if nonce else ""
         for name in names:
             source = escape(f"{mount}/static/{static_file(name).name}")
             parts.append(
                 f'<script src="{source}" defer data-endpoint="{escape(mount)}/v1"'
-                f' data-page="{escape(page or "")}" data-wait="{wait}"></script>'
+                f' data-page="{escape(page or "")}" data-wait="{wait}"{shown}></script>'
             )
         return "".join(parts)
 

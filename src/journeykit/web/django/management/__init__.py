@@ -1,0 +1,3 @@
+"""Commands, by Django's own convention."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Migrations, by Django's own convention."""
+
+from __future__ import annotations
