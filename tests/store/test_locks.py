@@ -116,7 +116,8 @@ def test_refused_lease_leaves_nothing_open(locks: LockDirectory) -> None:
     before = len([*Path("/dev/fd").iterdir()])
     for _ in range(5):
         assert locks.lease("lead") is None
-    assert len([*Path("/dev/fd").iterdir()]) == before
+    # Fewer, where what other tests have left is collected meanwhile.
+    assert len([*Path("/dev/fd").iterdir()]) <= before
     lease.release()
 
 
