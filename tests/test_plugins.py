@@ -137,11 +137,11 @@ def test_app_then_installed_then_builtin(installed: Distributions, event: Event)
 
 def test_origins_are_told(installed: Distributions) -> None:
     """A plugin says whether it is the app's, built in, or of which distribution and version."""
-    installed.add("journeykit-zapier", "2.5", zapier=HEALTHY)
+    installed.add("journeykit-coupons", "2.5", coupons=HEALTHY)
     plugins = Plugins([plugin("own")], builtin=[plugin("core")])
     assert [(loaded.name, loaded.origin) for loaded in plugins] == [
         ("own", "app"),
-        ("zapier", "journeykit-zapier 2.5"),
+        ("coupons", "journeykit-coupons 2.5"),
         ("core", "built-in"),
     ]
 
