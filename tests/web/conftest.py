@@ -28,7 +28,7 @@ def _missing(reason: str) -> None:
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """Return a Chromium, shared by all browser tests of the web."""
     if not _CHROMIUM.exists():

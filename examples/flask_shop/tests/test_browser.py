@@ -37,7 +37,7 @@ def _missing(reason: str) -> None:
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(request: pytest.FixtureRequest) -> Iterator[Any]:
     """Return a Chromium, shared by all browser tests of this shop."""
     if not CHROMIUM.exists():
