@@ -189,6 +189,6 @@ def review_and_share(page: Any) -> None:
     page.get_by_label("In your words").fill("Holds the soup, and the evening.")
     page.get_by_label("Name to print with it").fill("Ada")
     page.get_by_role("button", name="Put it up").click()
-    assert page.get_by_role("status").inner_text() == "Thank you. Your review is up."
+    assert page.locator("p.note[role=status]").inner_text() == "Thank you. Your review is up."
     page.get_by_role("button", name="Share this with somebody").click()
     assert "/products/soup-mug" in page.get_by_label("The link").input_value()
