@@ -114,7 +114,7 @@ def test_trouble_becomes_a_case(app: Flask, toml: Path, chromium: Any, shop: str
     page.get_by_role("button", name="Next").click()
     page.get_by_role("textbox", name="What got in the way?").fill("I typed my address twice")
     page.get_by_role("button", name="Send").click()
-    page.get_by_role("heading", name="Thank you").wait_for()
+    page.get_by_role("heading", name="Thank you!").wait_for()
 
     kit = app.extensions["journeykit"]
     assert kit.flush()
