@@ -10,7 +10,16 @@ from typing import Any, ClassVar
 
 import pytest
 
-from journeykit import Candidate, Event, Page, PainPoint, SinkType, hookimpl
+from journeykit import (
+    Answer,
+    Candidate,
+    Case,
+    Event,
+    Page,
+    PainPoint,
+    SinkType,
+    hookimpl,
+)
 from journeykit.testing import HookContract
 
 _log = logging.getLogger("broken")
@@ -50,6 +59,16 @@ class Sound:
     def select_prompt(self, candidates: Sequence[Candidate], page: Page) -> Candidate | None:
         """Choose on a phone."""
         return candidates[-1] if page.device == "phone" else None
+
+    @hookimpl
+    def read_answer(self, answer: Answer) -> dict[str, Any] | None:
+        """Look for a word."""
+        return {"themes": ["price"]} if "price" in str(answer.answers.get("more")) else None
+
+    @hookimpl
+    def route_case(self, case: Case) -> str | None:
+        """Give what is dear to somebody."""
+        return "head-of-service" if case.severity == "critical" else None
 
     @hookimpl
     def register_commands(self, cli: Any) -> None:
@@ -104,6 +123,64 @@ class Desktop(Sound):
         return candidates[0] if page.device.startswith("desk") else None  # type: ignore[union-attr]
 
 
+class Hasty(Sound):
+    breaks = "test_contract_any_event_is_understood"
+
+    @hookimpl
+    def read_answer(self, answer: Answer) -> dict[str, Any] | None:
+        return {"themes": [answer.answers["more"][:10]]}
+
+
+class Inventing(Sound):
+    breaks = "test_contract_any_event_is_understood"
+
+    @hookimpl
+    def read_answer(self, answer: Answer) -> dict[str, Any] | None:
+        return {"mood": "bad"}
+
+
+class Judging(Sound):
+    breaks = "test_contract_any_event_is_understood"
+
+    @hookimpl
+    def read_answer(self, answer: Answer) -> dict[str, Any] | None:
+        return {"sentiment": -1.0 if answer.score < 3 else 1.0}  # type: ignore[operator]
+
+
+class Assigning(Sound):
+    breaks = "test_contract_any_event_is_understood"
+
+    @hookimpl
+    def route_case(self, case: Case) -> Any:
+        return ["grace", "ada"]
+
+
+class Praising(Sound):
+    breaks = "test_contract_any_event_is_understood"
+
+    @hookimpl
+    def route_case(self, case: Case) -> str | None:
+        return f"{case.owner.title()} and friends"  # type: ignore[union-attr]
+
+
+class OnDuty(Sound):
+    breaks = "test_contract_the_same_event_leads_to_the_same"
+    numbers: ClassVar[Any] = itertools.count()
+
+    @hookimpl
+    def route_case(self, case: Case) -> str | None:
+        return ("grace", "ada")[next(self.numbers) % 2]
+
+
+class Feeling(Sound):
+    breaks = "test_contract_the_same_event_leads_to_the_same"
+    numbers: ClassVar[Any] = itertools.count()
+
+    @hookimpl
+    def read_answer(self, answer: Answer) -> dict[str, Any] | None:
+        return {"sentiment": next(self.numbers)}
+
+
 class Dicing(Sound):
     breaks = "test_contract_the_same_event_leads_to_the_same"
     numbers: ClassVar[Any] = itertools.count()
@@ -131,6 +208,25 @@ class Writing(Sound):
         return None
 
 
+class Tidying(Sound):
+    breaks = "test_contract_events_stay_as_they_were"
+
+    @hookimpl
+    def read_answer(self, answer: Answer) -> dict[str, Any] | None:
+        answer.answers.pop("more", None)  # type: ignore[attr-defined]
+        return None
+
+
+class Marking(Sound):
+    breaks = "test_contract_events_stay_as_they_were"
+
+    @hookimpl
+    def route_case(self, case: Case) -> str | None:
+        for each in case.evidence:
+            each.answers["routed"] = True
+        return None
+
+
 class Slow(Sound):
     breaks = "test_contract_answers_come_in_time"
 
@@ -154,6 +250,33 @@ class Talking(Sound):
     @hookimpl
     def event_parked(self, event: Event, sink: str, reason: str) -> None:
         _log.info("parked", extra={"who": event.customer.user_id})
+
+
+class Quoting(Sound):
+    breaks = "test_contract_nothing_private_is_logged"
+
+    @hookimpl
+    def read_answer(self, answer: Answer) -> dict[str, Any] | None:
+        _log.info("answered", extra={"said": answer.answers.get("more")})
+        return None
+
+
+class Telling(Sound):
+    breaks = "test_contract_nothing_private_is_logged"
+
+    @hookimpl
+    def route_case(self, case: Case) -> str | None:
+        _log.info("a case", extra={"of": case.customer.user_id})
+        return None
+
+
+class Asking(Sound):
+    breaks = "test_contract_answers_come_in_time"
+
+    @hookimpl
+    def route_case(self, case: Case) -> str | None:
+        time.sleep(1.0)
+        return None
 
 
 class Refusing(Sound):

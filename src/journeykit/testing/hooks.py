@@ -22,6 +22,7 @@ from journeykit.model.prompt import Prompt, When
 from journeykit.model.times import to_datetime
 from journeykit.plugins import Plugins
 from journeykit.testing.clock import NOON
+from journeykit.testing.complaints import answer_to, case_after
 from journeykit.testing.events import make_event
 from journeykit.testing.recording import RecordingSink
 from journeykit.testing.rules import given_events
@@ -49,16 +50,16 @@ _CANDIDATES: Final = tuple(
     Candidate(key=prompt.key, prompt=prompt, armed_at=to_datetime(NOON)) for prompt in _PROMPTS
 )
 
-#: Hook → how it is asked about an event, or about the page on which the event happens.
-_ASKED: Final[dict[str, Callable[[Plugins, Event], Any]]] = {
-    "enrich_event": lambda plugins, event: plugins.enrich_event(event),
-    "accept_event": lambda plugins, event: plugins.accept_event(event),
-    "detect_stage": lambda plugins, event: plugins.detect_stage(event, _JOURNEY, _instance(event)),
-    "detect_pain_points": lambda plugins, event: plugins.detect_pain_points(event, event.customer),
-    "event_parked": lambda plugins, event: plugins.event_parked(event, "crm", "HTTP 400"),
-    "select_prompt": lambda plugins, event: plugins.select_prompt(
-        _CANDIDATES, event.customer, _page(event)
-    ),
+#: Hook → what it is asked about, where an event, or the page on which it happens, is all there is.
+_ASKED: Final[dict[str, Callable[[Event], tuple[Any, ...]]]] = {
+    "enrich_event": lambda event: (event,),
+    "accept_event": lambda event: (event,),
+    "detect_stage": lambda event: (event, _JOURNEY, _instance(event)),
+    "detect_pain_points": lambda event: (event, event.customer),
+    "event_parked": lambda event: (event, "crm", "HTTP 400"),
+    "read_answer": lambda event: (answer_to(event),),
+    "route_case": lambda event: (case_after(event),),
+    "select_prompt": lambda event: (_CANDIDATES, event.customer, _page(event)),
 }
 
 #: Hooks for whose answer somebody waits: how long, in seconds; for the others it is `patience`.
@@ -66,6 +67,9 @@ _WAITED_FOR: Final = {"select_prompt": PATIENCE}
 
 #: How often a hook that somebody waits for is asked: other programs on the machine may be busy.
 _TRIES: Final = 5
+
+#: Names that plugins may look for, and one that tells of somebody.
+_NAMES: Final = ("Order Completed", "Signed In", "Coupon Denied", f"Said {PERSONAL[1]}")
 
 #: Hooks that answer from their arguments alone, since they may be asked again.
 _PURE: Final = frozenset(_ASKED) - {"event_parked"}
@@ -118,35 +122,36 @@ class HookContract:
     def test_contract_any_event_is_understood(self, plugin: Any, event: Event) -> None:
         """Whatever the event, it raises nothing, and answers what the hook asks for."""
         plugins = _alone(plugin)
-        for ask in _asked(plugins).values():
-            ask(plugins, event)
+        for hook in _asked(plugins):
+            _ask(plugins, hook, event)
 
     @given(event=events())
     @given_events
     def test_contract_the_same_event_leads_to_the_same(self, plugin: Any, event: Event) -> None:
         """It answers from its arguments alone: an event may be asked about more than once."""
         plugins = _alone(plugin)
-        for hook, ask in _asked(plugins).items():
+        for hook in _asked(plugins):
             if hook in _PURE:
-                assert ask(plugins, event) == ask(plugins, event), hook
+                assert _ask(plugins, hook, event) == _ask(plugins, hook, event), hook
 
     @given(event=events())
     @given_events
     def test_contract_events_stay_as_they_were(self, plugin: Any, event: Event) -> None:
-        """It changes nothing about the event that other plugins are asked about too."""
+        """It changes nothing about event, answer or case, which others are asked about too."""
         plugins = _alone(plugin)
-        before = copy.deepcopy(event)
-        for hook, ask in _asked(plugins).items():
-            ask(plugins, event)
-            assert event == before, hook
+        for hook in _asked(plugins):
+            given = _ASKED[hook](event)
+            before = copy.deepcopy(given)
+            getattr(plugins, hook)(*given)
+            assert given == before, hook
 
     def test_contract_answers_come_in_time(self, plugin: Any) -> None:
         """No answer takes so long that the plugin would be tripped."""
         plugins = _alone(plugin)
-        for hook, ask in _asked(plugins).items():
+        for hook in _asked(plugins):
             patience = _WAITED_FOR.get(hook, self.patience)
             tries = _TRIES if hook in _WAITED_FOR else 1
-            in_time = any(_answers(ask, plugins, patience) for _ in range(tries))
+            in_time = any(_answers(plugins, hook, patience) for _ in range(tries))
             assert in_time, f"{hook} took longer than {patience} s"
 
     def test_contract_nothing_private_is_logged(
@@ -156,10 +161,10 @@ class HookContract:
         plugins = _alone(plugin)
         about = {"email": PERSONAL[1], "phone": PERSONAL[2]}
         with caplog.at_level(logging.DEBUG):
-            for name in ("Order Completed", "Signed In", "Coupon Denied", f"Said {PERSONAL[1]}"):
+            for name in _NAMES * 8:
                 event = make_event(name, about, user_id=PERSONAL[0], anonymous_id=PERSONAL[3])
-                for ask in _asked(plugins).values():
-                    ask(plugins, event)
+                for hook in _asked(plugins):
+                    _ask(plugins, hook, event)
 
         seen = "\n".join(record.getMessage() + str(vars(record)) for record in caplog.records)
         for private in (*self.secrets, *PERSONAL):
@@ -183,12 +188,16 @@ def _alone(plugin: Any) -> Plugins:
     return Plugins([plugin], builtin=[builtin], installed=False, strict=True)
 
 
-def _asked(plugins: Plugins) -> dict[str, Callable[[Plugins, Event], Any]]:
-    return {hook: ask for hook, ask in _ASKED.items() if plugins.implements(hook)}
+def _asked(plugins: Plugins) -> list[str]:
+    return [hook for hook in _ASKED if plugins.implements(hook)]
 
 
-def _answers(ask: Callable[[Plugins, Event], Any], plugins: Plugins, seconds: float) -> bool:
-    asking = threading.Thread(target=ask, args=(plugins, make_event()), daemon=True)
+def _ask(plugins: Plugins, hook: str, event: Event) -> Any:
+    return getattr(plugins, hook)(*_ASKED[hook](event))
+
+
+def _answers(plugins: Plugins, hook: str, seconds: float) -> bool:
+    asking = threading.Thread(target=_ask, args=(plugins, hook, make_event()), daemon=True)
     asking.start()
     asking.join(seconds)
     return not asking.is_alive()
