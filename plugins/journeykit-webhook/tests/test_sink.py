@@ -13,8 +13,9 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journeykit import ConfigError, DeliveryError, JourneyKit
+from journeykit import ConfigError, DeliveryError, JourneyKit, StoreError
 from journeykit.model import Entry
+from journeykit.store.kept import Kept
 from journeykit.testing import (
     Delivering,
     Fault,
@@ -25,6 +26,7 @@ from journeykit.testing import (
     make_entry,
 )
 from journeykit_webhook.envelopes import Message
+from journeykit_webhook.gone import Gone
 from journeykit_webhook.lanes import lanes
 from journeykit_webhook.sink import WebhookSink
 
@@ -58,14 +60,108 @@ def test_gone_endpoint_is_left_alone(faulty_server: FaultyServer, make_sink: Mak
     assert len(faulty_server.requests) == 2
     assert bench.parked == {}
     assert not bench.done
-    assert all(wait >= 3600 for wait in bench.waits)
     port = faulty_server.url.rpartition(":")[2]
-    assert bench.errors[-1] == (
-        f"POST http://127.0.0.1:{port}: HTTP 410; what was there has been taken away; give "
-        "another address, or remove the sink; nothing is sent there until the app restarts"
+    told = (
+        f"POST http://127.0.0.1:{port}: HTTP 410; what was there has been taken away; give another "
+        "address, or remove the sink; nothing is sent there until then, or until "
+        "`journeykit webhook enable partner`"
     )
-    again = Delivering(make_sink(faulty_server.url)).add(*people(1)).run()
-    assert again.done
+    assert set(bench.errors) == {told}
+
+
+def restart(bench: Delivering, sink: WebhookSink) -> None:
+    """Let another process deliver from the same store."""
+    sink.keep_in(Kept(bench.store, "sink:partner"))
+    bench.sink = bench.relay.sink = sink
+
+
+def test_gone_endpoint_is_left_alone_after_a_restart(
+    faulty_server: FaultyServer, make_sink: MakeSink
+) -> None:
+    """A 410 is remembered in the store: a new process asks nobody, until the endpoint is enabled."""
+    bench = Delivering(make_sink(faulty_server.url)).add(*people(3))
+    with faulty_server.doing(410):
+        bench.run(most_waits=1)
+    before = len(faulty_server.requests)
+    restart(bench, make_sink(faulty_server.url))
+    bench.run(most_waits=4)
+    assert len(faulty_server.requests) == before
+    assert "webhook enable partner" in bench.errors[-1]
+    # What is kept tells nothing of the address.
+    assert faulty_server.url not in repr(bench.store.kept("kept:"))
+
+    gone = Gone(faulty_server.url)
+    gone.keep_in(Kept(bench.store, "sink:partner"))
+    assert gone.since() == "2026-03-02T12:00:00.000000Z"
+    gone.forget()
+    bench.run()
+
+    assert bench.parked == {}
+    assert len(faulty_server.taken) == 3
+    assert bench.store.kept("kept:") == {}
+
+
+def test_another_address_is_another_endpoint(
+    faulty_server: FaultyServer, make_sink: MakeSink
+) -> None:
+    """With another address in the configuration the sink goes on where it was."""
+    bench = Delivering(make_sink(f"{faulty_server.url}/old")).add(*people(3))
+    with faulty_server.doing(410):
+        bench.run(most_waits=2)
+    restart(bench, make_sink(f"{faulty_server.url}/new"))
+    bench.run()
+
+    assert bench.done
+    assert [each.path for each in faulty_server.taken] == ["/new"] * 3
+
+
+def test_store_that_is_away_loses_nothing_of_a_410(
+    faulty_server: FaultyServer, make_sink: MakeSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it cannot be kept that the endpoint is gone, it is asked again, and nothing is lost."""
+    bench = Delivering(make_sink(faulty_server.url, connections=1)).add(*people(3))
+
+    def keep(*_: Any) -> None:
+        raise StoreError("the database is locked")
+
+    monkeypatch.setattr(bench.store, "keep", keep)
+    faulty_server.then(None, 410, 410)
+    bench.run()
+
+    assert bench.parked == {}
+    assert ids(faulty_server) == [entry.id for entry in bench_entries(bench)]
+
+
+def bench_entries(bench: Delivering) -> list[Entry]:
+    """Return the events of the Log."""
+    return [stored.entry for stored in bench.store.read(None, 100)]
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+def test_mistake_of_ours_is_an_outage(
+    faulty_server: FaultyServer,
+    make_sink: MakeSink,
+    monkeypatch: pytest.MonkeyPatch,
+    connections: int,
+) -> None:
+    """What nobody expects, in whichever thread it happens, is tried again and takes no event along."""
+    sink = make_sink(faulty_server.url, connections=connections)
+    bench = Delivering(sink).add(*people(12))
+    post, left = sink._post, [3]
+
+    def fail(*given: Any) -> Any:
+        left[0] -= 1
+        if left[0] == 0:
+            raise LookupError("s3cr3t")
+        return post(*given)
+
+    monkeypatch.setattr(sink, "_post", fail)
+    bench.run()
+
+    assert bench.done
+    assert bench.parked == {}
+    assert len(faulty_server.taken) == 12
+    assert bench.errors == [f"POST {sink._target}: LookupError"]
 
 
 @pytest.mark.parametrize("status", [429, 502, 504])
@@ -318,6 +414,7 @@ def test_redirect_to_this_host_is_not_followed(make_sink: MakeSink) -> None:
         "https://user:pa55@partner.example/",
         "https://partner.example/#part",
         "https://partner.example:99999/",
+        "https://partner..example/",
         "https://partner.example/a b",
         "https://pärtner.example/",
         "https://partner.example/\r\nX: 1",

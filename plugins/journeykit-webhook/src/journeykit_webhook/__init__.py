@@ -6,7 +6,7 @@ Each `[sinks.NAME] type = "webhook"` is one endpoint with a place of its own in 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from journeykit import SinkType, hookimpl
 from journeykit_webhook.settings import Format, WebhookSettings
@@ -14,7 +14,7 @@ from journeykit_webhook.settings import Format, WebhookSettings
 if TYPE_CHECKING:
     from journeykit_webhook.sink import WebhookSink
 
-__all__ = ["Format", "WebhookSettings", "register_sinks"]
+__all__ = ["Format", "WebhookSettings", "register_commands", "register_sinks"]
 
 
 def _build(name: str, settings: WebhookSettings) -> WebhookSink:
@@ -28,3 +28,11 @@ def _build(name: str, settings: WebhookSettings) -> WebhookSink:
 def register_sinks() -> list[SinkType]:
     """Return the webhook sink."""
     return [SinkType("webhook", WebhookSettings, _build)]
+
+
+@hookimpl
+def register_commands(cli: Any) -> None:
+    """Add `journeykit webhook …`."""
+    from journeykit_webhook.commands import webhook
+
+    cli.add_command(webhook)

@@ -66,6 +66,10 @@ class Target(NamedTuple):
             raise ValueError(f"url must begin with https:// ({hint})")
         if not parts.hostname or not url.isascii() or any(each <= " " for each in url):
             raise ValueError("url is no address: it names no host, or is not percent-encoded")
+        try:
+            parts.hostname.encode("idna")
+        except UnicodeError:
+            raise ValueError("url is no address: a part of its host is empty or too long") from None
         if parts.username is not None or parts.fragment:
             raise ValueError("url may hold neither a user nor a fragment; see `headers`")
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

@@ -97,3 +97,8 @@ class WebhookSettings:
         if self.secret is None and self.old_secrets:
             msg = "old_secrets without a secret: name the one that is in force as secret"
             raise ValueError(msg)
+
+
+def reveal(value: str | Secret) -> str:
+    """Return what *value* is, or refers to."""
+    return value.reveal() if isinstance(value, Secret) else value

@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from journeykit import DeliveryError, Rejection, Secret
+from journeykit import DeliveryError, Rejection
 from journeykit.delivery.answers import ALL_ALIKE, NOT_NOW, retry_after, told
 from journeykit.delivery.guard import Guard
+from journeykit.model.times import to_rfc3339
 from journeykit_webhook.envelopes import CONTENT_TYPES, Envelopes, Message
+from journeykit_webhook.gone import Gone
 from journeykit_webhook.lanes import lanes
 from journeykit_webhook.posting import Answer, Line, Target
+from journeykit_webhook.settings import reveal
 from journeykit_webhook.signing import Signer, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from journeykit import Batch
+    from journeykit.store.kept import Kept
     from journeykit_webhook.settings import WebhookSettings
 
 #: The endpoint is gone, and is not to be asked again.
@@ -33,9 +37,6 @@ _TOO_LARGE: Final = 413
 #: The endpoint wants another format, of every event.
 _FORMAT: Final = 415
 
-#: How long an endpoint that is gone is left alone before the relay looks again, in seconds.
-_LONG: Final = 3600.0
-
 _BEHIND: Final = "an earlier event of this customer waits"
 
 
@@ -46,6 +47,7 @@ class _Outcome:
     taken: list[str] = attrs.field(factory=list)
     rejections: list[Rejection] = attrs.field(factory=list)
     failure: DeliveryError | None = None
+    gone: bool = False
 
 
 class WebhookSink:
@@ -53,7 +55,8 @@ class WebhookSink:
     Posts each event to one endpoint.
 
     - 2xx: it was taken.
-    - 410: the endpoint is gone; nothing more is sent there until the app restarts.
+    - 410: the endpoint is gone; nothing more is sent there, also after a restart, until there is
+      another address or somebody enables it.
     - No answer, 5xx, 408, 423, 425, 429, redirects (none is followed), 401, 403, 404, 405, 407 and
       415: an outage, which is waited out however long it lasts; `Retry-After` is honoured.
     - 413: the event is parked.
@@ -83,15 +86,17 @@ class WebhookSink:
     ) -> None:
         self.name = name
         self._now = now
-        self._target = Target.of(_reveal(settings.url), plain=bool(settings.allow))
+        url = reveal(settings.url)
+        self._target = Target.of(url, plain=bool(settings.allow))
+        self._gone = Gone(url)
         self._envelopes = Envelopes(settings.format, settings.events, settings.source)
         secrets = [settings.secret, *settings.old_secrets] if settings.secret else []
-        self._signer = Signer([key_of(_reveal(secret)) for secret in secrets])
+        self._signer = Signer([key_of(reveal(secret)) for secret in secrets])
         self._signed = bool(secrets)
         self._headers = {
             "user-agent": "journeykit-webhook",
             "content-type": CONTENT_TYPES[settings.format],
-            **{key.lower(): _header(_reveal(value)) for key, value in settings.headers.items()},
+            **{key.lower(): _header(reveal(value)) for key, value in settings.headers.items()},
         }
         make_line = functools.partial(
             Line,
@@ -101,8 +106,10 @@ class WebhookSink:
             tls=functools.cache(lambda: tls or ssl.create_default_context()),
         )
         self._lines = [make_line() for _ in range(settings.connections)]
-        #: Why nothing is sent any more.
-        self._disabled: str | None = None
+
+    def keep_in(self, kept: Kept) -> None:
+        """Take the place in the store where it is remembered that the endpoint is gone."""
+        self._gone.keep_in(kept)
 
     def deliver(self, batch: Batch) -> list[Rejection]:
         """
@@ -114,9 +121,11 @@ class WebhookSink:
         messages = [each for each in map(self._envelopes.message, batch.lines) if each is not None]
         if not messages:
             return []
-        if self._disabled is not None:
-            raise DeliveryError(self._disabled, retry_after=_LONG)
+        if self._gone.since() is not None:
+            raise DeliveryError(self._told_gone())
         outcomes = self._send(lanes(messages, len(self._lines)))
+        if any(each.gone for each in outcomes):
+            self._gone.note(to_rfc3339(round(self._now() * 1_000_000)))
         failure = next((each.failure for each in outcomes if each.failure is not None), None)
         if failure is not None:
             wanted = {message.event_id for message in messages}
@@ -169,9 +178,15 @@ class WebhookSink:
                 outcome.rejections.append(Rejection(message.event_id, _BEHIND, retryable=True))
                 continue
             try:
-                rejection = self._judge(message, self._post(message, line))
+                answer = self._post(message, line)
+                outcome.gone = outcome.gone or answer.status == _GONE
+                rejection = self._judge(message, answer)
             except DeliveryError as error:
                 outcome.failure = error
+                stop.set()
+                return
+            except Exception as error:  # noqa: BLE001 - in a thread nobody else would hear of it
+                outcome.failure = DeliveryError(f"POST {self._target}: {type(error).__name__}")
                 stop.set()
                 return
             if rejection is None:
@@ -192,10 +207,9 @@ class WebhookSink:
         status = answer.status
         if 200 <= status < 300:
             return None
-        msg = f"POST {self._target}: {told(status)}"
         if status == _GONE:
-            self._disabled = f"{msg}; nothing is sent there until the app restarts"
-            raise DeliveryError(self._disabled, retry_after=_LONG)
+            raise DeliveryError(self._told_gone())
+        msg = f"POST {self._target}: {told(status)}"
         if status == _TOO_LARGE:
             return Rejection(message.event_id, msg)
         if status >= 500 or status < 400 or status in NOT_NOW | ALL_ALIKE | {_FORMAT}:
@@ -203,9 +217,9 @@ class WebhookSink:
             raise DeliveryError(msg, retry_after=wait)
         return Rejection(message.event_id, msg, retryable=True)
 
-
-def _reveal(value: str | Secret) -> str:
-    return value.reveal() if isinstance(value, Secret) else value
+    def _told_gone(self) -> str:
+        enable = f"or until `journeykit webhook enable {self.name}`"
+        return f"POST {self._target}: {told(_GONE)}; nothing is sent there until then, {enable}"
 
 
 def _header(value: str) -> str:

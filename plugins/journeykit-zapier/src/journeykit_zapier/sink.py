@@ -273,6 +273,10 @@ class ZapierSink:
             except _Unsubscribed:
                 self._unsubscribe(lane)
                 return
+            except Exception as error:  # noqa: BLE001 - in a thread nobody else would hear of it
+                lane.failure = DeliveryError(f"POST {hook.target}: {type(error).__name__}")
+                hook.failed(lane.failure, self._now())
+                return
             hook.worked()
             if rejection is None:
                 lane.taken.append(message.id)
