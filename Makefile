@@ -18,7 +18,7 @@ BENCH_STAMP := $(BENCH_VENV)/.installed
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/[!_]*/pyproject.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture calibrate check lint types imports scripts docs bench bench-check format lock clean venv node
+.PHONY: help demo test test-zapier torture calibrate check lint types imports scripts docs bench bench-check format lock clean venv node
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,11 @@ torture: $(STAMP) ## kill and stop processes and damage their database for a min
 	@$(BIN)/python tools/torture.py --harm stops --seconds $(SECONDS) $(ARGS)
 	@$(BIN)/python tools/torture.py --harm damage --seconds $(SECONDS) $(ARGS)
 	@$(BIN)/python tools/powercut.py --cuts $(CUTS)
+
+test-zapier: $(STAMP) ## drive what Zaps call with Zapier's own runtime, which npm installs aside: its licence is not open
+	@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	npm install --silent --ignore-scripts --no-audit --no-fund --prefix "$$tmp" zapier-platform-core@19; \
+	JOURNEYKIT_ZAPIER="$$tmp" $(BIN)/python -m pytest plugins/journeykit-zapier/tests/test_platform.py $(ARGS)
 
 calibrate: $(STAMP) ## measure how often the anomaly rule finds what is there, and what is not (ARGS="--shop shop_ecom.csv.gz" for that shop too)
 	@$(BIN)/python tools/calibrate.py $(ARGS)

@@ -1,8 +1,7 @@
 """
 Clients that others have written take the org of the tests for Salesforce.
 
-`simple-salesforce` is always run; `jsforce` where there is node and `JOURNEYKIT_JSFORCE` names a
-folder in which `npm install jsforce` was called.
+`simple-salesforce` is always run; `jsforce`, which package.json names, where npm has installed it.
 """
 
 from __future__ import annotations
@@ -174,14 +173,23 @@ const [url, clientId, clientSecret] = process.argv.slice(-3);
 """
 
 
-def test_jsforce_takes_it_for_salesforce(server: Any, fake: Any) -> None:
-    """It signs in, upserts, queries and deletes, as it does with a real org."""
-    folder = Path(os.environ.get("JOURNEYKIT_JSFORCE", "")) / "node_modules"
+@pytest.fixture
+def modules() -> Path:
+    """Return where npm has installed what package.json names."""
+    folder = Path(__file__).parents[3] / "node_modules"
     if shutil.which("node") is None or not (folder / "jsforce").is_dir():
-        pytest.skip("needs node, and jsforce in $JOURNEYKIT_JSFORCE")
+        reason = "jsforce is not there (Node.js 20 or newer, and npm ci)"
+        if os.environ.get("JOURNEYKIT_REQUIRE_NODE") == "1":
+            pytest.fail(f"JOURNEYKIT_REQUIRE_NODE=1, but {reason}")
+        pytest.skip(reason)
+    return folder
+
+
+def test_jsforce_takes_it_for_salesforce(server: Any, fake: Any, modules: Path) -> None:
+    """It signs in, upserts, queries and deletes, as it does with a real org."""
     done = subprocess.run(
         ["node", "-e", _SCRIPT, server.url, fake.CLIENT_ID, fake.SECRET],
-        env={**os.environ, "NODE_PATH": str(folder)},
+        env={**os.environ, "NODE_PATH": str(modules)},
         capture_output=True,
         text=True,
         timeout=60,

@@ -1,4 +1,4 @@
-"""The sink keeps the contract of sinks."""
+"""The sink keeps the contract of sinks, and the plugin that of plugins."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import pytest
 
+import journeykit_salesforce
 from journeykit.model.event import Entry
-from journeykit.testing import HttpSinkContract
+from journeykit.testing import HookContract, HttpSinkContract
 
 
 class TestSalesforceSink(HttpSinkContract):
@@ -48,3 +49,12 @@ class TestSalesforceSink(HttpSinkContract):
             self.org.refused[entry.id] = "FIELD_CUSTOM_VALIDATION_EXCEPTION"
 
         return trouble
+
+
+class TestPlugin(HookContract):
+    """The contract of plugins."""
+
+    @pytest.fixture
+    def plugin(self) -> Any:
+        """Return the plugin."""
+        return journeykit_salesforce

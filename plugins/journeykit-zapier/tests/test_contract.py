@@ -1,4 +1,4 @@
-"""The sink keeps the contract of sinks."""
+"""The sink keeps the contract of sinks, and the plugin that of plugins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from journeykit.testing import HttpSinkContract
+import journeykit_zapier
+from journeykit.testing import HookContract, HttpSinkContract
 
 
 class TestZapierSink(HttpSinkContract):
@@ -24,3 +25,12 @@ class TestZapierSink(HttpSinkContract):
     def sink(self, make_sink: Callable[..., Any]) -> Any:
         """Return a sink with one hook."""
         return make_sink("/hooks/catch/1/t0ken-of-the-hook/")
+
+
+class TestPlugin(HookContract):
+    """The contract of plugins."""
+
+    @pytest.fixture
+    def plugin(self) -> Any:
+        """Return the plugin."""
+        return journeykit_zapier

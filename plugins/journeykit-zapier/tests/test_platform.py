@@ -1,8 +1,9 @@
 """
 Zapier's own runtime drives our endpoints with the integration that comes with the plugin.
 
-Its licence is not an open one, so it is no requirement of the tests: they run where there is node
-and `JOURNEYKIT_ZAPIER` names a folder in which `npm install zapier-platform-core` was called.
+Its licence is not an open one, so it is no requirement of the tests: `make test-zapier` runs them,
+or they run where there is node and `JOURNEYKIT_ZAPIER` names a folder in which
+`npm install zapier-platform-core` was called.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def node() -> Path:
     """Return the folder of Zapier's runtime."""
     folder = Path(os.environ.get("JOURNEYKIT_ZAPIER", "")) / "node_modules"
     if shutil.which("node") is None or not (folder / "zapier-platform-core").is_dir():
-        pytest.skip("needs node, and zapier-platform-core in $JOURNEYKIT_ZAPIER")
+        pytest.skip("Zapier's runtime is not there; its licence is not open (make test-zapier)")
     return folder
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from journeykit.store.kept import Kept
 from journeykit.testing import Delivering, Fault, FaultyServer, Received, Reply, make_entry
+from journeykit_zapier.sink import ZapierSink
 from journeykit_zapier.subscriptions import Subscriptions
 
 MakeSink = Callable[..., Any]
@@ -245,6 +246,33 @@ def test_nothing_goes_to_private_places(make_sink: MakeSink, server: FaultyServe
 
     assert "allow it to go there" in bench.errors[0]
     assert server.connections == 0
+
+
+def test_a_mistake_of_ours_is_an_outage(
+    make_sink: MakeSink,
+    subscribe: Subscribe,
+    server: FaultyServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What nobody expects, in whichever thread, is tried again and takes no event along."""
+    bench = Delivering(make_sink("/a", "/b", now=lambda: bench._time))
+    judge, failing = ZapierSink._judge, ["hooks[0]", "hooks[1]"]
+
+    def fail(sink: Any, hook: Any, *given: Any) -> Any:
+        if hook.id in failing:
+            failing.remove(hook.id)
+            raise LookupError("s3cr3t")
+        return judge(sink, hook, *given)
+
+    monkeypatch.setattr(ZapierSink, "_judge", fail)
+    entries = [order(number) for number in range(5)]
+    bench.add(*entries).run()
+
+    assert bench.done
+    assert bench.parked == {}
+    for path in ("/a", "/b"):
+        assert {entry.id for entry in entries} == set(got(server, path))
+    assert "s3cr3t" not in "".join(bench.errors)
 
 
 def test_hooks_do_not_show_their_addresses(
