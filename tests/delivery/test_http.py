@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journeykit.delivery import Batch, Rejection, Relay
-from journeykit.delivery.answers import retry_after, told
+from journeykit.delivery.answers import retry_after, told, unanswered
 from journeykit.delivery.http import HttpSink, HttpTimeouts
 from journeykit.exceptions import DeliveryError
 from journeykit.model import Entry
@@ -201,18 +201,18 @@ def _date(seconds: float) -> str:
 @pytest.mark.parametrize(
     ("step", "said", "at_least"),
     [
-        (500, "HTTP 500", 0),
-        (503, "HTTP 503", 0),
-        ((503, {"Retry-After": "120"}), "HTTP 503", 120),
+        (500, told(500), 0),
+        (503, told(503), 0),
+        ((503, {"Retry-After": "120"}), told(503), 120),
         ((429, {"Retry-After": "7"}), told(429), 7),
         ((429, {"Retry-After": _date(90)}), told(429), 90),
         ((429, {"Retry-After": _date(-90)}), told(429), 0),
         ((429, {"Retry-After": "soon"}), told(429), 0),
-        (408, "HTTP 408", 0),
+        (408, told(408), 0),
         *[(status, told(status), 0) for status in (401, 403, 404, 405, 407, 410)],
         *[((status, {"Location": "/elsewhere"}), told(status), 0) for status in (301, 308)],
-        ("hang", "ReadTimeout", 0),
-        ("drop", "RemoteProtocolError", 0),
+        ("hang", unanswered("ReadTimeout"), 0),
+        ("drop", unanswered("RemoteProtocolError"), 0),
     ],
     ids=str,
 )
@@ -266,7 +266,7 @@ def test_poison_is_parked_alone(receiver: Receiver, hook: Hook, make_entry: Make
 
     assert receiver.taken == list("abcdefgh")
     port = receiver.server_address[1]
-    assert bench.parked == [("x", f"POST http://127.0.0.1:{port}: HTTP 400")]
+    assert bench.parked == [("x", f"POST http://127.0.0.1:{port}: {told(400)}")]
     assert bench.waits == []
 
 
@@ -457,7 +457,7 @@ def test_error_about_a_header_does_not_tell_it() -> None:
             odd.deliver(Batch([]))
         odd.close()
 
-    assert str(failed.value).endswith(": LocalProtocolError")
+    assert str(failed.value).endswith(f": {unanswered('LocalProtocolError')}")
 
 
 def test_answer_has_a_most(receiver: Receiver) -> None:

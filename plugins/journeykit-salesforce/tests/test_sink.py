@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import ssl
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import trustme
 
 from journeykit import DeliveryError
 from journeykit.model.event import Entry, Kind
-from journeykit.testing import Delivering, Fault, Reply, make_batch, make_entry
+from journeykit.testing import Delivering, Fault, FaultyServer, Reply, make_batch, make_entry
 from journeykit_salesforce.usage import PAUSE
 
 MakeSink = Callable[..., Any]
@@ -516,6 +517,40 @@ def test_answers_that_are_none_park_nothing(
     assert len(bench.waits) == 1
     assert bench.parked == {}
     assert len(org.all("Touchpoint__c")) == 1
+
+
+@pytest.mark.parametrize("code", ["FIELD_CUSTOM_VALIDATION_EXCEPTION", None])
+def test_an_answer_that_comes_too_late_is_nobodys(
+    make_sink: MakeSink, server: Any, org: Any, code: str | None
+) -> None:
+    """A reply after the timeout, good or bad, is not taken for the answer to the next request."""
+    row = {"success": code is None, "errors": [{"statusCode": code}] if code else []}
+    late = Reply(200, json.dumps([row]).encode(), JSON, delay=0.9)
+    server.then(late)
+    entries = [viewed(number) for number in range(3)]
+    bench = Delivering(make_sink(person="none"))
+    for entry in entries:
+        bench.add(entry).run()
+
+    assert bench.parked == {}
+    assert "it takes too long" in bench.errors[0]
+    assert [key for _, key in org.written] == [entry.id for entry in entries]
+
+
+def test_a_redirect_to_this_host_gets_nothing(make_sink: MakeSink, server: Any) -> None:
+    """Neither records nor a token go where a redirect leads, be it of a write or of the sign-in."""
+    with FaultyServer() as inside:
+        away = Reply(302, b"", {"Location": f"{inside.url}/admin"})
+        bench = Delivering(make_sink(person="none"))
+        for path in ("oauth2", "composite"):
+            with server.doing(lambda request, part=path: away if part in request.path else None):
+                bench.add(viewed()).run(most_waits=2)
+            assert "redirects are not followed" in bench.errors[-1]
+        bench.run()
+
+        assert inside.connections == 0
+    assert bench.done
+    assert bench.parked == {}
 
 
 @pytest.fixture

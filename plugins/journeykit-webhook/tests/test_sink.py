@@ -5,6 +5,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journeykit import ConfigError, DeliveryError, JourneyKit, StoreError
+from journeykit.delivery.answers import told
 from journeykit.model import Entry
 from journeykit.store.kept import Kept
 from journeykit.testing import (
@@ -61,12 +63,12 @@ def test_gone_endpoint_is_left_alone(faulty_server: FaultyServer, make_sink: Mak
     assert bench.parked == {}
     assert not bench.done
     port = faulty_server.url.rpartition(":")[2]
-    told = (
+    line = (
         f"POST http://127.0.0.1:{port}: HTTP 410; what was there has been taken away; give another "
         "address, or remove the sink; nothing is sent there until then, or until "
         "`journeykit webhook enable partner`"
     )
-    assert set(bench.errors) == {told}
+    assert set(bench.errors) == {line}
 
 
 def restart(bench: Delivering, sink: WebhookSink) -> None:
@@ -78,7 +80,7 @@ def restart(bench: Delivering, sink: WebhookSink) -> None:
 def test_gone_endpoint_is_left_alone_after_a_restart(
     faulty_server: FaultyServer, make_sink: MakeSink
 ) -> None:
-    """A 410 is remembered in the store: a new process asks nobody, until the endpoint is enabled."""
+    """A 410 is kept in the store: a new process asks nobody, until the endpoint is enabled."""
     bench = Delivering(make_sink(faulty_server.url)).add(*people(3))
     with faulty_server.doing(410):
         bench.run(most_waits=1)
@@ -144,7 +146,7 @@ def test_mistake_of_ours_is_an_outage(
     monkeypatch: pytest.MonkeyPatch,
     connections: int,
 ) -> None:
-    """What nobody expects, in whichever thread it happens, is tried again and takes no event along."""
+    """What nobody expects, in whichever thread, is tried again and takes no event along."""
     sink = make_sink(faulty_server.url, connections=connections)
     bench = Delivering(sink).add(*people(12))
     post, left = sink._post, [3]
@@ -206,6 +208,24 @@ def test_refused_event_holds_back_only_its_customer(
     assert ids(faulty_server)[-3:] == [one.id for one in entries if one.user_id == bad.user_id]
 
 
+def test_one_event_in_200_that_is_refused_is_parked_alone(
+    faulty_server: FaultyServer, make_sink: MakeSink
+) -> None:
+    """Of 200 events the one that is never taken is parked, with what to do about it."""
+    entries = people(200)
+    bad = entries[77]
+    bench = Delivering(make_sink(faulty_server.url)).add(*entries)
+    with faulty_server.doing(without(bad)):
+        for number in range(30):
+            bench.run()
+            bench.add(make_entry(user_id=f"later-{number}"))
+        bench.run()
+
+    assert list(bench.parked) == [bad.id]
+    assert bench.parked[bad.id].endswith(told(422))
+    assert len({*ids(faulty_server)} & {entry.id for entry in entries}) == 199
+
+
 def test_event_that_is_too_large_is_parked(
     faulty_server: FaultyServer, make_sink: MakeSink
 ) -> None:
@@ -241,6 +261,38 @@ def test_answer_is_its_status(faulty_server: FaultyServer, make_sink: MakeSink) 
         faulty_server.then(fault)
         assert sink.deliver(make_batch(*people(1))) == []
     assert len(faulty_server.requests) == 5
+
+
+@pytest.mark.parametrize("late", [Reply(200, delay=0.6), Reply(400, delay=0.6)], ids=str)
+def test_answer_that_comes_too_late_is_nobodys(
+    faulty_server: FaultyServer, make_sink: MakeSink, late: Reply
+) -> None:
+    """A reply after the timeout is not taken for the answer to the next request."""
+    sink = make_sink(faulty_server.url, connections=1, timeout=timedelta(seconds=0.2))
+    entries = people(3)
+    faulty_server.then(late)
+    bench = Delivering(sink).add(*entries).run()
+
+    assert bench.parked == {}
+    assert len(bench.waits) == 1
+    assert "it takes too long" in bench.errors[0]
+    assert [each.headers["webhook-id"] for each in faulty_server.requests] == [
+        entries[0].id,
+        *(entry.id for entry in entries),
+    ]
+
+
+@pytest.mark.parametrize("status", [400, 414, 431, 500, 502])
+def test_every_failure_says_what_to_do(
+    faulty_server: FaultyServer, make_sink: MakeSink, status: int
+) -> None:
+    """The one line that an operator sees has more than a number."""
+    bench = Delivering(make_sink(faulty_server.url)).add(*people(2))
+    with faulty_server.doing(status):
+        bench.run(most_waits=2)
+
+    assert bench.parked == {}
+    assert bench.errors[-1].endswith(told(status))
 
 
 def test_each_attempt_is_signed_anew(faulty_server: FaultyServer, make_sink: MakeSink) -> None:

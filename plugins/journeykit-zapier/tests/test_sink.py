@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import trustme
 
+from journeykit import Secret
+from journeykit.delivery.answers import told
 from journeykit.store.kept import Kept
 from journeykit.testing import Delivering, Fault, FaultyServer, Received, Reply, make_entry
+from journeykit_zapier.settings import CatchHook, ZapierSettings
 from journeykit_zapier.sink import ZapierSink
 from journeykit_zapier.subscriptions import Subscriptions
 
@@ -231,6 +236,84 @@ def test_an_event_that_is_too_large_is_parked_alone(
 
     assert list(bench.parked) == [big.id]
     assert got(server, "/a") == [small.id]
+
+
+def test_one_event_in_200_that_is_refused_is_parked_alone(
+    make_sink: MakeSink, server: FaultyServer
+) -> None:
+    """Of 200 events the one that is never taken is parked, with what to do about it."""
+    entries = [order(number) for number in range(200)]
+    bad = entries[77]
+    bench = Delivering(make_sink("/a")).add(*entries)
+    with server.doing(lambda request: 400 if bad.id in request.body.decode() else None):
+        for number in range(200, 230):
+            bench.run()
+            bench.add(order(number))
+        bench.run()
+
+    assert list(bench.parked) == [bad.id]
+    assert bench.parked[bad.id].endswith(f"(hooks[0]): {told(400)}")
+    assert len({*got(server, "/a")} & {entry.id for entry in entries}) == 199
+
+
+@pytest.mark.parametrize("late", [Reply(200, delay=0.6), Reply(410, delay=0.6)], ids=str)
+def test_an_answer_that_comes_too_late_is_nobodys(
+    make_sink: MakeSink, subscribe: Subscribe, server: FaultyServer, late: Reply
+) -> None:
+    """A reply after the timeout is not the next one's, and unsubscribes nobody."""
+    bench = Delivering(make_sink(timeout=timedelta(seconds=0.2)))
+    subscribe(bench.store, "/b", "Order Completed")
+    entries = [order(number) for number in range(3)]
+    server.then(late)
+    bench.add(*entries).run()
+
+    assert bench.parked == {}
+    assert "it takes too long" in bench.errors[0]
+    assert {*got(server, "/b")} == {entry.id for entry in entries}
+    assert len(Subscriptions(Kept(bench.store, "sink:zapier")).all()) == 1
+
+
+@pytest.mark.parametrize("answer", [b"<html>maintenance</html>", b'{"status": "succ'])
+def test_only_the_status_of_an_answer_counts(
+    make_sink: MakeSink, server: FaultyServer, answer: bytes
+) -> None:
+    """HTML or half a JSON is an outage with an error's status, and none with that of a success."""
+    entry = order()
+    server.then(Reply(502, answer, {"Content-Type": "text/html"}), Reply(200, answer))
+    bench = Delivering(make_sink("/a")).add(entry).run()
+
+    assert bench.errors[0].endswith(told(502))
+    assert got(server, "/a") == [entry.id]
+    assert "<html" not in "".join(bench.errors)
+
+
+def test_a_certificate_that_is_not_trusted_parks_nothing(
+    make_sink: MakeSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A TLS failure is an outage that names the certificate, and nothing goes out."""
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(theirs)
+    with FaultyServer(tls=theirs) as server:
+        monkeypatch.setenv("ZAP_TLS", f"{server.url}/hooks/t0k3n")
+        hook = CatchHook(url=Secret(env="ZAP_TLS"))
+        settings = ZapierSettings(hooks=(hook,), allow=("127.0.0.1",))
+        bench = Delivering(ZapierSink("zapier", settings)).add(order()).run(most_waits=2)
+
+        assert server.requests == []
+    assert bench.parked == {}
+    assert "check its certificate" in bench.errors[0]
+    assert "t0k3n" not in bench.errors[0]
+
+
+def test_a_redirect_to_this_host_is_not_followed(make_sink: MakeSink, server: FaultyServer) -> None:
+    """What a hook redirects to gets nothing, and the line says what to do."""
+    with FaultyServer() as inside:
+        server.then(Reply(302, b"", {"Location": f"{inside.url}/admin"}))
+        bench = Delivering(make_sink("/a")).add(order()).run()
+
+        assert inside.connections == 0
+    assert "redirects are not followed" in bench.errors[0]
+    assert bench.parked == {}
 
 
 def test_nothing_goes_to_private_places(make_sink: MakeSink, server: FaultyServer) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import attrs
 import httpx
 
-from journeykit.delivery.answers import ALL_ALIKE, NOT_NOW, retry_after, told
+from journeykit.delivery.answers import ALL_ALIKE, NOT_NOW, retry_after, told, unanswered
 from journeykit.exceptions import DeliveryError
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class HttpSink(ABC):
             with contextlib.closing(response):
                 self._read(response)
         except httpx.HTTPError as error:
-            msg = f"{request.method} {_place(request)}: {_why(error)}"
+            msg = f"{request.method} {_place(request)}: {unanswered(_why(error))}"
             raise DeliveryError(msg) from error
         return response
 

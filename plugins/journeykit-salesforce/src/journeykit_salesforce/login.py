@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from journeykit import DeliveryError
+from journeykit.delivery.answers import told
 from journeykit.model import jsonbytes
 from journeykit_salesforce.errors import token_problem
 from journeykit_salesforce.settings import SalesforceSettings, check_url
@@ -108,12 +109,12 @@ class Login:
             if 300 <= status < 400:
                 msg = f"{where}: HTTP {status}; redirects are not followed; check url"
             elif status >= 500 or status == 429:
-                msg = f"{where}: HTTP {status}"
+                msg = f"{where}: {told(status)}"
             else:
                 msg = f"{where}: no token: HTTP {status}: {token_problem(response.content)}"
             raise DeliveryError(msg, retry_after=_seconds(response.headers.get("retry-after")))
-        told = _mapping(response.content)
-        token, url = told.get("access_token"), told.get("instance_url")
+        said = _mapping(response.content)
+        token, url = said.get("access_token"), said.get("instance_url")
         if not isinstance(token, str) or not isinstance(url, str) or not token.isascii():
             raise DeliveryError(f"{where}: its answer has no token; check url")
         return Session(self._place(url), token)
@@ -133,10 +134,10 @@ class Login:
 
 def _mapping(body: bytes) -> dict[str, Any]:
     try:
-        told = jsonbytes.loads(body)
+        said = jsonbytes.loads(body)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return said if isinstance(said, dict) else {}
 
 
 def _seconds(header: str | None) -> float | None:

@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from journeykit.delivery.answers import unanswered
 from journeykit.exceptions import DeliveryError
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class Line:
                 return self._post(body, headers)
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            msg = f"POST {self._target}: {_why(error)}"
+            msg = f"POST {self._target}: {unanswered(_why(error))}"
             raise DeliveryError(msg) from error
 
     def close(self) -> None:
