@@ -2,8 +2,8 @@
 The sinks of plugins: a Log in memory, delivered by a real relay to the collector on loopback.
 
 In ten rounds, of which the first does not count: what a sink keeps open or warms up comes once.
-CPU is that of this process: reading the Log, encoding, signing, HTTP.
-Memory is what is resident after the second round and after the last.
+CPU is that of this process: reading the Log, mapping, encoding, signing, HTTP.
+Memory is what is resident when the store of a round has gone.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ import resource
 import statistics
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import adapters, measure
+from benchmarks.marks import marker
 from benchmarks.sink import Sink
 
 if TYPE_CHECKING:
@@ -51,11 +53,38 @@ def webhook(url: str) -> Any:
     return WebhookSink("bench", WebhookSettings(url=url, secret=secret, allow=["127.0.0.1"]))
 
 
-BUILD: Final[dict[str, Callable[[str], Any]]] = {"webhook": webhook}
+def zapier(url: str) -> Any:
+    """Return a sink with one catch hook, one request an event."""
+    from journeykit import Secret
+    from journeykit_zapier.settings import CatchHook, ZapierSettings
+    from journeykit_zapier.sink import ZapierSink
+
+    os.environ["BENCH_HOOK"] = f"{url}/hooks/catch/1/2/"
+    hook = CatchHook(url=Secret(env="BENCH_HOOK"))
+    return ZapierSink("bench", ZapierSettings(hooks=(hook,), allow=("127.0.0.1",)))
+
+
+def salesforce(url: str) -> Any:
+    """Return a sink with the default mapping, 200 records a request."""
+    from journeykit import Secret
+    from journeykit_salesforce.settings import SalesforceSettings
+    from journeykit_salesforce.sink import SalesforceSink
+
+    os.environ["BENCH_SECRET"] = "s"
+    secret = Secret(env="BENCH_SECRET")
+    settings = SalesforceSettings(url=url, client_id="key", secret=secret, every=timedelta(0))
+    return SalesforceSink("bench", settings)
+
+
+BUILD: Final[dict[str, Callable[[str], Any]]] = {
+    "webhook": webhook,
+    "zapier": zapier,
+    "salesforce": salesforce,
+}
 
 
 def deliver(sink: Any, collector: Sink, events: int) -> dict[str, float]:
-    """Deliver *events* in each round; returns events per CPU second, and how memory grew."""
+    """Deliver *events* in each round; returns events per CPU second, and memory over time."""
     rates, resident, parked = [], [], 0
     arrived: dict[str, float] = {}
     for number in range(ROUNDS):
@@ -72,6 +101,7 @@ def deliver(sink: Any, collector: Sink, events: int) -> dict[str, float]:
         # The store and its parts refer to each other, and would wait for the collector; if a sink
         # left such garbage for each event, it would be among the CPU seconds above.
         del relay, store
+        _let_go(sink)
         gc.collect()
         resident.append(_resident())
     return {
@@ -81,9 +111,20 @@ def deliver(sink: Any, collector: Sink, events: int) -> dict[str, float]:
         "requests": arrived["requests"],
         "bytes": arrived["bytes"] / events,
         "parked": parked,
+        "after 2": resident[1],
+        "after 6": resident[5],
         "memory": resident[-1],
         "grown": resident[-1] - resident[1],
     }
+
+
+def _let_go(sink: Any) -> None:
+    """Let the sink keep what it remembers elsewhere than in a store that is over with."""
+    from journeykit.store.kept import Kept
+    from journeykit.store.memory import MemoryStore
+
+    if hasattr(sink, "keep_in"):
+        sink.keep_in(Kept(MemoryStore(), f"sink:{sink.name}"))
 
 
 def _relay(sink: Any, entries: list[Entry]) -> tuple[Any, Any]:
@@ -107,6 +148,8 @@ def _entries(events: int) -> Iterator[Entry]:
     for number in range(events):
         at, user = _BEGIN + number, f"u{number % _CUSTOMERS}"
         event_id = hashed_id(at, "bench", number)
+        # Salesforce's default mapping writes an order's id, and no position.
+        properties = {**adapters.properties(number), "position": 3, "order_id": marker(number)}
         wire = {
             "id": event_id,
             "kind": "touchpoint",
@@ -115,7 +158,7 @@ def _entries(events: int) -> Iterator[Entry]:
             "context": {"library": "journeykit"},
             "occurred_at": to_rfc3339(at),
             "channel": "web",
-            "properties": adapters.properties(number),
+            "properties": properties,
             "source": {"app": "bench", "host": "localhost"},
             "v": WIRE_VERSION,
         }

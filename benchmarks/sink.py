@@ -31,6 +31,9 @@ ROOT = Path(__file__).parent.parent
 #: What all SDKs take for success; amplitude wants the code in the body as well.
 _ANSWER = b'{"code":200}'
 
+#: What Salesforce says of each record that it has written.
+_WRITTEN = {"id": "a01xx0000000001AAA", "success": True, "errors": [], "created": True}
+
 
 class Received:
     """What has arrived since the last reset."""
@@ -79,8 +82,18 @@ class Handler(BaseHTTPRequestHandler):
         body = self._body()
         if self.delay:
             time.sleep(self.delay)
+        if self.path.endswith("/oauth2/token"):
+            host, port = self.server.server_address[:2]
+            token = {"access_token": "t", "instance_url": f"http://{host!s}:{port}"}
+            self._answer(json.dumps(token).encode())
+            return
         self.received.add(body)
         self._answer(_ANSWER)
+
+    def do_PATCH(self) -> None:
+        body = self._body()
+        self.received.add(body)
+        self._answer(json.dumps([_WRITTEN] * len(json.loads(body)["records"])).encode())
 
     def do_GET(self) -> None:
         if self.path == "/reset":

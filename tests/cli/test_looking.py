@@ -434,6 +434,22 @@ def test_the_plugins_are_listed_with_what_they_do(cli: Cli, shop: Path) -> None:
     assert (mine["origin"], mine["hooks"], mine["tripped"]) == ("app", ["enrich_event"], None)
 
 
+def test_without_a_shop_installed_plugins_are_listed(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has no shop sees what is installed; a file that was named and is not there is a mistake."""
+    monkeypatch.chdir(tmp_path)
+    listed, as_json = cli("plugins"), cli("plugins", "--json")
+    named = cli("plugins", "-c", "journeykit.toml")
+
+    assert listed.code == as_json.code == 0
+    assert "journeykit.delivery.builtin" in listed.out
+    assert "there is no journeykit.toml here" in listed.err
+    assert as_json.json[-1]["origin"] == "built-in"
+    assert named.code == 2
+    assert "there is no such file" in named.err
+
+
 def test_what_hooks_have_cost_is_shown_across_processes(
     cli: Cli, shop: Path, mapping: tuple[str, ...]
 ) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from journeykit.cli.output import print_json
 from journeykit.exceptions import (
@@ -64,6 +66,12 @@ class Session:
 
     def __init__(self, given: JourneyKit | None = None) -> None:
         self.given = given
+
+    def is_without_shop(self, config: str) -> bool:
+        """Return whether there is no app, and nobody has named a *config*, nor is there one."""
+        source = click.get_current_context().get_parameter_source("config")
+        chosen = source is not None and source is not ParameterSource.DEFAULT
+        return self.given is None and not chosen and not Path(config).exists()
 
     @contextlib.contextmanager
     def kit(self, config: str) -> Iterator[JourneyKit]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import attrs
 import click
@@ -14,10 +14,13 @@ from journeykit.cli.output import print_json, print_table
 from journeykit.cli.ranking import print_pain_points
 from journeykit.cli.scoring import print_scores
 from journeykit.costs import costs_of
+from journeykit.delivery import builtin
 from journeykit.insight import CustomerStage, JourneyFigures, JourneyTotal
 from journeykit.kit import JourneyKit
 from journeykit.model.journey import Journey
-from journeykit.plugins import Plugin
+from journeykit.plugins import Plugin, Plugins
+
+_NO_SHOP: Final = "there is no journeykit.toml here: these are the plugins that are installed"
 
 #: How long a report waits for what was never looked at, such as the first import, in seconds.
 _WATCH_SECONDS = 600.0
@@ -328,14 +331,13 @@ def plugins(session: Session, config: str, as_json: bool) -> None:
     List the plugins: where each comes from, what it hooks into, and whether it ever hung.
 
     What hooks have cost is that of all processes since the store was made.
+    Where there is no shop, it is the installed ones.
     """
-    with session.kit(config) as kit:
-        counters = kit.store.counters()
-        tripped = _tripped(counters)
-        found = [
-            {**_plugin_json(plugin, counters), "tripped": tripped.get(plugin.name)}
-            for plugin in kit.plugins
-        ]
+    if session.is_without_shop(config):
+        found, more = _plugins_json(Plugins(builtin=[builtin]), {}), _NO_SHOP
+    else:
+        with session.kit(config) as kit:
+            found, more = _plugins_json(kit.plugins, kit.store.counters()), None
     if as_json:
         print_json(found)
         return
@@ -344,6 +346,16 @@ def plugins(session: Session, config: str, as_json: bool) -> None:
     ]
     print_table(("plugin", "from", "hooks", "hung in"), rows)
     _print_costs({item["name"]: item["costs"] for item in found})
+    if more is not None:
+        click.echo(more, err=True)
+
+
+def _plugins_json(plugins: Iterable[Plugin], counters: Mapping[str, int]) -> list[dict[str, Any]]:
+    tripped = _tripped(counters)
+    return [
+        {**_plugin_json(plugin, counters), "tripped": tripped.get(plugin.name)}
+        for plugin in plugins
+    ]
 
 
 def _plugin_json(plugin: Plugin, counters: Mapping[str, int]) -> dict[str, Any]:
