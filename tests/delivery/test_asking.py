@@ -197,7 +197,7 @@ def test_wrong_answer_is_a_failure(bench: Bench) -> None:
     bench.erase(ADA)
     bench.sweep()
     bench.run()
-    assert bench.relay.last_error == "TypeError"
+    assert (bench.relay.last_error or "").startswith("erase returned ")
 
 
 def test_unable_sink_waits_for_nothing(make_entry: MakeEntry) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journeykit.delivery.reason import LENGTH, plain
+from journeykit.delivery.reason import LENGTH, RubbishAnswer, mistake, plain
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,20 @@ def test_no_mail_address_is_left(text: str, who: str) -> None:
 
     assert "@example.com" not in kept
     assert len(kept) <= LENGTH
+
+
+def test_a_mistake_is_told_with_its_place() -> None:
+    """What a sink did not mean to raise is told by its class and its line, not by what it says."""
+    try:
+        raise LookupError("ada@example.com")
+    except LookupError as error:
+        told = mistake(error)
+        line = error.__traceback__.tb_lineno if error.__traceback__ else 0
+
+    assert told.startswith(f"LookupError (test_reason.py, line {line}); ")
+    assert "ada" not in told
+
+
+def test_an_answer_that_is_none_is_told_in_our_words() -> None:
+    """What a sink must not return is told as we say it."""
+    assert mistake(RubbishAnswer("deliver returned str")) == "deliver returned str"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from journeykit.delivery.reason import plain
+from journeykit.delivery.reason import RubbishAnswer, plain
 from journeykit.delivery.sink import ErasureResult, ErasureStatus
 from journeykit.model.event import ERASURE
 from journeykit.store.erasure import QUEUED
@@ -101,6 +101,5 @@ class Asking:
 
 def _checked(result: object) -> ErasureResult:
     if not isinstance(result, ErasureResult):
-        msg = f"expected ErasureResult, got {type(result).__name__}"
-        raise TypeError(msg)
+        raise RubbishAnswer(f"erase returned {type(result).__name__}, expected ErasureResult")
     return result

@@ -13,12 +13,13 @@ import contextlib
 import logging
 import random
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from journeykit.delivery.asking import ASK_AGAIN, Asking
 from journeykit.delivery.backoff import Backoff
 from journeykit.delivery.health import SINK_OWNER, Breaker, Health
-from journeykit.delivery.reason import plain
+from journeykit.delivery.reason import RubbishAnswer, mistake, plain
 from journeykit.delivery.replay import BEHIND, Replay
 from journeykit.delivery.sink import Batch, ErasureStatus, Rejection
 from journeykit.delivery.window import Window
@@ -29,7 +30,7 @@ from journeykit.store.kept import Kept
 from journeykit.store.protocol import Parking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from contextlib import AbstractContextManager
 
     from journeykit.delivery.gate import Gate
@@ -346,8 +347,7 @@ class Relay:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            # Not its message: it may hold what was being sent.
-            raise _Outage(type(error).__name__, None) from error
+            raise _Outage(mistake(error), None) from error
         finally:
             self._health.called()
         if not answer:
@@ -422,7 +422,7 @@ class Relay:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            raise _Outage(type(error).__name__, None) from error
+            raise _Outage(mistake(error), None) from error
         finally:
             self._health.called()
         self._health.worked()
@@ -461,11 +461,12 @@ def _take(items: Sequence[Item], taken: Collection[str]) -> list[Item]:
 
 
 def _checked(rejected: Iterable[Rejection] | None) -> list[Rejection]:
+    if rejected is not None and not isinstance(rejected, Iterable):
+        raise RubbishAnswer(f"deliver returned {type(rejected).__name__}, no list of Rejection")
     found = list(rejected or ())
     for item in found:
         if not isinstance(item, Rejection):
-            msg = f"expected Rejection, got {type(item).__name__}"
-            raise TypeError(msg)
+            raise RubbishAnswer(f"deliver returned {type(item).__name__}, expected Rejection")
     return found
 
 

@@ -13,6 +13,7 @@ import attrs
 from journeykit import DeliveryError, Rejection
 from journeykit.delivery.answers import ALL_ALIKE, NOT_NOW, retry_after, told
 from journeykit.delivery.guard import Guard
+from journeykit.delivery.reason import mistake
 from journeykit.model.times import to_rfc3339
 from journeykit_webhook.envelopes import CONTENT_TYPES, Envelopes, Message
 from journeykit_webhook.gone import Gone
@@ -186,7 +187,7 @@ class WebhookSink:
                 stop.set()
                 return
             except Exception as error:  # noqa: BLE001 - in a thread nobody else would hear of it
-                outcome.failure = DeliveryError(f"POST {self._target}: {type(error).__name__}")
+                outcome.failure = DeliveryError(f"POST {self._target}: {mistake(error)}")
                 stop.set()
                 return
             if rejection is None:

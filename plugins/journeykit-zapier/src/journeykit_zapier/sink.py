@@ -14,6 +14,7 @@ import attrs
 from journeykit import DeliveryError, Rejection
 from journeykit.delivery.answers import ALL_ALIKE, NOT_NOW, retry_after, told
 from journeykit.delivery.guard import Guard
+from journeykit.delivery.reason import mistake
 from journeykit.model import jsonbytes
 from journeykit_webhook.posting import Line, Target
 from journeykit_zapier.settings import matcher
@@ -274,7 +275,7 @@ class ZapierSink:
                 self._unsubscribe(lane)
                 return
             except Exception as error:  # noqa: BLE001 - in a thread nobody else would hear of it
-                lane.failure = DeliveryError(f"POST {hook.target}: {type(error).__name__}")
+                lane.failure = DeliveryError(f"POST {hook.target}: {mistake(error)}")
                 hook.failed(lane.failure, self._now())
                 return
             hook.worked()
