@@ -6,7 +6,9 @@ from typing import Any
 
 from tests.testing.running import load, promises, run
 
-from journeykit.testing import HookContract
+from journeykit import hookspecs
+from journeykit.plugins import Plugins
+from journeykit.testing import HookContract, hooks
 
 BROKEN, broken_hooks = load("broken_hooks")
 KINDS: list[Any] = broken_hooks.Sound.__subclasses__()
@@ -27,3 +29,10 @@ def test_a_broken_plugin_is_caught() -> None:
 def test_every_promise_is_broken_by_some_plugin() -> None:
     """No test of the contract is one that no plugin could fail."""
     assert sorted({kind.breaks for kind in KINDS}) == promises(HookContract)
+
+
+def test_every_hook_is_asked() -> None:
+    """No hook is left out: each is asked when a kit or the command line starts, or about events."""
+    asked = {name for name in vars(hookspecs) if name.startswith("register_")} | {*hooks._ASKED}
+
+    assert {*Plugins(installed=False)._hooks} == asked
