@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+import journeykit_zapier
 from journeykit import JourneyKit
 from journeykit.testing import FaultyServer
 
@@ -104,7 +105,7 @@ def step(node: Path, shop: tuple[str, JourneyKit], key: str) -> Callable[..., An
     """Return a function that lets Zapier's runtime take a step, and returns what it says."""
 
     def step(name: str, *, key: str = key, **bundle: Any) -> Any:
-        app = Path(__file__).parent.parent / "integration" / "index.js"
+        app = Path(journeykit_zapier.__file__).parent / "integration" / "index.js"
         done = subprocess.run(
             ["node", "-e", SCRIPT, str(app), shop[0], key, name, json.dumps(bundle)],
             env={**os.environ, "NODE_PATH": str(node)},

@@ -104,6 +104,23 @@ def test_commands_list_and_remove(config: Path) -> None:
     assert json.loads(run("list", "--json").output) == []
 
 
+def test_the_integration_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is to be pushed to Zapier comes out of the package, and overwrites nothing."""
+    monkeypatch.chdir(tmp_path)
+    done = run("integration")
+    assert done.exit_code == 0
+    assert "push" in done.output
+    made = tmp_path / "zapier-integration"
+    package = json.loads((made / "package.json").read_text(encoding="utf-8"))
+    assert (made / package["main"]).read_text(encoding="utf-8").startswith("// A private")
+
+    again = run("integration")
+    assert again.exit_code == 1
+    assert "zapier-integration is there already" in again.output
+    listed = json.loads(run("integration", "--out", "other/place", "--json").output)
+    assert listed == {"folder": "other/place", "files": ["index.js", "package.json"]}
+
+
 def test_commands_without_a_sink(config: Path) -> None:
     """Without a sink for Zapier a line says so."""
     config.write_text('[consent]\nmode = "opt_out"\n')

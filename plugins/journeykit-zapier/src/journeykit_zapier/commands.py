@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def zapier() -> None:
-    """Zapier: what Zaps have subscribed to."""
+    """Zapier: the integration, and what Zaps have subscribed to."""
 
 
 @zapier.command("list")
@@ -44,6 +46,34 @@ def list_command(session: Session, config: str, as_json: bool) -> None:
         return
     columns = ("sink", "id", "event", "host", "since")
     print_table(columns, [[each[column] for column in columns] for each in found])
+
+
+@zapier.command("integration")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="zapier-integration",
+    show_default=True,
+    help="The folder to write to.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def integration_command(as_json: bool, out: Path) -> None:
+    """Write the private integration that Zaps subscribe and record with, to push to Zapier."""
+    if out.exists():
+        raise Failure(f"{out} is there already; choose another --out")
+    try:
+        out.mkdir(parents=True)
+        for each in resources.files("journeykit_zapier").joinpath("integration").iterdir():
+            (out / each.name).write_bytes(each.read_bytes())
+    except OSError as error:
+        raise Failure(f"{out}: {error.strerror}") from error
+    if as_json:
+        print_json({"folder": str(out), "files": sorted(path.name for path in out.iterdir())})
+        return
+    click.echo(f"wrote {out}; next:")
+    click.echo(f"  cd {out} && npm install")
+    click.echo("  npx zapier-platform-cli login")
+    click.echo("  npx zapier-platform-cli register && npx zapier-platform-cli push")
 
 
 @zapier.command("remove")

@@ -1,4 +1,4 @@
-// A private integration for Zapier: copy this folder, `zapier register`, `zapier push`.
+// A private integration for Zapier; `journeykit zapier integration` writes it, then: npm install, zapier register, zapier push.
 'use strict';
 
 const platform = require('zapier-platform-core');
