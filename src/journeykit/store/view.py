@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -90,12 +91,15 @@ class Cache:
                 pieces.pop(key, None)
                 if data is not None:
                     pieces[key] = data
-        excess = len(self) - CACHED_PIECES
-        while excess > 0:
-            largest = max(spaces.values(), key=len)
-            for key in [key for key, _ in zip(largest, range(excess), strict=False)]:
-                del largest[key]
-                excess -= 1
+        if len(self) > CACHED_PIECES:
+            self._shrink()
+
+    def _shrink(self) -> None:
+        """Keep the newer half of each space."""
+        # Half at once: one by one, a dictionary would look for its first key behind all those
+        # places from which keys were deleted before.
+        for space, pieces in self._spaces.items():
+            self._spaces[space] = dict(islice(pieces.items(), len(pieces) // 2, None))
 
 
 class _Space:
