@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -39,7 +38,8 @@ NEVER: Final = 2**63
 #: Timers read at a time.
 _PAGE: Final = 100
 
-#: The most pieces of State kept in memory, as packed bytes (about 100 MB of the largest ones).
+#: The most pieces of State kept in memory from one batch to the next, as packed bytes (about 100 MB
+#: of the largest ones).
 CACHED_PIECES: Final = 50_000
 
 #: The most pieces of State that stay decoded from one event to the next.
@@ -63,43 +63,68 @@ class Alarm:
     at: int | None = None
 
 
+class Kept:
+    """
+    Pieces of one space as bytes, in two generations.
+
+    What is written joins the new one. Once that is full, it becomes the old one, and what was in
+    that is let go of: whatever is written again and again stays.
+    To take single pieces out of one dictionary would cost more than to write them.
+    """
+
+    __slots__ = ("new", "old")
+
+    def __init__(self) -> None:
+        self.new: dict[str, bytes | None] = {}
+        self.old: dict[str, bytes | None] = {}
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.new or key in self.old
+
+    def __len__(self) -> int:
+        return len(self.new) + len(self.old)
+
+    def get(self, key: str) -> bytes | None:
+        """Return a piece; None where it is known to be absent."""
+        new = self.new
+        return new[key] if key in new else self.old[key]
+
+    def age(self) -> None:
+        """Let go of what was not written for long."""
+        self.old, self.new = self.new, {}
+
+
 class Cache:
     """Pieces of State as bytes, those that were written last."""
 
     def __init__(self) -> None:
-        self._spaces: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
+        self._spaces: defaultdict[str, Kept] = defaultdict(Kept)
         #: What folds note for themselves, for as long as nobody else leads.
         self.notes: dict[str, Any] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._spaces.values()))
 
-    def space(self, space: str) -> Mapping[str, bytes]:
+    def space(self, space: str) -> Kept:
         """Return what is kept of *space*."""
         return self._spaces[space]
 
     def add(self, space: str, pieces: Mapping[str, bytes]) -> None:
-        """Keep *pieces*, until the next `update`."""
-        self._spaces[space].update(pieces)
+        """Keep *pieces* of the store, until the next `update` at least."""
+        self._spaces[space].new.update(pieces)
 
-    def update(self, state: Mapping[StateKey, bytes | None]) -> None:
-        """Keep what was written, and let go of what was not for the longest time."""
-        spaces = self._spaces
+    def update(self, state: Changes) -> None:
+        """Keep what was written, and let go of what was not for long."""
         for space, changed in by_space(state).items():
-            pieces = spaces[space]
-            for key, data in changed.items():
-                pieces.pop(key, None)
-                if data is not None:
-                    pieces[key] = data
+            self._spaces[space].new.update(changed)
+        if sum(len(kept.new) for kept in self._spaces.values()) > CACHED_PIECES // 2:
+            self._age()
         if len(self) > CACHED_PIECES:
-            self._shrink()
+            self._age()
 
-    def _shrink(self) -> None:
-        """Keep the newer half of each space."""
-        # Half at once: one by one, a dictionary would look for its first key behind all those
-        # places from which keys were deleted before.
-        for space, pieces in self._spaces.items():
-            self._spaces[space] = dict(islice(pieces.items(), len(pieces) // 2, None))
+    def _age(self) -> None:
+        for kept in self._spaces.values():
+            kept.age()
 
 
 class _Space:
@@ -112,7 +137,7 @@ class _Space:
 
     __slots__ = ("absent", "cached", "changed", "encode", "packed", "pieces", "wanted")
 
-    def __init__(self, cached: Mapping[str, bytes]) -> None:
+    def __init__(self, cached: Kept) -> None:
         self.cached = cached
         #: Decoded; None is absent.
         self.pieces: dict[str, Any] = {}
@@ -191,10 +216,10 @@ class View:
         """Return one piece as the store has it."""
         cached = at.cached
         if key in cached:
-            return cached[key]
+            return cached.get(key)
         if key in at.wanted:
             self._fetch()
-            return cached.get(key)
+            return cached.get(key) if key in cached else None
         return None if key in at.absent else self._store.state((space, key))
 
     def put(self, space: str, key: str, piece: Any, encode: Callable[[Any], bytes]) -> None:
@@ -358,7 +383,8 @@ class View:
         """Return what timers are for that the store has, and that go off by *until*; some."""
         if self._alarm.at is None or self._alarm.at > until:
             return []
-        page = self._store.page(TIMERS, "", limit)
+        # Those before have gone off, though the store has them as long as the batch lasts.
+        page = self._store.page(TIMERS, f"{self._alarm.at:0{_DIGITS}d}", limit)
         self._cache.add(TIMERS, dict(page))
         return [place[_KEY_AT:] for place, _ in page if int(place[:_DIGITS]) <= until]
 
