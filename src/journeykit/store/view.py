@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from journeykit.model.event import Stored
-    from journeykit.store.protocol import Position, StateKey, Store
+    from journeykit.store.protocol import Position, Store
 
 #: When a timer goes off and what it is for → the timer.
 TIMERS: Final = "timer"
@@ -78,16 +78,13 @@ class Kept:
         self.new: dict[str, bytes | None] = {}
         self.old: dict[str, bytes | None] = {}
 
-    def __contains__(self, key: str) -> bool:
-        return key in self.new or key in self.old
-
     def __len__(self) -> int:
         return len(self.new) + len(self.old)
 
-    def get(self, key: str) -> bytes | None:
-        """Return a piece; None where it is known to be absent."""
+    def get(self, key: str) -> bytes | Literal[False] | None:
+        """Return a piece, None where it is known to be absent, False where nothing is known."""
         new = self.new
-        return new[key] if key in new else self.old[key]
+        return new[key] if key in new else self.old.get(key, False)
 
     def age(self) -> None:
         """Let go of what was not written for long."""
@@ -188,8 +185,10 @@ class View:
     def prefetch(self, space: str, keys: Iterable[str]) -> None:
         """Have pieces that will be wanted read in one go, with the first of them."""
         at = self._space(space)
-        cached, packed = at.cached, at.packed
-        at.wanted.update(key for key in keys if key not in cached and key not in packed)
+        new, old, packed = at.cached.new, at.cached.old, at.packed
+        at.wanted.update(
+            key for key in keys if key not in new and key not in old and key not in packed
+        )
 
     def _fetch(self) -> None:
         """Read what will be wanted, of all spaces at once: a customer's pieces lie together."""
@@ -214,13 +213,13 @@ class View:
 
     def _kept(self, at: _Space, space: str, key: str) -> bytes | None:
         """Return one piece as the store has it."""
-        cached = at.cached
-        if key in cached:
-            return cached.get(key)
-        if key in at.wanted:
+        known = at.cached.get(key)
+        if known is False and key in at.wanted:
             self._fetch()
-            return cached.get(key) if key in cached else None
-        return None if key in at.absent else self._store.state((space, key))
+            known = at.cached.get(key)
+        if known is False:
+            return None if key in at.absent else self._store.state((space, key))
+        return known
 
     def put(self, space: str, key: str, piece: Any, encode: Callable[[Any], bytes]) -> None:
         """Replace one piece of State; None removes it."""
