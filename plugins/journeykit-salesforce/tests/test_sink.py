@@ -13,6 +13,7 @@ import trustme
 from journeykit import DeliveryError
 from journeykit.model.event import Entry, Kind
 from journeykit.testing import Delivering, Fault, FaultyServer, Reply, make_batch, make_entry
+from journeykit_salesforce import errors
 from journeykit_salesforce.usage import PAUSE
 
 MakeSink = Callable[..., Any]
@@ -276,7 +277,8 @@ def test_a_trigger_that_fails_otherwise_parks(make_sink: MakeSink, server: Any) 
     ):
         bench = Delivering(make_sink(person="none")).add(viewed()).run(most_waits=3)
 
-    assert list(bench.parked.values()) == ["Touchpoint__c: CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY"]
+    (reason,) = bench.parked.values()
+    assert reason.startswith("Touchpoint__c: CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY; a trigger")
 
 
 def test_a_record_that_two_requests_made_at_once_comes_again(
@@ -583,7 +585,19 @@ def test_messages_of_the_org_are_not_told(make_sink: MakeSink, server: Any) -> N
     server.then(Reply.of_json([{"success": False, "errors": [told]}]))
     (rejection,) = make_sink(person="none").deliver(make_batch(viewed()))
 
-    assert rejection.reason == "Touchpoint__c: INVALID_EMAIL_ADDRESS (Email)"
+    assert rejection.reason.startswith("Touchpoint__c: INVALID_EMAIL_ADDRESS (Email); ")
+    assert "ada" not in rejection.reason
+
+
+@pytest.mark.parametrize(
+    "code", [*sorted(errors.LOCKED | errors.OF_THE_ORG), "A_CODE_OF_NEXT_YEAR"]
+)
+def test_every_code_says_what_to_do(code: str) -> None:
+    """A code that is known has words of its own, and one that is not says where to look."""
+    told = errors.Fault(code, ("Name",)).told()
+
+    assert told.startswith(f"{code} (Name); ")
+    assert ("look the code up" in told) is (code == "A_CODE_OF_NEXT_YEAR")
 
 
 def test_success_is_decided_by_success_alone(make_sink: MakeSink, server: Any) -> None:

@@ -38,13 +38,17 @@ OF_THE_ORG: Final = frozenset(
 
 #: What an operator can do about a code.
 _ADVICE: Final[Mapping[str, str]] = {
+    "ALL_OR_NONE_OPERATION_ROLLED_BACK": "another row failed; this one is tried again",
     "API_CURRENTLY_DISABLED": "the API is switched off for this user; see to it in Setup",
     "API_DISABLED_FOR_ORG": "this edition of Salesforce has no API, or it is switched off",
+    "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY": "a trigger or flow of the org failed; see there",
     "DUPLICATES_DETECTED": "a duplicate rule of the org keeps it out",
     "DUPLICATE_VALUE": "another record has a value that may be there once",
     "FIELD_CUSTOM_VALIDATION_EXCEPTION": "a validation rule of the org keeps it out",
     "FIELD_FILTER_VALIDATION_EXCEPTION": "a lookup filter of the org keeps it out",
     "INSUFFICIENT_ACCESS_OR_READONLY": "the user that signs in may not write it",
+    "INVALID_CROSS_REFERENCE_KEY": "a link leads nowhere; see `orphans` in the mapping",
+    "INVALID_EMAIL_ADDRESS": "that is no address for mail; correct it in the shop",
     "INVALID_FIELD": "a field does not exist, or the user may not see it: deploy what `journeykit "
     "salesforce describe` writes, and assign its permission set",
     "INVALID_FIELD_FOR_INSERT_UPDATE": "the user that signs in may not write that field",
@@ -57,11 +61,18 @@ _ADVICE: Final[Mapping[str, str]] = {
     "NOT_FOUND": "the object or its external id does not exist: deploy what `journeykit salesforce "
     "describe` writes",
     "NUMBER_OUTSIDE_VALID_RANGE": "the number is too large for that field",
+    "ORG_LOCKED": "the org is locked; ask Salesforce",
     "REQUEST_LIMIT_EXCEEDED": "the org has used up its requests of the last 24 hours",
+    "REQUEST_RUNNING_TOO_LONG": "the org took too long; it is tried again, or look at its triggers",
     "REQUIRED_FIELD_MISSING": "fields that the object requires are not in the mapping",
+    "SERVER_UNAVAILABLE": "the org is away; it is tried again",
     "STORAGE_LIMIT_EXCEEDED": "the org has no room left; delete records, or buy storage",
     "STRING_TOO_LONG": "the text is too long for that field; give its length in the mapping",
+    "UNABLE_TO_LOCK_ROW": "another program had the record; it is tried again",
 }
+
+#: Of all other codes, of which there are some two hundred.
+_LOOK_UP: Final = "look the code up in Salesforce's list of them, put it right, then replay"
 
 #: What an operator can do about an error of the token endpoint.
 _TOKEN_ADVICE: Final[Mapping[str, str]] = {
@@ -120,8 +131,7 @@ class Fault:
     def told(self) -> str:
         """Return the code and the fields, with what to do about it."""
         about = f" ({', '.join(self.fields)})" if self.fields else ""
-        advice = _ADVICE.get(self.code)
-        return f"{self.code}{about}; {advice}" if advice else f"{self.code}{about}"
+        return f"{self.code}{about}; {_ADVICE.get(self.code, _LOOK_UP)}"
 
 
 def row_fault(row: Mapping[str, Any]) -> Fault:
