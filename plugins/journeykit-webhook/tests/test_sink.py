@@ -276,12 +276,12 @@ def test_answer_that_comes_too_late_is_nobodys(
     bench = Delivering(sink).add(*entries).run()
 
     assert bench.parked == {}
-    assert len(bench.waits) == 1
     assert "it takes too long" in bench.errors[0]
-    assert [each.headers["webhook-id"] for each in faulty_server.requests] == [
-        entries[0].id,
-        *(entry.id for entry in entries),
-    ]
+    # A busy machine may be late once more.
+    assert list(dict.fromkeys(ids(faulty_server))) == [entry.id for entry in entries]
+    assert [each.headers["webhook-id"] for each in faulty_server.requests[:2]] == [
+        entries[0].id
+    ] * 2
 
 
 @pytest.mark.parametrize("status", [400, 414, 431, 500, 502])
