@@ -48,7 +48,7 @@ def enter_coupon(request: HttpRequest) -> HttpResponse:
     facts = {"cart_id": cart.id, "coupon_id": code}
     kit.track("Coupon Entered", facts)
     coupon = coupons.coupon(code)
-    unknown = _("We don't know %(code)s.") % {"code": code or _("that")}
+    unknown = _("We don't know %(code)s.") % {"code": code} if code else _("We don't know that.")
     refusal = coupon.refusal(cart.subtotal) if coupon else ("unknown", unknown)
     if coupon and not refusal:
         Cart.objects.filter(pk=cart.pk).update(coupon_code=code)
