@@ -15,6 +15,9 @@ def euros(cents: int) -> float:
 
 def price(cents: int) -> str:
     """The amount as people read it, in their language."""
-    amount = number_format(Decimal(cents) / 100, 2, use_l10n=True, force_grouping=True)
+    amount = number_format(Decimal(abs(cents)) / 100, 2, use_l10n=True, force_grouping=True)
+    if cents < 0:
+        # Translators: an amount of money that is taken off, such as −€21.00
+        return pgettext("money", "−€%(amount)s") % {"amount": amount}
     # Translators: an amount of money, such as €21.00
     return pgettext("money", "€%(amount)s") % {"amount": amount}

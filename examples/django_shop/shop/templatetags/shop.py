@@ -17,6 +17,12 @@ def price(cents: int) -> str:
 
 
 @register.filter
+def minus(cents: int) -> int:
+    """The same amount, to be taken off."""
+    return -cents
+
+
+@register.filter
 def percent(share: float) -> str:
     """A share of one, in whole per cent."""
     return f"{share:.0%}"
