@@ -86,8 +86,7 @@ class LineInline(ReadOnly, admin.TabularInline):
 
 class PaymentInline(ReadOnly, admin.TabularInline):
     model = Payment
-    fields = ("made_at", "paid")
-    readonly_fields = ("paid",)
+    fields = readonly_fields = ("made_at", "paid")
     extra = 0
     paid = money("amount", _("amount"))
 
@@ -113,7 +112,7 @@ class OrderAdmin(ReadOnly, admin.ModelAdmin):
         return price(order.total)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return ("goods", "off", "sending", "paid")
+        return ("placed_at", "goods", "off", "sending", "paid")
 
 
 @admin.register(Payment)

@@ -34,11 +34,11 @@ def place(cart_id: str, customer: Customer | None, step: Mapping[str, Any]) -> O
             for x in cart.lines
         )
         Payment.objects.create(order=order, amount=order.total)
-        cart.delete()
         track_in_transaction("Checkout Step Completed", step)
         bought = {**order.facts(), "cart_id": cart_id, "checkout_id": cart_id}
         # The next page asks how paying went, so that it must not be there before the event is.
         track_in_transaction("Order Completed", bought, id=f"order-{order.number}", durable=True)
+        cart.delete()
     return order
 
 
