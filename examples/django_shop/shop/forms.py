@@ -172,7 +172,12 @@ class SignUpForm(Plain, forms.ModelForm):
 
     def clean_password(self) -> str:
         password = self.cleaned_data["password"]
-        validate_password(password)
+        try:
+            validate_password(password)
+        except ValidationError as error:
+            # In the shop's words: Django's own are not there in every language.
+            words = _("At least 8 characters, please, and not a password that everybody uses.")
+            raise ValidationError(words) from error
         return password
 
     def save(self, commit: bool = True) -> Customer:
