@@ -152,7 +152,7 @@ def test_both_shops_show_the_same_figures(told):
 def comparable(event: Event) -> tuple[str, str, str, str]:
     """What has to be the same of an event in either shop."""
     page = str((event.context.get("page") or {}).get("name") or "").replace(":", ".")
-    said = {key: value for key, value in event.properties.items() if key not in ITS_OWN}
+    said = without(event.properties, *ITS_OWN)
     if event.kind != "touchpoint":
         # The rest is ids and times.
         kept = ("prompt", "score", "answers", "code", "rule", "owner", "journey", "stage", "text")
@@ -170,8 +170,12 @@ def figures(report: Mapping[str, Any]) -> dict[str, Any]:
         "money": (journey["completed"], journey["value"]),
         "stages": [{key: stage.get(key) for key in counts} for stage in journey["stages"]],
         "pains": sorted((p["code"], p["stage"], p["customers"]) for p in points),
-        "scores": report.get("scores"),
+        "scores": [without(score, "first", "last") for score in report["scores"]],
     }
+
+
+def without(table: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key not in keys}
 
 
 @pytest.mark.slow

@@ -17,6 +17,5 @@ urlpatterns = [
     ),
 ]
 
-handler400 = "shop.views.errors.unreadable"
 handler403 = "shop.views.errors.refused"
 handler404 = "shop.views.errors.not_found"

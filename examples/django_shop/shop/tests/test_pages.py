@@ -83,6 +83,11 @@ class EveryPageTests(ShopTestCase):
             page = server_error(RequestFactory().get("/"))
         self.assertContains(page, "We tripped", status_code=500)
 
+    def test_another_s_name_is_not_the_shop_s(self):
+        """Who asks for another host is told so, by a page that needs no session."""
+        page = self.customer.get("/products", headers={"host": "elsewhere.example"})
+        self.assertContains(page, "We don't follow", status_code=400)
+
     def test_every_picture_is_there(self):
         """Each product has its picture, and each picture its product."""
         static = Path(settings.BASE_DIR) / "shop" / "static"

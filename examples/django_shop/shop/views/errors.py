@@ -14,11 +14,6 @@ def refused(request: HttpRequest, exception: Exception) -> HttpResponse:
     return _page(request, 403, _("Not this way"), str(exception) or _("Please go back."))
 
 
-def unreadable(request: HttpRequest, exception: Exception) -> HttpResponse:
-    text = _("We could not make out what your browser has sent.")
-    return _page(request, 400, _("We don't follow"), text)
-
-
 def forged(request: HttpRequest, reason: str = "") -> HttpResponse:
     text = _("This form is too old or comes from elsewhere. Please go back and try again.")
     return _page(request, 403, _("Not this way"), text)
