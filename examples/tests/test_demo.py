@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shoppers import personas
-from shoppers.personas import PERSONAS
 
 from journeykit import Event, JourneyKit
+from shoppers import personas
+from shoppers.personas import PERSONAS
 
 KINDS = ("flask", "django")
 REPORT = [sys.executable, "-m", "journeykit", "report", "--json"]

@@ -8,6 +8,7 @@ SHOP_SECRET_KEY    signs sessions; made once and kept in var/ where it is not gi
 SHOP_DEBUG=1       Django's own error pages
 """
 
+import contextlib
 import os
 import secrets
 import tempfile
@@ -28,10 +29,9 @@ def kept_secret(file: Path) -> str:
         with tempfile.NamedTemporaryFile("w", dir=file.parent) as fresh:  # for this user only
             fresh.write(secrets.token_urlsafe(48))
             fresh.flush()
-            try:
+            # Where another worker was faster, its secret counts.
+            with contextlib.suppress(FileExistsError):
                 os.link(fresh.name, file)
-            except FileExistsError:
-                pass  # another worker was faster, and its secret counts
     return file.read_text("utf-8")
 
 

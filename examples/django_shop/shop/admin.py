@@ -47,12 +47,16 @@ class CustomerAdmin(UserAdmin):
         (None, {"fields": ("email", "password", "name")}),
         (
             _("Staff"),
-            {"classes": ("collapse",), "fields": ("is_active", "is_staff", "is_superuser",
-             "groups", "user_permissions")},
+            {
+                "classes": ("collapse",),
+                "fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions"),
+            },
         ),
         (None, {"fields": ("last_login", "date_joined")}),
     )
-    add_fieldsets = ((None, {"fields": ("name", "email", "usable_password", "password1", "password2")}),)
+    add_fieldsets = (
+        (None, {"fields": ("name", "email", "usable_password", "password1", "password2")}),
+    )
 
 
 @admin.register(Category)

@@ -180,17 +180,15 @@ class SignUpForm(Plain, forms.ModelForm):
             raise ValidationError(words) from error
         return password
 
-    def save(self, commit: bool = True) -> Customer:
+    def save(self, **options: bool) -> Customer:
         self.instance.set_password(self.cleaned_data["password"])
-        return super().save(commit)
+        return super().save(**options)
 
 
 class SignInForm(Plain, forms.Form):
     """Come back."""
 
-    email = forms.CharField(
-        label=_("E-mail address"), widget=forms.EmailInput(_attrs("username"))
-    )
+    email = forms.CharField(label=_("E-mail address"), widget=forms.EmailInput(_attrs("username")))
     password = forms.CharField(
         label=_("Password"),
         strip=False,

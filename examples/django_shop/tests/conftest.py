@@ -5,7 +5,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,5 +68,3 @@ def place(stocked: Path, tmp_path: Path) -> Place:
     """Return a shop of its own for the test."""
     shutil.copytree(stocked, tmp_path, dirs_exist_ok=True)
     return Place(tmp_path)
-
-

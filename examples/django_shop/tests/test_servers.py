@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from shoppers.personas import EMPTY_CARD, GOOD_CARD, THINGS
 from shoppers.visitor import Visitor
 
@@ -74,7 +75,7 @@ def no_way_to_nowhere(place: Any) -> None:
 
 
 def shop_around(address: str, number: int) -> tuple[list[Bought], int, int]:
-    """Come in and buy a few times; returns what was bought, and how often a card was declined and an order refused."""
+    """Buy a few times; returns the orders, how often a card was declined, and an order refused."""
     rng, bought, declined, refused = random.Random(number), [], 0, 0
     name = f"Shopper {number}"
     with Visitor(address, rng) as visitor:
@@ -138,7 +139,7 @@ def wait_for_the_outbox(place: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("server", SERVERS)
 def test_what_is_recorded_is_what_was_bought(place: Any, server: str) -> None:
-    """Of shoppers who come at once each order is in the Log once, as theirs, with what they bought; what was rolled back is not."""
+    """Of shoppers at once the Log has each order once, as theirs, and none that was rolled back."""
     no_way_to_nowhere(place)
     with served(place, server) as (address, _), ThreadPoolExecutor(SHOPPERS) as pool:
         runs = [pool.submit(shop_around, address, number) for number in range(SHOPPERS)]
@@ -192,7 +193,7 @@ with bind_customer(Customer(anonymous_id="v-1")), transaction.atomic():
 
 @pytest.mark.slow
 def test_an_order_is_told_once_though_its_process_is_killed(place: Any) -> None:
-    """Killed right after the commit, its order is told once, by whoever comes next; killed before, never."""
+    """Killed behind the commit, the next process tells of the order, once; before it, none does."""
     runs = [
         place.manage("shell", "-c", KILLED, **more)
         for more in ({"ROLL_BACK": "1"}, {}, {"ROLL_BACK": "1"})

@@ -3,180 +3,417 @@
 import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
-import shop.models.carts
-import shop.models.orders
 from django.conf import settings
 from django.db import migrations, models
 
+import shop.models.carts
+import shop.models.orders
+
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Cart',
+            name="Cart",
             fields=[
-                ('name', models.CharField(blank=True, max_length=120, verbose_name='name')),
-                ('email', models.EmailField(blank=True, max_length=120, verbose_name='e-mail address')),
-                ('street', models.CharField(blank=True, max_length=120, verbose_name='street and number')),
-                ('postcode', models.CharField(blank=True, max_length=12, verbose_name='postcode')),
-                ('city', models.CharField(blank=True, max_length=120, verbose_name='town or city')),
-                ('id', models.CharField(default=shop.models.carts.new_id, max_length=32, primary_key=True, serialize=False)),
-                ('coupon_code', models.CharField(blank=True, max_length=24)),
-                ('made_at', models.DateTimeField(auto_now_add=True)),
+                ("name", models.CharField(blank=True, max_length=120, verbose_name="name")),
+                (
+                    "email",
+                    models.EmailField(blank=True, max_length=120, verbose_name="e-mail address"),
+                ),
+                (
+                    "street",
+                    models.CharField(blank=True, max_length=120, verbose_name="street and number"),
+                ),
+                ("postcode", models.CharField(blank=True, max_length=12, verbose_name="postcode")),
+                ("city", models.CharField(blank=True, max_length=120, verbose_name="town or city")),
+                (
+                    "id",
+                    models.CharField(
+                        default=shop.models.carts.new_id,
+                        max_length=32,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("coupon_code", models.CharField(blank=True, max_length=24)),
+                ("made_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Category',
+            name="Category",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.SlugField(unique=True, verbose_name='key')),
-                ('place', models.PositiveSmallIntegerField(default=0, verbose_name='place')),
-                ('title_en', models.CharField(max_length=80, verbose_name='title')),
-                ('blurb_en', models.CharField(max_length=200, verbose_name='blurb')),
-                ('title_ar', models.CharField(blank=True, max_length=80, verbose_name='title in Arabic')),
-                ('blurb_ar', models.CharField(blank=True, max_length=200, verbose_name='blurb in Arabic')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("key", models.SlugField(unique=True, verbose_name="key")),
+                ("place", models.PositiveSmallIntegerField(default=0, verbose_name="place")),
+                ("title_en", models.CharField(max_length=80, verbose_name="title")),
+                ("blurb_en", models.CharField(max_length=200, verbose_name="blurb")),
+                (
+                    "title_ar",
+                    models.CharField(blank=True, max_length=80, verbose_name="title in Arabic"),
+                ),
+                (
+                    "blurb_ar",
+                    models.CharField(blank=True, max_length=200, verbose_name="blurb in Arabic"),
+                ),
             ],
             options={
-                'verbose_name': 'shelf',
-                'verbose_name_plural': 'shelves',
-                'ordering': ('place',),
+                "verbose_name": "shelf",
+                "verbose_name_plural": "shelves",
+                "ordering": ("place",),
             },
         ),
         migrations.CreateModel(
-            name='Customer',
+            name="Customer",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
-                ('is_staff', models.BooleanField(default=False, help_text='Designates whether the user can log into this admin site.', verbose_name='staff status')),
-                ('is_active', models.BooleanField(default=True, help_text='Designates whether this user should be treated as active. Unselect this instead of deleting accounts.', verbose_name='active')),
-                ('date_joined', models.DateTimeField(default=django.utils.timezone.now, verbose_name='date joined')),
-                ('name', models.CharField(max_length=60, verbose_name='name')),
-                ('email', models.EmailField(max_length=120, unique=True, verbose_name='e-mail address')),
-                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
-                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                (
+                    "last_login",
+                    models.DateTimeField(blank=True, null=True, verbose_name="last login"),
+                ),
+                (
+                    "is_superuser",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates that this user has all permissions without explicitly assigning them.",
+                        verbose_name="superuser status",
+                    ),
+                ),
+                (
+                    "is_staff",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates whether the user can log into this admin site.",
+                        verbose_name="staff status",
+                    ),
+                ),
+                (
+                    "is_active",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Designates whether this user should be treated as active. Unselect this instead of deleting accounts.",
+                        verbose_name="active",
+                    ),
+                ),
+                (
+                    "date_joined",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, verbose_name="date joined"
+                    ),
+                ),
+                ("name", models.CharField(max_length=60, verbose_name="name")),
+                (
+                    "email",
+                    models.EmailField(max_length=120, unique=True, verbose_name="e-mail address"),
+                ),
+                (
+                    "groups",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.group",
+                        verbose_name="groups",
+                    ),
+                ),
+                (
+                    "user_permissions",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="Specific permissions for this user.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.permission",
+                        verbose_name="user permissions",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'customer',
-                'verbose_name_plural': 'customers',
+                "verbose_name": "customer",
+                "verbose_name_plural": "customers",
             },
         ),
         migrations.CreateModel(
-            name='Order',
+            name="Order",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(blank=True, max_length=120, verbose_name='name')),
-                ('email', models.EmailField(blank=True, max_length=120, verbose_name='e-mail address')),
-                ('street', models.CharField(blank=True, max_length=120, verbose_name='street and number')),
-                ('postcode', models.CharField(blank=True, max_length=12, verbose_name='postcode')),
-                ('city', models.CharField(blank=True, max_length=120, verbose_name='town or city')),
-                ('number', models.CharField(default=shop.models.orders.new_number, max_length=12, unique=True, verbose_name='number')),
-                ('placed_at', models.DateTimeField(auto_now_add=True, verbose_name='placed')),
-                ('delivered_at', models.DateTimeField(blank=True, null=True, verbose_name='delivered')),
-                ('coupon_code', models.CharField(blank=True, max_length=24, verbose_name='coupon')),
-                ('subtotal', models.PositiveIntegerField(verbose_name='goods, in cents')),
-                ('discount', models.PositiveIntegerField(default=0, verbose_name='discount, in cents')),
-                ('shipping', models.PositiveIntegerField(default=0, verbose_name='shipping, in cents')),
-                ('customer', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='orders', to=settings.AUTH_USER_MODEL, verbose_name='customer')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(blank=True, max_length=120, verbose_name="name")),
+                (
+                    "email",
+                    models.EmailField(blank=True, max_length=120, verbose_name="e-mail address"),
+                ),
+                (
+                    "street",
+                    models.CharField(blank=True, max_length=120, verbose_name="street and number"),
+                ),
+                ("postcode", models.CharField(blank=True, max_length=12, verbose_name="postcode")),
+                ("city", models.CharField(blank=True, max_length=120, verbose_name="town or city")),
+                (
+                    "number",
+                    models.CharField(
+                        default=shop.models.orders.new_number,
+                        max_length=12,
+                        unique=True,
+                        verbose_name="number",
+                    ),
+                ),
+                ("placed_at", models.DateTimeField(auto_now_add=True, verbose_name="placed")),
+                (
+                    "delivered_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="delivered"),
+                ),
+                ("coupon_code", models.CharField(blank=True, max_length=24, verbose_name="coupon")),
+                ("subtotal", models.PositiveIntegerField(verbose_name="goods, in cents")),
+                (
+                    "discount",
+                    models.PositiveIntegerField(default=0, verbose_name="discount, in cents"),
+                ),
+                (
+                    "shipping",
+                    models.PositiveIntegerField(default=0, verbose_name="shipping, in cents"),
+                ),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="orders",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="customer",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'order',
-                'verbose_name_plural': 'orders',
-                'ordering': ('-placed_at', '-id'),
+                "verbose_name": "order",
+                "verbose_name_plural": "orders",
+                "ordering": ("-placed_at", "-id"),
             },
         ),
         migrations.CreateModel(
-            name='Payment',
+            name="Payment",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('amount', models.PositiveIntegerField(verbose_name='amount in cents')),
-                ('refused_for', models.CharField(blank=True, max_length=40, verbose_name='refused for')),
-                ('made_at', models.DateTimeField(auto_now_add=True, verbose_name='made')),
-                ('order', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='payments', to='shop.order', verbose_name='order')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("amount", models.PositiveIntegerField(verbose_name="amount in cents")),
+                (
+                    "refused_for",
+                    models.CharField(blank=True, max_length=40, verbose_name="refused for"),
+                ),
+                ("made_at", models.DateTimeField(auto_now_add=True, verbose_name="made")),
+                (
+                    "order",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="payments",
+                        to="shop.order",
+                        verbose_name="order",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'payment',
-                'verbose_name_plural': 'payments',
-                'ordering': ('-made_at', '-id'),
+                "verbose_name": "payment",
+                "verbose_name_plural": "payments",
+                "ordering": ("-made_at", "-id"),
             },
         ),
         migrations.CreateModel(
-            name='Product',
+            name="Product",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.SlugField(unique=True, verbose_name='address')),
-                ('place', models.PositiveSmallIntegerField(default=0, verbose_name='place')),
-                ('price', models.PositiveIntegerField(verbose_name='price in cents')),
-                ('name_en', models.CharField(max_length=80, verbose_name='name')),
-                ('line_en', models.CharField(max_length=200, verbose_name='first line')),
-                ('text_en', models.TextField(verbose_name='text')),
-                ('details_en', models.CharField(max_length=200, verbose_name='details')),
-                ('name_ar', models.CharField(blank=True, max_length=80, verbose_name='name in Arabic')),
-                ('line_ar', models.CharField(blank=True, max_length=200, verbose_name='first line in Arabic')),
-                ('text_ar', models.TextField(blank=True, verbose_name='text in Arabic')),
-                ('details_ar', models.CharField(blank=True, max_length=200, verbose_name='details in Arabic')),
-                ('category', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='products', to='shop.category', verbose_name='shelf')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("slug", models.SlugField(unique=True, verbose_name="address")),
+                ("place", models.PositiveSmallIntegerField(default=0, verbose_name="place")),
+                ("price", models.PositiveIntegerField(verbose_name="price in cents")),
+                ("name_en", models.CharField(max_length=80, verbose_name="name")),
+                ("line_en", models.CharField(max_length=200, verbose_name="first line")),
+                ("text_en", models.TextField(verbose_name="text")),
+                ("details_en", models.CharField(max_length=200, verbose_name="details")),
+                (
+                    "name_ar",
+                    models.CharField(blank=True, max_length=80, verbose_name="name in Arabic"),
+                ),
+                (
+                    "line_ar",
+                    models.CharField(
+                        blank=True, max_length=200, verbose_name="first line in Arabic"
+                    ),
+                ),
+                ("text_ar", models.TextField(blank=True, verbose_name="text in Arabic")),
+                (
+                    "details_ar",
+                    models.CharField(blank=True, max_length=200, verbose_name="details in Arabic"),
+                ),
+                (
+                    "category",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="products",
+                        to="shop.category",
+                        verbose_name="shelf",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'product',
-                'verbose_name_plural': 'products',
-                'ordering': ('place',),
+                "verbose_name": "product",
+                "verbose_name_plural": "products",
+                "ordering": ("place",),
             },
         ),
         migrations.CreateModel(
-            name='OrderLine',
+            name="OrderLine",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('quantity', models.PositiveSmallIntegerField(verbose_name='quantity')),
-                ('price', models.PositiveIntegerField(verbose_name='price in cents')),
-                ('order', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='line_set', to='shop.order')),
-                ('product', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to='shop.product', verbose_name='product')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("quantity", models.PositiveSmallIntegerField(verbose_name="quantity")),
+                ("price", models.PositiveIntegerField(verbose_name="price in cents")),
+                (
+                    "order",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="line_set",
+                        to="shop.order",
+                    ),
+                ),
+                (
+                    "product",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        to="shop.product",
+                        verbose_name="product",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'line',
-                'verbose_name_plural': 'lines',
-                'ordering': ('id',),
+                "verbose_name": "line",
+                "verbose_name_plural": "lines",
+                "ordering": ("id",),
             },
         ),
         migrations.CreateModel(
-            name='CartLine',
+            name="CartLine",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('quantity', models.PositiveSmallIntegerField()),
-                ('cart', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='line_set', to='shop.cart')),
-                ('product', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='shop.product')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("quantity", models.PositiveSmallIntegerField()),
+                (
+                    "cart",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="line_set",
+                        to="shop.cart",
+                    ),
+                ),
+                (
+                    "product",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, to="shop.product"
+                    ),
+                ),
             ],
             options={
-                'ordering': ('id',),
-                'constraints': [models.UniqueConstraint(fields=('cart', 'product'), name='one_line_for_each_product')],
+                "ordering": ("id",),
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("cart", "product"), name="one_line_for_each_product"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Review',
+            name="Review",
             fields=[
-                ('id', models.CharField(default=shop.models.orders.new_review, max_length=32, primary_key=True, serialize=False)),
-                ('author', models.CharField(max_length=60, verbose_name='author')),
-                ('stars', models.PositiveSmallIntegerField(validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(5)], verbose_name='stars')),
-                ('body', models.TextField(blank=True, max_length=2000, verbose_name='words')),
-                ('written_at', models.DateTimeField(auto_now_add=True, verbose_name='written')),
-                ('order', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='shop.order', verbose_name='order')),
-                ('product', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reviews', to='shop.product', verbose_name='product')),
+                (
+                    "id",
+                    models.CharField(
+                        default=shop.models.orders.new_review,
+                        max_length=32,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("author", models.CharField(max_length=60, verbose_name="author")),
+                (
+                    "stars",
+                    models.PositiveSmallIntegerField(
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(5),
+                        ],
+                        verbose_name="stars",
+                    ),
+                ),
+                ("body", models.TextField(blank=True, max_length=2000, verbose_name="words")),
+                ("written_at", models.DateTimeField(auto_now_add=True, verbose_name="written")),
+                (
+                    "order",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        to="shop.order",
+                        verbose_name="order",
+                    ),
+                ),
+                (
+                    "product",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="reviews",
+                        to="shop.product",
+                        verbose_name="product",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'review',
-                'verbose_name_plural': 'reviews',
-                'ordering': ('-written_at',),
-                'constraints': [models.UniqueConstraint(fields=('order', 'product'), name='one_review_for_each_order')],
+                "verbose_name": "review",
+                "verbose_name_plural": "reviews",
+                "ordering": ("-written_at",),
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("order", "product"), name="one_review_for_each_order"
+                    )
+                ],
             },
         ),
     ]

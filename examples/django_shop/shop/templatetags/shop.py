@@ -1,8 +1,8 @@
 """What the shop's templates know beside Django's own."""
 
 from django import template
-from django.utils.safestring import SafeString
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import ngettext
 
 from shop import money

@@ -66,7 +66,8 @@ class ShopTestCase(TransactionTestCase):
         return [
             event
             for event in new
-            if event.kind == "touchpoint" or event.name in {"customer.identified", "customer.consented"}
+            if event.kind == "touchpoint"
+            or event.name in {"customer.identified", "customer.consented"}
         ]
 
     def names(self) -> list[str]:

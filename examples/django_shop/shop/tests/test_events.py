@@ -58,7 +58,9 @@ class VisitTests(ShopTestCase):
         for words, results in (("WOOL hat", 1), ("drone", 0)):
             self.customer.get("/products", data={"q": words})
             [event] = self.events()
-            self.assertEqual((event.properties["query"], event.properties["results"]), (words, results))
+            self.assertEqual(
+                (event.properties["query"], event.properties["results"]), (words, results)
+            )
 
     def test_who_wants_no_questions_is_asked_none(self):
         """The button under "What we note down" is heard by journeykit, without the shop's help."""
