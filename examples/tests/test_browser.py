@@ -111,10 +111,9 @@ def test_trouble_becomes_a_case(shop: Any, chromium: Any) -> None:
         assert "payment.declined" in {found.code for found in kit.pain_points()}
 
     sent = wait_for(lambda: told_to_sinks(shop, "case.opened"))
-    told = dict(sent)
-    assert told["pain_point.detected"]["code"] in {"payment.declined", "score.low"}
-    assert told["case.opened"]["owner"] == "payments"
-    assert [name for name, _ in sent].count("case.opened") == 1
+    assert [told["owner"] for name, told in sent if name == "case.opened"] == ["payments"]
+    pains = {told["code"] for name, told in sent if name == "pain_point.detected"}
+    assert pains >= {"payment.declined"}
 
     page.goto("/behind-the-counter")
     assert page.get_by_role("row", name=re.compile("Had a hard time paying")).is_visible()
