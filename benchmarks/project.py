@@ -3,6 +3,8 @@ The projector alone: the five-stage journey and one run a cart, over a Log that 
 
 Once with every pain-point rule switched off, once with the whole catalogue.
 Beside it one decoding of the same events, which is the least that a reader pays.
+Customers come back after the same time on average, however many they are, so that the same share of
+them leaves a cart behind and is found.
 The Log grows while it is folded, so that the last figures are those of a full State.
 """
 
@@ -32,6 +34,9 @@ SLICE = 20_000
 
 #: Customers, unless there are fewer events: a tenth of these, then.
 CUSTOMERS = 100_000
+
+#: After how many seconds a customer does something again, on average.
+_RETURN = 2_000
 
 _NAMES = (
     "Product List Viewed",
@@ -115,7 +120,7 @@ def project(directory: Path, events: int, *, rules: bool) -> dict[str, float]:
                 "referrer": "https://shop.example/teas/black?sort=price&page=2",
                 "list": "recommended for you",
             }
-            at = begin + timedelta(milliseconds=number * 20)
+            at = begin + timedelta(seconds=number * _RETURN / customers)
             _, record = kit._tracker.compose(chance.choice(_NAMES), given, f"u{who}", at)  # noqa: SLF001
             entries.append(unpack(record))
         for start in range(0, count, 500):

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from journeykit import JourneyKit  # noqa: E402
-from journeykit.insight.anomaly import scan  # noqa: E402
+from journeykit.insight.anomaly import LOOKS, Limits, scan  # noqa: E402
 from tools import made_up  # noqa: E402
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ DAYS_OUT = 2
 
 _PROPERTIES = tuple(made_up.PROPERTIES)
 
+#: As in a running shop, where spans are looked at again and again, and each look is paid for.
+_LIMITS = Limits(looks=LOOKS)
+
 
 def power(shops: int, customers: int) -> tuple[int, int, int]:
     """Return how many were found, how many of these in time, and how many alarms were others."""
@@ -47,7 +50,7 @@ def power(shops: int, customers: int) -> tuple[int, int, int]:
     for seed in range(shops):
         wrong = made_up.trouble(seed)
         trials = made_up.population(seed, wrong, customers=customers).trials()
-        anomalies = scan(trials.steps, trials.properties).anomalies
+        anomalies = scan(trials.steps, trials.properties, _LIMITS).anomalies
         hits = [each for each in anomalies if made_up.is_it(wrong, each)]
         found += bool(hits)
         dated += any(made_up.days_out(wrong, each) <= DAYS_OUT for each in hits)
@@ -65,7 +68,7 @@ def alarms(sets: int, customers: int, *, planted: bool) -> int:
             wrong = made_up.trouble(seed) if planted else None
             shops.append(made_up.population(seed, wrong, customers=customers).trials().steps)
         steps = made_up.permuted(shops[number % 20], random.Random(number))
-        found += bool(scan(steps, _PROPERTIES).anomalies)
+        found += bool(scan(steps, _PROPERTIES, _LIMITS).anomalies)
     return found
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -253,3 +255,29 @@ def test_a_rule_that_raises_harms_nobody(
         orders(kit, clock, 80, 80, 20, 20, 20)
 
         assert [point.code for point in kit.pain_points()] == ["basket.shrunk"]
+
+
+@pytest.mark.parametrize("hook", ["measure", "judge"])
+def test_a_rule_that_hangs_is_tripped(
+    make_settings: Callable[..., Settings], clock: Any, hook: str
+) -> None:
+    """Its plugin is named and left behind; the rules of others go on."""
+    release = threading.Event()
+
+    class Hangs(BasketsShrink):
+        code = "hanging.rule"
+
+    setattr(Hangs, hook, lambda *_: release.wait(30) and None)
+    hanging: Any = type("Hanging", (Plugin,), {"name": "hanging"})(Hangs())
+    settings = make_settings(
+        core={"strict": False, "plugin_timeout": timedelta(seconds=0.3)},
+    )
+    plugins = [hanging, Plugin(BasketsShrink())]
+    with JourneyKit(settings, plugins=plugins, now=clock) as kit:
+        try:
+            orders(kit, clock, 80, 80, 20, 20, 20)
+
+            assert [point.code for point in kit.pain_points()] == ["basket.shrunk"]
+            assert [trip["plugin"] for trip in kit.status()["tripped"]] == ["hanging"]
+        finally:
+            release.set()

@@ -276,14 +276,14 @@ def test_superseded_projector_reads_anew(store: Store, make_entry: MakeEntry) ->
 def test_state_cache_is_bounded(
     monkeypatch: pytest.MonkeyPatch, store: Store, make_entry: MakeEntry
 ) -> None:
-    """With room for a single piece of State the figures are the same."""
-    monkeypatch.setattr(view, "CACHED_PIECES", 1)
+    """With room for what one batch changes, the figures are the same."""
+    monkeypatch.setattr(view, "CACHED_PIECES", 4)
     monkeypatch.setattr(view, "DECODED_PIECES", 0)
     monkeypatch.setattr(module, "BATCH_EVENTS", 2)
     entries = history(make_entry)
     store.commit(Commit(entries), NOW)
     projector = project(store)
-    assert len(projector._cache) == 1
+    assert 0 < len(projector._cache) <= 4
 
     monkeypatch.undo()
     other = MemoryStore()

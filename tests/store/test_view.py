@@ -142,3 +142,34 @@ def test_what_changes_is_told_by_spaces() -> None:
     changes.set(("more", "c"), b"3")
     assert changes["more", "c"] == b"3"
     assert ("more", "c") in changes
+
+
+def test_what_is_written_again_and_again_stays_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A piece of every batch is not read again, however many others come and go."""
+    monkeypatch.setattr(module, "CACHED_PIECES", 8)
+    written = Written()
+    for batch in range(20):
+        for key in ("often", f"once-{batch}", f"too-{batch}"):
+            written.view.put("run", key, batch, jsonbytes.dumps)
+        written.write()
+    reads: list[Any] = []
+    monkeypatch.setattr(written.store, "state", reads.append)
+
+    assert written.view.get("run", "often", jsonbytes.loads) == 19
+    assert reads == []
+    assert written.view.get("run", "once-0", jsonbytes.loads) is None
+    assert reads == [("run", "once-0")]
+
+
+def test_timers_that_went_off_in_a_batch_are_not_named_as_coming() -> None:
+    """A page of those that come next has none of those before, though the store still has them."""
+    written = Written()
+    for at in range(10, 60, 10):
+        written.view.put_timer(at, f"u:{at}\x1fshop@1\x1f", (f"u:{at}", at))
+    written.write()
+    view = View(written.store, Cache(), Alarm())
+    for _ in range(3):
+        view.next_timer(30)
+
+    assert view.next_timer(30) is None
+    assert view.coming(50, 2) == ["u:40\x1fshop@1\x1f", "u:50\x1fshop@1\x1f"]

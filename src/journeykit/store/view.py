@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from journeykit.model.event import Stored
-    from journeykit.store.protocol import Position, StateKey, Store
+    from journeykit.store.protocol import Position, Store
 
 #: When a timer goes off and what it is for → the timer.
 TIMERS: Final = "timer"
@@ -38,7 +38,8 @@ NEVER: Final = 2**63
 #: Timers read at a time.
 _PAGE: Final = 100
 
-#: The most pieces of State kept in memory, as packed bytes (about 100 MB of the largest ones).
+#: The most pieces of State kept in memory from one batch to the next, as packed bytes (about 100 MB
+#: of the largest ones).
 CACHED_PIECES: Final = 50_000
 
 #: The most pieces of State that stay decoded from one event to the next.
@@ -62,40 +63,65 @@ class Alarm:
     at: int | None = None
 
 
+class Kept:
+    """
+    Pieces of one space as bytes, in two generations.
+
+    What is written joins the new one. Once that is full, it becomes the old one, and what was in
+    that is let go of: whatever is written again and again stays.
+    To take single pieces out of one dictionary would cost more than to write them.
+    """
+
+    __slots__ = ("new", "old")
+
+    def __init__(self) -> None:
+        self.new: dict[str, bytes | None] = {}
+        self.old: dict[str, bytes | None] = {}
+
+    def __len__(self) -> int:
+        return len(self.new) + len(self.old)
+
+    def get(self, key: str) -> bytes | Literal[False] | None:
+        """Return a piece, None where it is known to be absent, False where nothing is known."""
+        new = self.new
+        return new[key] if key in new else self.old.get(key, False)
+
+    def age(self) -> None:
+        """Let go of what was not written for long."""
+        self.old, self.new = self.new, {}
+
+
 class Cache:
     """Pieces of State as bytes, those that were written last."""
 
     def __init__(self) -> None:
-        self._spaces: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
+        self._spaces: defaultdict[str, Kept] = defaultdict(Kept)
         #: What folds note for themselves, for as long as nobody else leads.
         self.notes: dict[str, Any] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._spaces.values()))
 
-    def space(self, space: str) -> Mapping[str, bytes]:
+    def space(self, space: str) -> Kept:
         """Return what is kept of *space*."""
         return self._spaces[space]
 
     def add(self, space: str, pieces: Mapping[str, bytes]) -> None:
-        """Keep *pieces*, until the next `update`."""
-        self._spaces[space].update(pieces)
+        """Keep *pieces* of the store, until the next `update` at least."""
+        self._spaces[space].new.update(pieces)
 
-    def update(self, state: Mapping[StateKey, bytes | None]) -> None:
-        """Keep what was written, and let go of what was not for the longest time."""
-        spaces = self._spaces
+    def update(self, state: Changes) -> None:
+        """Keep what was written, and let go of what was not for long."""
         for space, changed in by_space(state).items():
-            pieces = spaces[space]
-            for key, data in changed.items():
-                pieces.pop(key, None)
-                if data is not None:
-                    pieces[key] = data
-        excess = len(self) - CACHED_PIECES
-        while excess > 0:
-            largest = max(spaces.values(), key=len)
-            for key in [key for key, _ in zip(largest, range(excess), strict=False)]:
-                del largest[key]
-                excess -= 1
+            self._spaces[space].new.update(changed)
+        if sum(len(kept.new) for kept in self._spaces.values()) > CACHED_PIECES // 2:
+            self._age()
+        if len(self) > CACHED_PIECES:
+            self._age()
+
+    def _age(self) -> None:
+        for kept in self._spaces.values():
+            kept.age()
 
 
 class _Space:
@@ -108,7 +134,7 @@ class _Space:
 
     __slots__ = ("absent", "cached", "changed", "encode", "packed", "pieces", "wanted")
 
-    def __init__(self, cached: Mapping[str, bytes]) -> None:
+    def __init__(self, cached: Kept) -> None:
         self.cached = cached
         #: Decoded; None is absent.
         self.pieces: dict[str, Any] = {}
@@ -159,8 +185,10 @@ class View:
     def prefetch(self, space: str, keys: Iterable[str]) -> None:
         """Have pieces that will be wanted read in one go, with the first of them."""
         at = self._space(space)
-        cached, packed = at.cached, at.packed
-        at.wanted.update(key for key in keys if key not in cached and key not in packed)
+        new, old, packed = at.cached.new, at.cached.old, at.packed
+        at.wanted.update(
+            key for key in keys if key not in new and key not in old and key not in packed
+        )
 
     def _fetch(self) -> None:
         """Read what will be wanted, of all spaces at once: a customer's pieces lie together."""
@@ -185,13 +213,13 @@ class View:
 
     def _kept(self, at: _Space, space: str, key: str) -> bytes | None:
         """Return one piece as the store has it."""
-        cached = at.cached
-        if key in cached:
-            return cached[key]
-        if key in at.wanted:
+        known = at.cached.get(key)
+        if known is False and key in at.wanted:
             self._fetch()
-            return cached.get(key)
-        return None if key in at.absent else self._store.state((space, key))
+            known = at.cached.get(key)
+        if known is False:
+            return None if key in at.absent else self._store.state((space, key))
+        return known
 
     def put(self, space: str, key: str, piece: Any, encode: Callable[[Any], bytes]) -> None:
         """Replace one piece of State; None removes it."""
@@ -354,7 +382,8 @@ class View:
         """Return what timers are for that the store has, and that go off by *until*; some."""
         if self._alarm.at is None or self._alarm.at > until:
             return []
-        page = self._store.page(TIMERS, "", limit)
+        # Those before have gone off, though the store has them as long as the batch lasts.
+        page = self._store.page(TIMERS, f"{self._alarm.at:0{_DIGITS}d}", limit)
         self._cache.add(TIMERS, dict(page))
         return [place[_KEY_AT:] for place, _ in page if int(place[:_DIGITS]) <= until]
 
