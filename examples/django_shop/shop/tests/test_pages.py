@@ -98,7 +98,7 @@ class EveryPageTests(ShopTestCase):
         """No cache keeps a page of the checkout, of an order or of an account."""
         self.customer.go_to_payment()
         order = self.customer.pay().headers["Location"]
-        for path in (order, "/account", "/account/sign-in"):
+        for path in (order, "/basket", "/account", "/account/sign-in"):
             self.assertIn("no-store", self.customer.get(path).headers["Cache-Control"], path)
 
 

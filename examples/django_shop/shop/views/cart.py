@@ -4,6 +4,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from shop import coupons
@@ -16,6 +17,7 @@ from shop.money import euros
 from .catalogue import find
 
 
+@never_cache
 @require_safe
 def show(request: HttpRequest) -> HttpResponse:
     cart = current_cart(request)
