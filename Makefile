@@ -18,13 +18,16 @@ BENCH_STAMP := $(BENCH_VENV)/.installed
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/[!_]*/pyproject.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-zapier torture calibrate check lint types imports scripts docs bench bench-check format lock clean venv node
+.PHONY: help demo demo-django test test-zapier torture calibrate check lint types imports scripts docs bench bench-check format lock clean venv node
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(STAMP) ## run the example shop and walk a few customers through it
+demo: $(STAMP) ## run the example shop (Flask) and walk a few customers through it
 	@$(BIN)/python examples/flask_shop/demo.py $(ARGS)
+
+demo-django: $(STAMP) ## the same shop, made with Django, in two languages and with its admin
+	@$(BIN)/python examples/django_shop/demo.py $(ARGS)
 
 test: $(STAMP) node ## run every test: tests/, examples/, and the code in docs/ and README.md
 	@$(BIN)/python -m pytest $(ARGS)

@@ -1,203 +1,30 @@
-"""Open the shop, let pretend customers walk through it, and show how far they came.
+"""Open the Flask shop, let pretend customers walk through it, and show how far they came."""
 
-python examples/flask_shop/demo.py [--port 5000] [--shoppers 60] [--seed 1] [--exit]
-"""
-
-import argparse
 import logging
-import shutil
-import signal
 import socket
 import sys
-import tempfile
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import shoppers
 from dawdle import create_app
-from flask import Flask
-from progress import show_progress
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from journeykit import JourneyKit
-from journeykit.insight import JourneyFigures, Report
-
 HERE = Path(__file__).resolve().parent
-HOST = "127.0.0.1"
-HOURS_AGO = 2
+sys.path.append(str(HERE.parent))
+
+from shoppers import demo  # noqa: E402 - next door
 
 
-class Clock:
-    """The shop's clock, which is behind until it is put right.
-
-    The shoppers come in by a clock that is behind. When it is put right, whoever left a basket has
-    had their hour to come back, and nobody had to wait for it.
-    """
-
-    def __init__(self, hours_behind: float) -> None:
-        self._behind = round(hours_behind * 3_600_000_000)
-
-    def __call__(self) -> int:
-        """The time, in microseconds."""
-        return time.time_ns() // 1000 - self._behind
-
-    def put_right(self) -> None:
-        self._behind = 0
-
-
-def main() -> int:
-    options = parse()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: close, lose nothing
-    with data_folder(options.data) as toml:
-        clock = Clock(HOURS_AGO)
-        app = create_app(toml=toml, now=clock)
-        kit: JourneyKit = app.extensions["journeykit"]
-        try:
-            with serving(app, options.port) as shop:
-                print(f"The shop is open: {shop}\n", flush=True)
-                trouble = let_in(shop, kit, clock, options)
-                summarise(shop, kit, toml)
-                if options.exit:
-                    return 1 if trouble else 0
-                print("\nCome in and look around. Ctrl-C closes the shop.", flush=True)
-                threading.Event().wait()
-        except KeyboardInterrupt:
-            print("\nThe shop is closed.")
-        finally:
-            kit.close()
-    return 0
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--port", type=int, default=5000, help="default: 5000")
-    parser.add_argument("--shoppers", type=int, default=60, metavar="N", help="default: 60")
-    parser.add_argument("--seed", type=int, default=1, help="the same seed, the same shoppers")
-    parser.add_argument("--exit", action="store_true", help="stop after the simulation")
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="where data goes; default: var/ here, started anew"
-    )
-    options = parser.parse_args()
-    if not 0 <= options.shoppers <= 5000:
-        parser.error("--shoppers is between 0 and 5000")
-    return options
-
-
-@contextmanager
-def data_folder(chosen: Path | None) -> Iterator[Path]:
-    """Yield a journeykit.toml whose data lies in a folder that nobody else is using."""
-    toml = HERE / "journeykit.toml"
-    if chosen is not None:
-        chosen.mkdir(parents=True, exist_ok=True)
-        yield Path(shutil.copy(toml, chosen))
-        return
-    with lock(HERE / ".demo.lock") as ours:
-        if ours:
-            shutil.rmtree(HERE / "var", ignore_errors=True)
-            yield toml
-            return
-    with tempfile.TemporaryDirectory(prefix="flask-shop-") as folder:
-        print(f"Another demo is using {shown(HERE / 'var')}, so this one works in {folder}.")
-        yield Path(shutil.copy(toml, folder))
-
-
-@contextmanager
-def lock(file: Path) -> Iterator[bool]:
-    """Whether this process is the only one that holds the file."""
-    import fcntl  # not on Windows, where journeykit doesn't run either
-
-    with file.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-        else:
-            yield True
-
-
-@contextmanager
-def serving(app: Flask, port: int) -> Iterator[str]:
-    """Serve the shop from threads of this process, and yield its address."""
+def make_shop(toml: Path, clock: demo.Clock) -> demo.Shop:
+    app = create_app(toml=toml, now=clock)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = listen(app, port)
-    thread = threading.Thread(target=server.serve_forever, name="shop", daemon=True)
-    thread.start()
-    try:
-        yield f"http://{HOST}:{server.socket.getsockname()[1]}"
-    finally:
-        server.shutdown()
-        thread.join(5)
-        server.server_close()
 
+    def listen(port: int) -> BaseWSGIServer:
+        # The server works on a copy of the descriptor.
+        with socket.create_server((demo.HOST, port), backlog=128) as listener:
+            return make_server(demo.HOST, port, app, threaded=True, fd=listener.fileno())
 
-def listen(app: Flask, port: int) -> BaseWSGIServer:
-    try:
-        listener = socket.create_server((HOST, port), backlog=128)
-    except OSError as error:
-        print(f"Port {port} can't be used ({error.strerror}), so the shop takes a free one.")
-        listener = socket.create_server((HOST, 0), backlog=128)
-    with listener:  # the server works on a copy of the descriptor
-        return make_server(HOST, port, app, threaded=True, fd=listener.fileno())
-
-
-def let_in(
-    shop: str, kit: JourneyKit, clock: Clock, options: argparse.Namespace
-) -> list[shoppers.Walk]:
-    """Run the simulation. Returns the walks that went wrong."""
-    started = time.monotonic()
-    walks = shoppers.send(shop, options.shoppers, seed=options.seed)
-    trouble = [walk for walk in show_progress(walks, options.shoppers) if walk.trouble]
-    for walk in trouble[:5]:
-        print(f"A {walk.persona} had trouble: {walk.trouble}", file=sys.stderr)
-    came_in = kit.flush(30)
-    clock.put_right()
-    if not (came_in and kit.flush(30)):
-        print("Some events are still on their way; the figures will grow.", file=sys.stderr)
-    print(
-        f"{options.shoppers} shoppers in {time.monotonic() - started:.1f} s, "
-        f"{HOURS_AGO} hours ago by the shop's clock: time enough to come back for a basket."
-    )
-    return trouble
-
-
-def summarise(shop: str, kit: JourneyKit, toml: Path) -> None:
-    report = kit.report()
-    print(f"\n{report.customers} customers, {report.events} events")
-    for journey in report.journeys:
-        print_stages(journey)
-    print_pains(report)
-    print(f"""
-The shop             {shop}
-Behind the counter   {shop}/behind-the-counter
-The same figures     journeykit report -c {shown(toml)}
-Every event          {shown(toml.parent / "var" / "events.jsonl")}""")
-
-
-def print_stages(journey: JourneyFigures) -> None:
-    print(f"\n{journey.title}\n")
-    print(f"{'stage':<16}{'entered':>9}{'here now':>10}{'no further':>12}")
-    for stage in journey.stages:
-        figures = f"{stage.entered:>9}{stage.current:>10}{stage.furthest:>12}"
-        print(f"{stage.title:<16}{figures}")
-
-
-def print_pains(report: Report) -> None:
-    """What hurt, for how many, and an event that proves it."""
-    if points := (*report.pain_points, *report.held_back):
-        print("\nWhere it hurts\n")
-        print(f"{'what':<20}{'stage':<15}{'customers':>9}  {'proved by':<36}")
-    for point in points:
-        where = f"{point.code:<20}{point.stage or '':<15}"
-        print(f"{where}{point.customers:>9}  {point.evidence[-1]}")
-
-
-def shown(path: Path) -> Path:
-    """A path as it would be typed from here."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return demo.Shop(app.extensions["journeykit"], listen)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(demo.run(HERE, make_shop))

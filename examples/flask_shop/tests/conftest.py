@@ -11,6 +11,8 @@ import pytest
 
 EXAMPLE = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(EXAMPLE))
+# Next door: the pretend customers.
+sys.path.append(str(EXAMPLE.parent))
 
 from dawdle import create_app  # noqa: E402
 from flask import Flask  # noqa: E402

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
 import shoppers
 from shoppers.personas import guest_purchase
 from shoppers.visitor import Visitor

@@ -98,7 +98,9 @@ def _show(directory: Path, shoppers: int, seed: int, *, as_json: bool) -> None:
     print_pain_points(figures, figures.pain_points)
     click.echo()
     click.echo(f"{lines:,} events, among them the stages found, were delivered to a file sink.")
-    click.echo("The same in a real shop: make demo. In your own: see the README.")
+    click.echo(
+        "The same in a real shop: make demo, or make demo-django. In your own: see the README."
+    )
 
 
 def _walk_all(kit: JourneyKit, shoppers: int, chance: random.Random, bar: Progress) -> None:

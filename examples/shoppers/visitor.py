@@ -78,6 +78,10 @@ class Visitor:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
+    def cookie(self, name: str) -> str:
+        """What the browser has under that name; empty where it has nothing."""
+        return self._client.cookies.get(name) or ""
+
     def open(self, path: str, **query: str) -> None:
         """Type an address."""
         self._arrive(self._client.get(path, params=query or None))

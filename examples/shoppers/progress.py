@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator
 
-from shoppers import Walk
+from .walk import Walk
 
 
 def show_progress(walks: Iterable[Walk], total: int) -> Iterator[Walk]:

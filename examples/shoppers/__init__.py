@@ -1,4 +1,4 @@
-"""Pretend customers, who walk through the shop over HTTP as browsers do."""
+"""Pretend customers, who walk through a shop over HTTP as browsers do."""
 
 from .walk import Walk, personas, send
 

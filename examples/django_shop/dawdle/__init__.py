@@ -1,0 +1,1 @@
+"""Dawdle & Daughters: a small Django shop that embeds journeykit."""
