@@ -102,6 +102,20 @@ class Casework:
         ]
         return sorted(found, key=_urgency)
 
+    def closed(self, *, before: str | None = None, limit: int = 50) -> Sequence[Case]:
+        """
+        Return up to *limit* closed cases, those that were opened last first.
+
+        Args:
+            before: Only those in front of the case with this id.
+
+        Raises:
+            StoreError: State cannot be read.
+        """
+        now = self._now()
+        page = self._store.page(CLOSED, before or "\U0010ffff", limit, backwards=True)
+        return [case_of(Record.decode(data), now) for _, data in page]
+
     def get(self, case: str) -> Case:
         """
         Return one case.
