@@ -5,10 +5,10 @@ from __future__ import annotations
 from journeykit.insight.browse import Browsing, CustomerPage, CustomerRun, CustomerRuns
 from journeykit.insight.explain import Explanation, Path, PathStep, explain
 from journeykit.insight.pains import (
+    FoundWhere,
     PainPointCase,
     PainPointFigures,
     Said,
-    FoundWhere,
     cases,
     pain_points,
 )
@@ -31,6 +31,7 @@ __all__ = [
     "CustomerRuns",
     "CustomerStage",
     "Explanation",
+    "FoundWhere",
     "JourneyFigures",
     "JourneyTotal",
     "PainPointCase",
@@ -42,7 +43,6 @@ __all__ = [
     "Said",
     "StageFigures",
     "Watch",
-    "FoundWhere",
     "cases",
     "customers",
     "explain",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import groupby, islice
+from statistics import median
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -16,7 +17,7 @@ from journeykit.model.customer import Customer, from_key
 from journeykit.model.times import to_datetime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from journeykit.insight.report import Report
@@ -32,6 +33,9 @@ _KNOWN, _VISITOR = "u:", "a:"
 #: How many runs are read at once, and how many are looked at for one page, where most are left out.
 _SLICE: Final = 500
 _MOST_LOOKED_AT: Final = 20_000
+
+#: How many runs of people, and as many of visitors, a journey's times are taken from.
+_MOST_TIMED: Final = 1_000
 
 #: The most runs of one customer that are told.
 _MOST_RUNS: Final = 20
@@ -84,6 +88,24 @@ class CustomerPage:
 
     customers: tuple[CustomerRuns, ...]
     after: str | None
+
+
+@attrs.frozen(kw_only=True)
+class Times:
+    """
+    How long it takes, by the runs that were looked at.
+
+    Args:
+        looked_at: How many runs that were.
+
+        stages: Stage → the median of the seconds from the beginning until it was entered first.
+
+        goal: The same until the goal; None where nobody has met it.
+    """
+
+    looked_at: int
+    stages: Mapping[str, float]
+    goal: float | None
 
 
 class Browsing:
@@ -153,6 +175,29 @@ class Browsing:
         if self._store.state((CUSTOMERS, key)) is None:
             return None
         return self._one(key)
+
+    def times(self, journey: str) -> Times:
+        """Return how long a journey takes, by some 2,000 runs of people and of visitors."""
+        begun: dict[str, list[float]] = {}
+        goal: list[float] = []
+        count = 0
+        plans = {plan.label: plan for plan in self._plans() if plan.journey.key == journey}
+        for begin in (_KNOWN, _VISITOR):
+            for key, data in islice(self._pieces(begin), _MOST_TIMED):
+                plan = plans.get(Place.of(key).label) if key.startswith(begin) else None
+                run = None if plan is None else Run.decode(data)
+                if plan is None or run is None or run.started_at is None:
+                    continue
+                if not run.has_stage or len(run.visits) != len(plan.keys):
+                    continue
+                count += 1
+                for stage, at in zip(plan.keys, run.entered_at, strict=True):
+                    if at is not None:
+                        begun.setdefault(stage, []).append((at - run.started_at) / 1e6)
+                if run.completed_at is not None:
+                    goal.append((run.completed_at - run.started_at) / 1e6)
+        medians = {stage: median(found) for stage, found in begun.items()}
+        return Times(looked_at=count, stages=medians, goal=median(goal) if goal else None)
 
     def events(self, customer: Customer, limit: int = 50) -> list[Event]:
         """Return the last events of a customer, under each of their ids, the newest first."""
