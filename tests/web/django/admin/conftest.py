@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +114,40 @@ class Admin:
         return self.client.post(f"/admin/journeykit/{page}", given, follow=True)
 
     def text(self, page: str, **query: str) -> str:
-        """Return the text of a page that there is."""
+        """Return what is ours of a page that there is."""
         response = self.get(page, **query)
         assert response.status_code == 200, response.content
-        return response.content.decode()
+        return ours(response)
+
+
+def ours(response: Any) -> str:
+    """Return the messages and what is ours of a page."""
+    text: str = response.content.decode()
+    return text.partition('id="content-start"')[2].partition("<footer")[0]
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """Serve the project, with its static files, and yield its address."""
+    from django.contrib.staticfiles.handlers import StaticFilesHandler
+    from django.core.handlers.wsgi import WSGIHandler
+    from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
+
+    class Quiet(WSGIRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadedWSGIServer(("127.0.0.1", 0), Quiet)
+    server.daemon_threads = True
+    server.set_app(StaticFilesHandler(WSGIHandler()))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
 
 
 @pytest.fixture
@@ -127,9 +159,7 @@ def sign_in(admin: None) -> Callable[..., Admin]:
 
         User.objects.filter(username=name).delete()
         user = User.objects.create_user(name, password="x", is_staff=staff, **more)
-        found = Permission.objects.filter(
-            content_type__app_label="journeykit", codename__in=rights
-        )
+        found = Permission.objects.filter(content_type__app_label="journeykit", codename__in=rights)
         assert len(found) == len(rights)
         user.user_permissions.set(found)
         client = Client()

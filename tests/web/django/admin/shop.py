@@ -85,7 +85,9 @@ def fill(kit: JourneyKit, *, people: int = 6) -> None:
             kit.track("Product Viewed", {"product_id": "boots", **plan}, at=at)
             kit.track("Product Added", {"product_id": "boots"}, at=at + timedelta(minutes=4))
             if number % 3:
-                kit.track("Payment Declined", {"cart_id": f"c{number}"}, at=at + timedelta(minutes=6))
+                kit.track(
+                    "Payment Declined", {"cart_id": f"c{number}"}, at=at + timedelta(minutes=6)
+                )
             if number % 2:
                 order = {"order_id": f"o{number}", "revenue": 49.5}
                 kit.track("Order Completed", order, at=now)

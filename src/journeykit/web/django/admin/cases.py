@@ -94,14 +94,15 @@ _WORK: Final = {
     "reopen": ("reason",),
 }
 
+#: What stands above each, and on its button.
 _LABELS: Final = {
-    "assign": gettext_lazy("Assign"),
-    "acknowledge": gettext_lazy("The customer has had a first answer"),
-    "wait": gettext_lazy("Wait for the customer"),
-    "resume": gettext_lazy("It is our turn again"),
-    "note": gettext_lazy("Add a note"),
-    "resolve": gettext_lazy("Resolve"),
-    "reopen": gettext_lazy("Reopen"),
+    "assign": (gettext_lazy("Whose it is"), gettext_lazy("Assign")),
+    "acknowledge": (gettext_lazy("The customer has had an answer"), gettext_lazy("Acknowledge")),
+    "wait": (gettext_lazy("It is the customer’s turn"), gettext_lazy("Wait")),
+    "resume": (gettext_lazy("It is our turn again"), gettext_lazy("Resume")),
+    "note": (gettext_lazy("A note for colleagues"), gettext_lazy("Add note")),
+    "resolve": (gettext_lazy("It is done"), gettext_lazy("Resolve")),
+    "reopen": (gettext_lazy("It is not done after all"), gettext_lazy("Reopen")),
 }
 
 _DONE: Final = {
@@ -172,7 +173,7 @@ class CasePages(Pages):
         forms_of = [
             (
                 name,
-                _LABELS[name],
+                *_LABELS[name],
                 bound
                 if bound is not None and name == what
                 else WorkForm(_WORK[name], None, choices, prefix=name),
@@ -185,7 +186,7 @@ class CasePages(Pages):
             request,
             kit,
             "case",
-            f"{case.title}: {case.summary}",
+            f"{case.reference} · {case.title}: {case.summary}",
             case=case,
             person=self.person(request, case.customer),
             forms=forms_of,

@@ -83,7 +83,7 @@ class CustomerPages(Pages):
             request,
             kit,
             "customer",
-            self.person(request, customer).name,
+            gettext("Customer %s") % self.person(request, customer).name,
             found=found,
             others=[each[2:] for each in found.known_as if each != found.customer],
             paths=found.paths,

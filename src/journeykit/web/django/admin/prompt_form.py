@@ -127,14 +127,22 @@ class PromptForm(forms.Form):
         self.fields[SEEN] = forms.CharField(widget=forms.HiddenInput, initial=seen, required=False)
 
     @property
+    def groups(self) -> list[dict[str, Any]]:
+        """The rows: how it is asked, and what it says."""
+        texts = [row for row in self.rows if row[1].name.partition(".")[0] in _TEXTS]
+        others = [row for row in self.rows if row not in texts]
+        found = [{"texts": False, "rows": others}]
+        return [*found, {"texts": True, "rows": texts}] if texts else found
+
+    @property
     def rows(self) -> list[tuple[Any, Setting]]:
         """The fields of settings, each with what it is about."""
         return [(self[name], setting) for name, setting in self.settings.items()]
 
     @property
-    def others(self) -> list[Any]:
-        """The other fields that people see."""
-        return [self[name] for name in (LANGUAGE, QUESTION, REASON) if name in self.fields]
+    def language_fields(self) -> list[Any]:
+        """The fields of a question in another language."""
+        return [self[name] for name in (LANGUAGE, QUESTION) if name in self.fields]
 
     def clean_seen(self) -> dict[str, Any]:
         """Return what somebody saw when they began to change it."""
