@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from journeykit.feedback.checks import feedback_problems, prompt_problems
 from journeykit.feedback.overrides import FEEDBACK_KEYS, PROMPT_KEYS, lay_over, value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from journeykit.feedback.overrides import Change, Overlaid
     from journeykit.model.prompt import Prompt
@@ -42,12 +43,13 @@ class ChangesRefused(ValueError):
     None of several changes was made.
 
     Args:
-        problems: Path → what is wrong with its value.
+        problems: Path → what is wrong with its value; "" → what is wrong besides.
     """
 
     def __init__(self, problems: Mapping[str, str]) -> None:
         self.problems = dict(problems)
-        super().__init__("; ".join(f"{path}: {said}" for path, said in problems.items()))
+        said = (f"{path}: {why}" if path else why for path, why in problems.items())
+        super().__init__("; ".join(said))
 
 
 def settings_of(
@@ -95,30 +97,56 @@ _CHANGED_MEANWHILE: Final = "somebody has changed it meanwhile; it is {} now"
 
 def find_problems(
     overlaid: Overlaid,
+    base: Overlaid,
     changes: Mapping[str, Any],
     seen: Mapping[str, Any],
-    check: Callable[[Overlaid, str], None],
 ) -> dict[str, str]:
     """
-    Return what is wrong with *changes*, by path.
+    Return what is wrong with *changes*, by path; under "" what is wrong with none of them alone.
 
     Args:
-        seen: What whoever makes them took the keys to hold.
+        overlaid: What holds now.
 
-        check: Raises what else is wrong with one.
+        base: The same without whatever was changed of these paths before.
+
+        seen: What whoever makes them took the keys to hold.
     """
     problems: dict[str, str] = {}
     for path, value in changes.items():
         try:
             now = value_of(overlaid, path)
-            changed = lay_over(overlaid, path, now if value is None else value)
             if value is not None:
-                check(changed, path)
+                base = lay_over(base, path, value)
+            elif now is not None:
+                # Whether there is such a key is told by what it holds.
+                lay_over(overlaid, path, now)
         except (LookupError, ValueError, TypeError) as error:
             problems[path] = str(error.args[0]) if error.args else type(error).__name__
             continue
         if path in seen and seen[path] != now:
             problems[path] = _CHANGED_MEANWHILE.format("nothing" if now is None else repr(now))
-        # What is right by itself may be wrong beside another change.
-        overlaid = changed
+    return problems or _together(base, changes)
+
+
+def _together(changed: Overlaid, changes: Iterable[str]) -> dict[str, str]:
+    """Return what is wrong with everything together, though each is right by itself."""
+    said: list[str] = []
+    keys = {path.split(".")[1] for path in changes if path.startswith("prompts.")}
+    for key in sorted(keys):
+        prompt = changed.prompt(key)
+        said += [] if prompt is None else prompt_problems(prompt, changed.feedback)
+    if any(path.startswith("feedback.") for path in changes):
+        said += feedback_problems(changed.feedback)
+    problems: dict[str, str] = {}
+    for each in said:
+        where, _, what = each.partition(": ")
+        whose = next((path for path in changes if _is_about(where, path)), "")
+        known = problems.get(whose)
+        told = what if whose else each
+        problems[whose] = told if known is None else f"{known}; {told}"
     return problems
+
+
+def _is_about(where: str, path: str) -> bool:
+    """Return whether what is wrong at *where* is wrong at *path*, or in a language of it."""
+    return where.partition("[")[0] in (path, path.rpartition(".")[0])

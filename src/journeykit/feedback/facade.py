@@ -322,10 +322,11 @@ class Feedback:
         seen: Mapping[str, Any] | None = None,
     ) -> list[Receipt]:
         """
-        Change several keys, or none of them if something is wrong with one.
+        Change several keys of prompts or of `[feedback]`, or none if something is wrong with one.
 
         Args:
             changes: Path → value, as for `set()`.
+                They are checked together: a text may need another one beside it.
 
             seen: What whoever changes them took the keys to hold: where one holds something else,
                 somebody was quicker.
@@ -339,7 +340,8 @@ class Feedback:
         """
         _check_named(actor, reason)
         overlaid = self._reader.overlaid()
-        problems = find_problems(overlaid, changes, seen or {}, self._check)
+        base = self._reader.overlaid_without(changes)
+        problems = find_problems(overlaid, base, changes, seen or {})
         if problems:
             raise ChangesRefused(problems)
         return [

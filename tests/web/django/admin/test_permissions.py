@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -53,9 +52,7 @@ def test_the_index_lists_what_somebody_may_see(boss: Any, sign_in: Any) -> None:
 
 
 @pytest.mark.parametrize("page", CHANGED)
-def test_who_may_only_look_has_no_form_and_is_refused(
-    boss: Any, sign_in: Any, page: str
-) -> None:
+def test_who_may_only_look_has_no_form_and_is_refused(boss: Any, sign_in: Any, page: str) -> None:
     """A right to view shows no form, and a form that is sent all the same is refused."""
     eve = sign_in(f"view_{page}", name="eve")
     where = details(boss)[page]
@@ -81,9 +78,7 @@ def test_a_right_to_change_is_a_right_to_view(boss: Any, sign_in: Any) -> None:
 
 
 @pytest.mark.parametrize("page", ["painpoint", "case", "answer"])
-def test_customers_are_links_only_for_who_may_see_them(
-    boss: Any, sign_in: Any, page: str
-) -> None:
+def test_customers_are_links_only_for_who_may_see_them(boss: Any, sign_in: Any, page: str) -> None:
     """Who may not see customers reads their ids without a link to their path."""
     eve = sign_in(f"view_{page}", name="eve")
     where = details(boss).get(page, "answer/")
@@ -188,5 +183,3 @@ assert "journeykit.web.django.admin" not in sys.modules
 assert "django.contrib.admin" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-
-

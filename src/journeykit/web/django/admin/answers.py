@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -16,8 +16,6 @@ from journeykit.model.score import number
 from journeykit.web.django.admin.pages import Pages
 
 if TYPE_CHECKING:
-    from datetime import date
-
     from journeykit.kit import JourneyKit
     from journeykit.model.casework import Answer
     from journeykit.model.score import Score
@@ -59,9 +57,11 @@ class FilterForm(forms.Form):
         chosen = {
             name: value for name, value in self.cleaned_data.items() if value not in ("", None)
         }
-        for name, behind in (("since", 0), ("until", 1)):
-            if name in chosen:
-                chosen[name] = _begin(chosen[name] + timedelta(days=behind))
+        if "since" in chosen:
+            chosen["since"] = _begin(chosen["since"])
+        last = chosen.pop("until", date.max)
+        if last < date.max:
+            chosen["until"] = _begin(last + timedelta(days=1))
         return Wanted(**chosen)
 
 

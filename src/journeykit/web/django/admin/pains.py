@@ -92,13 +92,17 @@ class PainPointPages(Pages):
         what = request.POST.get("what")
         if what == RESOLVE:
             cause = form.cleaned_data["cause"] or None
-            said = gettext("%s is resolved.") % code
+            said = gettext("Pain point %s is resolved.") % code
             return self.record(
                 request, kit, code, said, lambda: kit.resolve(code, cause=cause, **given)
             )
         if what in (MUTE, UNMUTE):
             undo = what == UNMUTE
-            said = gettext("%s is not muted any more.") if undo else gettext("%s is muted.")
+            said = (
+                gettext("Pain point %s is not muted any more.")
+                if undo
+                else gettext("Pain point %s is muted.")
+            )
             return self.record(
                 request, kit, code, said % code, lambda: kit.mute(code, undo=undo, **given)
             )

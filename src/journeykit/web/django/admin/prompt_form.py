@@ -73,7 +73,8 @@ _TEXT_LENGTH: Final = 1000
 _LANGUAGE_LENGTH: Final = 35
 
 #: The fields of the form that are no settings.
-REASON, SEEN, LANGUAGE, QUESTION = "reason", "seen", "new_language", "new_text"
+REASON, SEEN, LANGUAGE = "reason", "seen", "new_language"
+_NEW: Final = "new_"
 
 
 class CapsField(forms.CharField):
@@ -100,11 +101,11 @@ class PromptForm(forms.Form):
     Args:
         settings: What there is.
 
-        more: Whether a question in another language can be added.
+        more: The texts that can be added in another language.
     """
 
     def __init__(
-        self, settings: Sequence[Setting], data: Any = None, *, more: bool = False
+        self, settings: Sequence[Setting], data: Any = None, *, more: Sequence[str] = ()
     ) -> None:
         super().__init__(data, initial={each.name: each.value for each in settings})
         self.settings = {each.name: each for each in settings}
@@ -117,7 +118,8 @@ class PromptForm(forms.Form):
                 max_length=_LANGUAGE_LENGTH,
                 help_text=gettext_lazy("A tag such as fr or pt-BR."),
             )
-            self.fields[QUESTION] = _text(gettext_lazy("Question in it"), None)
+            for name in more:
+                self.fields[f"{_NEW}{name}"] = _text(_WORDS[name][0], None)
         self.fields[REASON] = forms.CharField(
             label=gettext_lazy("Reason"),
             max_length=REASON_LENGTH,
@@ -141,8 +143,8 @@ class PromptForm(forms.Form):
 
     @property
     def language_fields(self) -> list[Any]:
-        """The fields of a question in another language."""
-        return [self[name] for name in (LANGUAGE, QUESTION) if name in self.fields]
+        """The fields of another language."""
+        return [self[name] for name in self.fields if name.startswith(_NEW)]
 
     def clean_seen(self) -> dict[str, Any]:
         """Return what somebody saw when they began to change it."""
@@ -155,12 +157,12 @@ class PromptForm(forms.Form):
         return {name: value for name, value in seen.items() if name in self.settings}
 
     def clean(self) -> dict[str, Any]:
-        """See that a language has a text, and a text a language."""
+        """See that another language has its texts, and they it."""
         cleaned: dict[str, Any] = super().clean()
-        language, text = cleaned.get(LANGUAGE), cleaned.get(QUESTION)
-        for name, given, other in ((LANGUAGE, language, text), (QUESTION, text, language)):
-            if other and not given and name in self.fields and name not in self.errors:
-                self.add_error(name, gettext("Fill in both, or neither."))
+        new = {name: cleaned.get(name) for name in self.fields if name.startswith(_NEW)}
+        for name, value in new.items():
+            if any(new.values()) and not value and name not in self.errors:
+                self.add_error(name, gettext("Another language needs all of these."))
         return cleaned
 
     def changes(self) -> dict[str, Any]:
@@ -175,7 +177,9 @@ class PromptForm(forms.Form):
         language = self.cleaned_data.get(LANGUAGE)
         if language:
             area = next(iter(self.settings.values())).path.removesuffix(".on")
-            found[f"{area}.text.{language}"] = self.cleaned_data[QUESTION]
+            for name, value in self.cleaned_data.items():
+                if name.startswith(_NEW) and name != LANGUAGE:
+                    found[f"{area}.{name.removeprefix(_NEW)}.{language}"] = value
         return found
 
     def seen(self) -> dict[str, Any]:
@@ -187,8 +191,8 @@ class PromptForm(forms.Form):
         """Show at the fields what is wrong with them."""
         names = {each.path: name for name, each in self.settings.items()}
         for path, said in refused.problems.items():
-            name = names.get(path, LANGUAGE if LANGUAGE in self.fields else None)
-            self.add_error(name, said.removeprefix(f"{path}: "))
+            unknown = LANGUAGE if path and LANGUAGE in self.fields else None
+            self.add_error(names.get(path, unknown), said)
 
 
 def _field(setting: Setting) -> forms.Field:

@@ -26,6 +26,9 @@ _CHANGES: Final = 20
 
 RESET: Final = "reset"
 
+#: What Django's own history calls what holds for all prompts.
+ALL: Final = "feedback"
+
 
 class PromptPages(Pages):
     """Prompts."""
@@ -69,7 +72,7 @@ class PromptPages(Pages):
         history = [each for each in kit.feedback.changes() if each.path.startswith("feedback.")]
         title, settings = gettext("For all prompts"), kit.feedback.settings(None)
         return self._form(
-            request, kit, ("feedback", settings), "caps", title, history=history, prompt=None
+            request, kit, (ALL, settings), "caps", title, history=history, prompt=None
         )
 
     def _form(
@@ -83,19 +86,20 @@ class PromptPages(Pages):
     ) -> Any:
         key, settings = what
         data = request.POST if request.method == "POST" else None
-        form = PromptForm(settings, data, more=more["prompt"] is not None)
+        form = PromptForm(settings, data, more=_to_translate(more["prompt"]))
         if form.is_bound and form.is_valid() and self._change(request, kit, key, form):
             return HttpResponseRedirect(request.get_full_path())
         changed = [each for each in settings if each.change is not None]
         return self.page(request, kit, page, title, form=form, changed=changed, **more)
 
     def _change(self, request: Any, kit: JourneyKit, key: str, form: PromptForm) -> bool:
+        what = gettext("Prompt %s") % key if key != ALL else gettext("What holds for all prompts")
         if request.POST.get("what") == RESET:
             held = [each for each in form.settings.values() if each.change is not None]
             changes = dict.fromkeys([each.path for each in held])
-            said = gettext("%s is as declared again.") % key
+            said = gettext("%s is as declared again.") % what
         else:
-            changes, said = form.changes(), gettext("%s is changed.") % key
+            changes, said = form.changes(), gettext("%s is changed.") % what
         if not changes:
             messages.info(request, gettext("Nothing was changed."))
             return True
@@ -124,6 +128,13 @@ class PromptPages(Pages):
             "switched": held.get(f"{area}on"),
             "changed": any(path.startswith(area) for path in held),
         }
+
+
+def _to_translate(prompt: Prompt | None) -> list[str]:
+    """Return the texts that make up another language; none where more than these are asked."""
+    if prompt is None or prompt.options or prompt.then or not prompt.text.languages:
+        return []
+    return [name for name in ("text", "low", "high", "thanks") if getattr(prompt, name)]
 
 
 def _held(changes: list[Change], kit: JourneyKit) -> dict[str, Change]:
