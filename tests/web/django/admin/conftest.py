@@ -77,6 +77,7 @@ def admin(database: Path) -> Iterator[None]:
             }
         ],
         "STATIC_URL": "/static/",
+        "ALLOWED_HOSTS": ["testserver", "127.0.0.1"],
         "ROOT_URLCONF": "admin_urls",
         "USE_I18N": True,
         "JOURNEYKIT": {"KIT": _no_kit},
