@@ -295,6 +295,8 @@ def test_answers_are_shown_a_page_at_a_time(boss: Any, monkeypatch: Any) -> None
     rest = ours(boss.client.get(f"/admin/journeykit/answer/?{query[1]}"))
     assert rest.count("it was *late*") == 1
     assert "First page" in rest
+    # The scores are above the first page only.
+    assert ("held back" in text, "held back" in rest) == (True, False)
 
 
 def test_a_score_has_its_interval(boss: Any) -> None:
@@ -344,6 +346,26 @@ def test_parked_events_have_their_reason(boss: Any) -> None:
     row = cells(boss.text("parkedevent/").partition("<tbody>")[2], "")
     assert row[2:5] == ["Coupon Denied", "sink:crm", "there is no such field: coupon"]
     assert "SPRING" in boss.text(details(boss)["parkedevent"])
+
+
+def test_parked_events_are_shown_a_page_at_a_time(boss: Any, monkeypatch: Any) -> None:
+    """Each page of parked events leads to the next, of all or of one owner."""
+    from journeykit.web.django.admin import parked
+
+    for number in range(4):
+        boss.kit.track("Coupon Denied", {"coupon": f"C{number}"}, customer="1")
+    shop.settle(boss.kit)
+    numbers = [str(each.number) for each in boss.kit.parked()]
+    assert len(numbers) == 5
+    monkeypatch.setattr(parked, "_PAGE", 2)
+    for query in ("", "?owner=sink%3Acrm"):
+        seen, where = [], f"parkedevent/{query}"
+        while where:
+            text = ours(boss.client.get(f"/admin/journeykit/{where}"))
+            seen += re.findall(r"parkedevent/(\d+)/change", text)
+            more = re.search(r'href="(\?[^"]*after=[^"]*)"', text)
+            where = "parkedevent/" + more[1].replace("&amp;", "&") if more else ""
+        assert seen == numbers
 
 
 def test_what_customers_write_is_no_markup(boss: Any) -> None:

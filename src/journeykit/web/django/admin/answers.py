@@ -70,11 +70,13 @@ class AnswerPages(Pages):
 
     def show_list(self, request: Any, kit: JourneyKit) -> Any:
         """Show the scores, and answers a page at a time."""
-        scores = kit.feedback.scores()
-        declared = (prompt.key for prompt in kit.feedback.prompts)
-        keys = list(dict.fromkeys([*declared, *(score.prompt for score in scores)]))
-        form = FilterForm(keys, request.GET)
         before = request.GET.get("before") or None
+        # They read every impression, and are the same on each page.
+        scores = kit.feedback.scores() if before is None else ()
+        declared = (prompt.key for prompt in kit.feedback.prompts)
+        chosen_before = [request.GET["prompt"]] if before and request.GET.get("prompt") else []
+        keys = list(dict.fromkeys([*declared, *(score.prompt for score in scores), *chosen_before]))
+        form = FilterForm(keys, request.GET)
         found = kit.feedback.answers(form.wanted(), before=before, limit=_PAGE)
         chosen = {name: request.GET[name] for name in form.fields if request.GET.get(name)}
         return self.page(

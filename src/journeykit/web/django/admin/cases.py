@@ -205,7 +205,7 @@ class CasePages(Pages):
         said = _DONE[what] % case.reference
         try:
             return self.record(request, kit, case.id, said, lambda: do(case.id, **given))
-        except ValueError as error:
+        except (LookupError, ValueError) as error:
             name, _, rest = str(error.args[0]).partition(": ")
             known = name in form.fields
             form.add_error(name if known else None, rest if known else str(error.args[0]))
