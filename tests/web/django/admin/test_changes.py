@@ -376,7 +376,7 @@ def test_work_that_is_none(boss: Any) -> None:
 # Parked events
 
 
-def test_what_is_chosen_is_tried_again(boss: Any) -> None:
+def test_what_is_chosen_is_tried_again(boss: Any, wait_until: Any) -> None:
     """It is asked first; then what was chosen is tried again, and stays if it fails again."""
     (item,) = boss.kit.parked()
     response = boss.post("parkedevent/replay/", number=item.number)
@@ -385,18 +385,17 @@ def test_what_is_chosen_is_tried_again(boss: Any) -> None:
     response = boss.post("parkedevent/replay/", number=item.number, confirmed="yes")
     assert "1 event is tried again" in ours(response)
     assert boss.kit.store.counters()["replayed"] == 1
-    shop.settle(boss.kit)
+    wait_until(lambda: not boss.kit.parked()[0].replay)
     assert [each.number for each in boss.kit.parked()] == [item.number]
 
 
-def test_what_a_sink_takes_now_is_gone(boss: Any, monkeypatch: Any) -> None:
+def test_what_a_sink_takes_now_is_gone(boss: Any, monkeypatch: Any, wait_until: Any) -> None:
     """All of a sink are tried again at once, and those that it takes are parked no more."""
     monkeypatch.setattr(shop.Refusing, "deliver", lambda *_: None)
     response = boss.post("parkedevent/replay/", owner="sink:crm")
     assert "1 event of sink:crm is tried again" in ours(response)
     boss.post("parkedevent/replay/", owner="sink:crm", confirmed="yes")
-    shop.settle(boss.kit)
-    assert boss.kit.parked() == []
+    wait_until(lambda: boss.kit.parked() == [])
     assert "Nothing is parked" in boss.text("parkedevent/")
 
 
