@@ -115,6 +115,18 @@ def test_pages_follow_each_other(
             assert visitors == ["a", "v", "zz"]
 
 
+def test_who_is_looked_for_in_vain(
+    look: Callable[..., Browsing], make_entry: MakeEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page ends where many were looked at, and says where to go on, though it has nobody."""
+    found = look(*(make_entry("Viewed", user_id=f"p{n:02}", at=1) for n in range(20)))
+    monkeypatch.setattr(browse, "_MOST_LOOKED_AT", 5)
+    page = found.customers(journey="shop", stage="buy")
+    assert page.customers == ()
+    assert page.after is not None
+    assert "p04" in page.after
+
+
 def test_a_stage_is_the_present_one(look: Callable[..., Browsing], make_entry: MakeEntry) -> None:
     """Who has gone on is in the stage that they are in, and only that journey is told."""
     found = look(

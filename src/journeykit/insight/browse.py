@@ -32,7 +32,7 @@ _KNOWN, _VISITOR = "u:", "a:"
 
 #: How many runs are read at once, and how many are looked at for one page, where most are left out.
 _SLICE: Final = 500
-_MOST_LOOKED_AT: Final = 20_000
+_MOST_LOOKED_AT: Final = 10_000
 
 #: How many runs of people, and as many of visitors, a journey's times are taken from.
 _MOST_TIMED: Final = 1_000

@@ -176,7 +176,7 @@ def test_texts_that_need_each_other_are_refused_alone(boss: Any) -> None:
     """A text in one language is refused where the question has two, and taken with the other."""
     text = ours(save(boss, low__ar="سيئ"))
     place = text.partition('name="low.ar"')[0].rpartition("jk-field")[2]
-    assert "has no text in &#x27;en&#x27;" in place
+    assert "Has no text in &#x27;en&#x27;" in place
     save(boss, low__ar="سيئ", low__en="Bad")
     assert boss.kit.feedback.prompt("after").low("ar") == "سيئ"
 
@@ -188,7 +188,7 @@ def test_somebody_else_was_quicker(boss: Any) -> None:
     shop.settle(boss.kit)
     given |= {"text.en": "My words", "reason": "mine"}
     response = boss.client.post(f"/admin/journeykit/{PROMPT}", given, follow=True)
-    assert "somebody has changed it meanwhile" in ours(response)
+    assert "Somebody has changed it meanwhile" in ours(response)
     assert "Mia&#x27;s words" in ours(response)
     assert boss.kit.feedback.prompt("after").text("en") == "Mia's words"
     # Another field of the same prompt is nobody's business.
@@ -425,6 +425,23 @@ def test_a_change_that_cannot_be_recorded(boss: Any, tmp_path: Path) -> None:
     response = boss.client.post(f"/admin/journeykit/{PROMPT}", given, follow=True)
     assert response.status_code == 200
     assert "It was not recorded" in ours(response)
+
+
+def test_a_change_that_nobody_folds_yet(
+    boss: Any, make_kit: Callable[..., JourneyKit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where that is left to a worker, and none runs, the page says that it shows later."""
+    from journeykit.web.django.admin import pages
+
+    monkeypatch.setattr(pages, "_PATIENCE", 0.1)
+    case = details(boss)["case"]
+    boss.kit.close()
+    boss.kit = make_kit(head='stages = "worker"')
+    sent = {"what": "note", "note-text": "later"}
+    response = boss.client.post(f"/admin/journeykit/{case}", sent, follow=True)
+    assert response.status_code == 200
+    assert "shows as soon as it was folded" in ours(response)
+    assert "not folded yet" in boss.text("case/")
 
 
 def test_the_state_of_a_form_is_json(boss: Any) -> None:

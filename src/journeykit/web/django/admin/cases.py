@@ -167,9 +167,8 @@ class CasePages(Pages):
             bound = WorkForm(_WORK.get(what, ()), request.POST, choices, prefix=what)
             if self._work(request, kit, case, what, bound):
                 return HttpResponseRedirect(request.get_full_path())
-            # What somebody else has done meanwhile shows, too.
-            case = kit.cases.get(case.id)
-            allowed = list(dict.fromkeys([*_allowed(case), *([what] if what in _WORK else [])]))
+            # What cannot be done any more says why in its own form.
+            allowed = list(dict.fromkeys([*allowed, *([what] if what in _WORK else [])]))
         forms_of = [
             (
                 name,
@@ -208,7 +207,8 @@ class CasePages(Pages):
         except (LookupError, ValueError) as error:
             name, _, rest = str(error.args[0]).partition(": ")
             known = name in form.fields
-            form.add_error(name if known else None, rest if known else str(error.args[0]))
+            told = rest if known else str(error.args[0])
+            form.add_error(name if known else None, capfirst(told))
             return False
 
     def _row(self, request: Any, case: Case) -> tuple[Any, ...]:

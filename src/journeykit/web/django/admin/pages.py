@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin, messages
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 #: How long a page waits for what it has recorded to be in force, in seconds: mostly a tenth.
 _PATIENCE: Final = 2.0
+_LOOK_SECONDS: Final = 0.02
 
 _METHODS: Final = ("GET", "HEAD", "POST")
 
@@ -142,11 +144,7 @@ class Pages(admin.ModelAdmin):
             messages.error(request, gettext("It was not recorded: %s") % why)
             return False
         self.log(request, key, said)
-        try:
-            in_force = kit.catch_up(_PATIENCE)
-        except StoreError:
-            in_force = False
-        if in_force:
+        if _is_in_force(kit):
             messages.success(request, said)
         else:
             later = gettext("It is recorded, and shows as soon as it was folded.")
@@ -209,6 +207,22 @@ class Pages(admin.ModelAdmin):
             **more,
         }
         return TemplateResponse(request, f"journeykit/admin/{name}.html", context)
+
+
+def _is_in_force(kit: JourneyKit) -> bool:
+    """Return whether what was recorded is folded; waits for that."""
+    deadline = time.monotonic() + _PATIENCE
+    try:
+        if not kit.catch_up(_PATIENCE):
+            return False
+        # Where folding is left to a worker, this process has only brought it to the Log.
+        while kit.is_behind:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_LOOK_SECONDS)
+    except StoreError:
+        return False
+    return True
 
 
 def _is_there(kit: JourneyKit) -> bool:

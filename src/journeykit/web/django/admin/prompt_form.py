@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
+from django.utils.text import capfirst
 from django.utils.translation import gettext, gettext_lazy
 
 from journeykit.model.language import direction
@@ -192,7 +193,7 @@ class PromptForm(forms.Form):
         names = {each.path: name for name, each in self.settings.items()}
         for path, said in refused.problems.items():
             unknown = LANGUAGE if path and LANGUAGE in self.fields else None
-            self.add_error(names.get(path, unknown), said)
+            self.add_error(names.get(path, unknown), capfirst(said))
 
 
 def _field(setting: Setting) -> forms.Field:
