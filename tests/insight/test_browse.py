@@ -127,6 +127,24 @@ def test_who_is_looked_for_in_vain(
     assert "p04" in page.after
 
 
+@pytest.mark.parametrize("journey", [None, "carts"])
+def test_a_till_is_one_customer_too(
+    look: Callable[..., Browsing],
+    make_entry: MakeEntry,
+    monkeypatch: pytest.MonkeyPatch,
+    journey: str | None,
+) -> None:
+    """Of a customer with many runs some are told, and the next customer follows."""
+    entries = [make_entry("Added", {"cart": f"c{n:03}"}, user_id="till", at=n) for n in range(90)]
+    found = look(*entries, make_entry("Added", {"cart": "c"}, user_id="zoe", at=1))
+    (till, _) = found.customers(journey=journey).customers
+    assert [run.instance for run in till.runs] == [f"c{n:03}" for n in range(89, 69, -1)]
+    monkeypatch.setattr(browse, "_MOST_OF_ONE", 10)
+    (till, zoe) = found.customers(journey=journey).customers
+    assert len(till.runs) == 10
+    assert len(zoe.runs) == 1
+
+
 def test_a_stage_is_the_present_one(look: Callable[..., Browsing], make_entry: MakeEntry) -> None:
     """Who has gone on is in the stage that they are in, and only that journey is told."""
     found = look(

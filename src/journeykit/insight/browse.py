@@ -37,8 +37,9 @@ _MOST_LOOKED_AT: Final = 10_000
 #: How many runs of people, and as many of visitors, a journey's times are taken from.
 _MOST_TIMED: Final = 1_000
 
-#: The most runs of one customer that are told.
+#: The most runs of one customer that are told, and that are looked at for it: a till has more.
 _MOST_RUNS: Final = 20
+_MOST_OF_ONE: Final = 1_000
 
 
 @attrs.frozen(kw_only=True)
@@ -222,14 +223,14 @@ class Browsing:
         return CustomerPage(customers=found, after=keys[limit - 1] if len(keys) > limit else None)
 
     def _one(self, key: str) -> CustomerRuns:
-        pieces = list(self._store.scan(INSTANCES, f"{key}{_SEPARATOR}"))
+        pieces = islice(self._store.scan(INSTANCES, f"{key}{_SEPARATOR}"), _MOST_OF_ONE)
         return CustomerRuns(customer=from_key(key), runs=self._runs(pieces, None))
 
     def _by_customer(self, place: str) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
         """Yield customers behind *place*, each with what is kept of their runs."""
         pieces = self._pieces(place)
         for key, found in groupby(pieces, lambda piece: piece[0].partition(_SEPARATOR)[0]):
-            yield key, list(found)
+            yield key, list(islice(found, _MOST_OF_ONE))
 
     def _pieces(self, place: str) -> Iterator[tuple[str, bytes]]:
         while page := self._store.page(INSTANCES, place, _SLICE):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 import shutil
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.test import override_settings
+from django.test import AsyncClient, override_settings
 from tests.web.django.admin import shop
 from tests.web.django.admin.conftest import ours
 from tests.web.django.admin.pages import LISTS, details
@@ -126,6 +127,15 @@ def test_what_there_is_not_leads_to_the_list(boss: Any, page: str) -> None:
     response = boss.client.get(f"/admin/journeykit/{page}", follow=True)
     assert response.redirect_chain == [(f"/admin/journeykit/{page.partition('/')[0]}/", 302)]
     assert "There is no" in ours(response)
+
+
+@pytest.mark.parametrize("page", ["journey", "customer", "painpoint", "prompt", "case"])
+def test_what_there_is_not_is_no_markup(boss: Any, page: str) -> None:
+    """An address with markup in it is shown as it was written."""
+    where = f"/admin/journeykit/{page}/%3Cscript%3Ealert(1)%3C%2Fscript%3E/change/"
+    text = ours(boss.client.get(where, follow=True))
+    assert "<script" not in text
+    assert "There is no" in text
 
 
 @pytest.mark.parametrize(
@@ -387,6 +397,22 @@ def test_pages_are_translated_as_django_is(boss: Any) -> None:
     response = boss.client.get("/admin/journeykit/case/", headers={"Accept-Language": "ar"})
     assert '<html lang="ar" dir="rtl">' in response.content.decode()
     assert response.status_code == 200
+
+
+def test_an_async_server_has_the_admin_too(boss: Any) -> None:
+    """Under ASGI pages are shown, and changes recorded, as elsewhere."""
+    client = AsyncClient()
+    client.cookies = boss.client.cookies
+
+    async def use() -> tuple[int, int]:
+        seen = await client.get("/admin/journeykit/painpoint/")
+        sent = {"what": "mute", "reason": "known"}
+        where = "/admin/journeykit/painpoint/payment.declined/change/"
+        return seen.status_code, (await client.post(where, sent)).status_code
+
+    assert asyncio.run(use()) == (200, 302)
+    figures, _ = boss.kit.pain_point("payment.declined")
+    assert figures.muted.actor == "boss"
 
 
 # What pages cost
