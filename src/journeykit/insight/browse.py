@@ -164,9 +164,9 @@ class Browsing:
             # Behind all that is kept of this customer.
             place = f"{key}{_SEPARATOR}\U0010ffff"
             looked_at += len(pieces)
-            runs = self._runs(pieces, journey)
-            if any(stage in (None, run.stage) for run in runs):
-                found.append(CustomerRuns(customer=from_key(key), runs=runs))
+            each = CustomerRuns(customer=from_key(key), runs=self._runs(pieces, journey))
+            if any(stage in (None, run.stage) for run in each.runs):
+                found.append(each)
         return CustomerPage(customers=tuple(found), after=None)
 
     def customer(self, customer: Customer) -> CustomerRuns | None:
