@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 import types
@@ -170,17 +171,30 @@ def sign_in(admin: None) -> Callable[..., Admin]:
     return sign_in
 
 
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of a shop with something on every page, to be copied."""
+    directory = tmp_path_factory.mktemp("filled")
+    with declared(directory, shop.TOML) as kit:
+        shop.fill(kit)
+    return directory
+
+
+def declared(directory: Path, toml: str, head: str = "") -> JourneyKit:
+    """Return the kit of a text, with a sink that refuses."""
+    file = directory / "journeykit.toml"
+    begin = f'[journeykit]\nstore = "sqlite:///shop.db"\n{head}\n[consent]\nmode = "opt_out"\n'
+    file.write_text(begin + toml, encoding="utf-8")
+    return JourneyKit.from_toml(file, sinks=[shop.Refusing()])
+
+
 @pytest.fixture
 def make_kit(tmp_path: Path, admin: None) -> Iterator[Callable[..., JourneyKit]]:
-    """Return a function that makes the project's kit of a text, with a sink that refuses."""
+    """Return a function that makes the project's kit of a text."""
     made: list[Any] = []
 
-    def make_kit(toml: str = shop.TOML, *, sinks: Any = None, head: str = "") -> JourneyKit:
-        file = tmp_path / "journeykit.toml"
-        begin = f'[journeykit]\nstore = "sqlite:///shop.db"\n{head}\n[consent]\nmode = "opt_out"\n'
-        file.write_text(begin + toml, encoding="utf-8")
-        given = [shop.Refusing()] if sinks is None else sinks
-        kit = JourneyKit.from_toml(file, sinks=given)
+    def make_kit(toml: str = shop.TOML, *, head: str = "") -> JourneyKit:
+        kit = declared(tmp_path, toml, head)
         changed = override_settings(JOURNEYKIT={"KIT": kit})
         changed.enable()
         made.append((kit, changed))
@@ -193,10 +207,11 @@ def make_kit(tmp_path: Path, admin: None) -> Iterator[Callable[..., JourneyKit]]
 
 
 @pytest.fixture
-def boss(make_kit: Callable[..., JourneyKit], sign_in: Callable[..., Admin]) -> Admin:
+def boss(
+    filled: Path, tmp_path: Path, make_kit: Callable[..., JourneyKit], sign_in: Callable[..., Admin]
+) -> Admin:
     """Return somebody who may do everything, in a shop with something on every page."""
-    kit = make_kit()
-    shop.fill(kit)
+    shutil.copytree(filled, tmp_path, dirs_exist_ok=True)
     boss = sign_in(name="boss", is_superuser=True)
-    boss.kit = kit
+    boss.kit = make_kit()
     return boss

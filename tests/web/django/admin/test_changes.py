@@ -11,8 +11,9 @@ from tests.web.django.admin import shop
 from tests.web.django.admin.conftest import ours
 from tests.web.django.admin.pages import details
 
-from journeykit import JourneyKit
+from journeykit import Customer, JourneyKit
 from journeykit.model.casework import CaseStatus
+from journeykit.web.visitor import COOKIE
 
 PROMPT = "prompt/after/change/"
 
@@ -232,6 +233,19 @@ def test_django_tells_who_did_what(boss: Any) -> None:
     save(boss, on=None)
     text = boss.client.get("/admin/").content.decode()
     assert 'href="/admin/journeykit/prompt/after/change/"' in text
+
+
+def test_a_colleague_is_no_customer(boss: Any) -> None:
+    """What a colleague does is about nobody, or about who has complained, and leaves no cookie."""
+    save(boss, on=None)
+    decide(boss, "mute")
+    work(boss, "note", text="?")
+    shop.settle(boss.kit)
+    events = [each.event() for each in boss.kit.store.read(None, 10_000)]
+    whose = {event.name: event.customer for event in events if event.actor == "boss"}
+    assert (whose["setting.changed"], whose["pain_point.muted"]) == (Customer(), Customer())
+    assert whose["case.noted"] == Customer("2")
+    assert COOKIE not in boss.client.cookies
 
 
 def test_a_colleague_whose_name_is_an_address(boss: Any) -> None:
