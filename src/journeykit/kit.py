@@ -29,6 +29,7 @@ from journeykit.feedback import Casework, Feedback
 from journeykit.feedback.reading import Reader
 from journeykit.handover import Handover
 from journeykit.insight import (
+    Browsing,
     CustomerStage,
     Explanation,
     PainPointCase,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from journeykit.delivery.gate import Gate
     from journeykit.delivery.sink import Sink
     from journeykit.erasing import ErasureReport
+    from journeykit.insight import FoundWhere
     from journeykit.journeys import Plan
     from journeykit.model.journey import Journey
     from journeykit.model.rule import PainPointRule
@@ -229,6 +231,11 @@ class JourneyKit:
     def cases(self) -> Casework:
         """Complaints that somebody follows up: whose they are, by when, and what was done."""
         return self.feedback.cases
+
+    @property
+    def browse(self) -> Browsing:
+        """What there is of customers, a page at a time."""
+        return Browsing(self.store, self._plans)
 
     # Capture
 
@@ -677,14 +684,18 @@ class JourneyKit:
         who = Customer.of(customer)
         return explain(self.store, self._plans(), who.user_id, who.anonymous_id)
 
-    def pain_points(self, *, everything: bool = False) -> list[PainPointFigures]:
+    def pain_points(
+        self, *, everything: bool = False, where: FoundWhere | None = None
+    ) -> list[PainPointFigures]:
         """
         Return what the rules have found, by code, the most customers first.
 
         Args:
             everything: Also what is muted, or resolved and not found since.
+
+            where: Only where customers were in that journey or stage, or belong to that segment.
         """
-        found = pain_points(self.store, self._causes)
+        found = pain_points(self.store, self._causes, where=where)
         return [each for each in found if everything or each.is_open]
 
     def pain_point(
@@ -884,11 +895,12 @@ class JourneyKit:
                 for sink in self._parts.sinks
             ],
             "tripped": [attrs.asdict(trip) for trip in pipeline.trips] if pipeline else [],
-            "behind": self._is_behind(),
+            "behind": self.is_behind,
         }
 
-    def _is_behind(self) -> bool:
-        """Return whether the Log has events that were not folded."""
+    @property
+    def is_behind(self) -> bool:
+        """Whether the Log has events that were not folded."""
         if self._parts.publisher is None:
             return False
         return bool(self.store.read(self.store.cursor(PROJECTOR), 1, derived=False))
@@ -979,18 +991,20 @@ class JourneyKit:
 
     # Parked events
 
-    def parked(self, owner: str | None = None, *, limit: int = 100) -> list[Parked]:
+    def parked(self, owner: str | None = None, *, after: int = 0, limit: int = 100) -> list[Parked]:
         """
         Return events that were set aside, oldest first.
 
         Args:
             owner: `"sink:NAME"` or `"plugin:NAME"`; None for all.
-        """
-        return self.store.parked(owner, limit=limit)
 
-    def replay_parked(self, owner: str | None = None) -> int:
-        """Try parked events once more, in the background; returns how many."""
-        count = self.store.replay(owner)
+            after: Only those behind this number.
+        """
+        return self.store.parked(owner, after=after, limit=limit)
+
+    def replay_parked(self, owner: str | None = None, numbers: Sequence[int] | None = None) -> int:
+        """Try parked events once more, all or those *numbers*, in the background: how many."""
+        count = self.store.replay(owner, numbers)
         self.start().look()
         return count
 

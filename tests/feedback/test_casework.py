@@ -57,6 +57,24 @@ def test_lists_are_of_somebody_and_of_a_rule(shop: Any) -> None:
     assert not shop.cases.list(customer="nobody")
 
 
+def test_what_is_resolved_and_what_is_closed(shop: Any) -> None:
+    """What is resolved is listed by owner and rule; what is closed, a page at a time, newest first."""
+    cases = opened(shop, "ada", "bob", "eve", "ivy")
+    for case in cases[:3]:
+        shop.cases.resolve(case, cause="c", action="a", **BOB)
+    assert [case.id for case in shop.cases.resolved()] == cases[2::-1]
+    assert not shop.cases.resolved(owner="nobody")
+    assert len(shop.cases.resolved(owner="desk", rule="low")) == 3
+    assert not shop.cases.closed()
+    shop.clock.advance(15 * DAY)
+    shop.track("Product Viewed", Customer("zoe"))
+    assert not shop.cases.resolved()
+    first = shop.cases.closed(limit=2)
+    assert [case.id for case in first] == cases[2:0:-1]
+    assert [case.id for case in shop.cases.closed(before=first[-1].id)] == cases[:1]
+    assert [case.id for case in shop.cases.list()] == [cases[3]]
+
+
 def test_a_case_is_found_by_the_end_of_its_id(shop: Any) -> None:
     """People call a case by the end of its id; what is no case, or is short, is told."""
     ada, _ = opened(shop, "ada", "bob")

@@ -511,6 +511,43 @@ class StoreContract:
             assert page == [(key, key.encode()) for key in behind[:limit]]
 
     @SPACES
+    @pytest.mark.parametrize("before", ["", "a", "a\x1f", "a\x1fshop", "ab", "zz", "\U0010ffff"])
+    def test_pages_go_backwards(self, store: Store, space: str, before: str) -> None:
+        """A page backwards has the keys before another one, the last one first."""
+        state: dict[tuple[str, str], bytes | None] = {(space, key): key.encode() for key in KEYS}
+        store.project(Projection(PROJECTOR, None, None, {**state, ("link", "aa"): b"other"}), 1)
+
+        there = sorted((key for key in KEYS if key < before), reverse=True)
+
+        for limit in (1, 3, 100):
+            page = store.page(space, before, limit, backwards=True)
+            assert page == [(key, key.encode()) for key in there[:limit]]
+
+    def test_events_are_found_by_their_ids(self, store: Store, make_entry: MakeEntry) -> None:
+        """The events with given ids come in the order of the Log; an unknown id is left out."""
+        entries = [make_entry(f"Event {number}") for number in range(4)]
+        store.commit(Commit(entries), 1)
+
+        found = store.named([entries[2].id, "nobody", entries[0].id])
+
+        assert [each.entry for each in found] == [entries[0], entries[2]]
+        assert store.named([]) == []
+
+    def test_chosen_parked_events_are_tried_again(
+        self, store: Store, make_entry: MakeEntry
+    ) -> None:
+        """Only the numbers that were chosen are marked, and only those of their owner."""
+        owners = ("sink:a", "sink:a", "sink:b")
+        parked = [Parking(owner, make_entry(), "no") for owner in owners]
+        store.commit(Commit(parked=parked), 1)
+        first, _, last = [each.number for each in store.parked()]
+
+        assert store.replay("sink:a", [first, last, 999]) == 1
+        assert store.replay(None, []) == 0
+        assert [each.replay for each in store.parked()] == [True, False, False]
+        assert store.replay(numbers=[first, last]) == 1
+
+    @SPACES
     @pytest.mark.parametrize("part", ["a", "\x1fs", "é1", "a\x1f", "zz"])
     def test_keys_are_found_by_a_part(self, store: Store, space: str, part: str) -> None:
         """The keys of one space that contain a text are found, wherever in the key it is."""

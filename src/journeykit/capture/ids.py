@@ -29,6 +29,11 @@ def _begin(micros: int, version: int) -> str:
     return f"{millis >> 16 & _LOW_32:08x}-{millis & _LOW_16:04x}-{version:x}"
 
 
+def earliest(micros: int) -> str:
+    """Return what time-ordered ids of the instant *micros* and later are behind."""
+    return _begin(micros, _VERSION_7).rpartition("-")[0]
+
+
 class RandomIds:
     """
     New UUIDs of version 7.

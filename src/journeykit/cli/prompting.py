@@ -13,6 +13,7 @@ from journeykit.cli.app import FAILED, Failure, Misconfigured, Session, common, 
 from journeykit.cli.output import print_json, print_table
 from journeykit.cli.running import until_told
 from journeykit.exceptions import EventRejected, StoreError
+from journeykit.feedback.wording import policy_of, trigger_of
 from journeykit.model.language import ANY, is_language
 from journeykit.model.prompt import Prompt
 
@@ -71,29 +72,11 @@ def _row(prompt: Prompt, *, changed: bool) -> tuple[object, ...]:
         prompt.key,
         prompt.kind.value,
         "yes" if prompt.on else "no",
-        _policy(prompt),
-        _trigger(prompt),
+        policy_of(prompt),
+        trigger_of(prompt),
         "yes" if changed else None,
         next(iter(prompt.text.by_language.values())),
     )
-
-
-def _policy(prompt: Prompt) -> str:
-    ask = prompt.ask
-    if ask.always:
-        policy = "always"
-    elif ask.every is not None:
-        policy = f"every {ask.every}".removesuffix(", 0:00:00")
-    else:
-        policy = f"until answered, {ask.max_shows}×" if ask.until_answered else "once"
-    return policy if ask.sample == 1 else f"{policy}, of {ask.sample:.0%}"
-
-
-def _trigger(prompt: Prompt) -> str:
-    when = prompt.when
-    named = ("event", when.event), ("stage", when.stage), ("page", when.page)
-    found = next((f"{name} {value}" for name, value in named if value), None)
-    return found or f"pain point {when.pain_point}"
 
 
 def _as_json(prompt: Prompt) -> dict[str, Any]:
@@ -104,9 +87,9 @@ def _as_json(prompt: Prompt) -> dict[str, Any]:
         "on": prompt.on,
         "priority": prompt.priority,
         "sample": prompt.ask.sample,
-        "asked": _policy(prompt),
+        "asked": policy_of(prompt),
         "limit": prompt.ask.limit,
-        "when": _trigger(prompt),
+        "when": trigger_of(prompt),
         "text": {"*" if language == ANY else language: text for language, text in texts.items()},
         "version": prompt.version,
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from journeykit.cli.output import print_table
-from journeykit.model.score import Metric
+from journeykit.model.score import Metric, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -100,19 +100,12 @@ def _rate(figures: ScoreFigures) -> str:
 
 
 def _value(measure: Measure | Change) -> str:
-    return _number(measure.metric, measure.value)
+    return number(measure.metric, measure.value)
 
 
 def _interval(measure: Measure | Change) -> str:
-    low, high = (_number(measure.metric, each) for each in (measure.low, measure.high))
+    low, high = (number(measure.metric, each) for each in (measure.low, measure.high))
     return f"{low} to {high}"
-
-
-def _number(metric: Metric, value: float) -> str:
-    if metric is Metric.SHARE:
-        return f"{value:.0%}"
-    # Half a point of an NPS is no news, and −0 is 0.
-    return f"{value:.2f}" if metric is Metric.MEAN else f"{round(value) or 0:d}"
 
 
 def _lines(score: Score) -> Iterator[str]:

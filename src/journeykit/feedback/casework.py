@@ -102,6 +102,41 @@ class Casework:
         ]
         return sorted(found, key=_urgency)
 
+    def resolved(self, *, owner: str | None = None, rule: str | None = None) -> Sequence[Case]:
+        """
+        Return the cases that are resolved and may be reopened, those that were opened last first.
+
+        Args:
+            owner, rule: Only theirs; an owner of `""` stands for nobody.
+
+        Raises:
+            StoreError: State cannot be read.
+        """
+        now = self._now()
+        cases = [case_of(record, now) for record in self._all(closed=False)]
+        found = [
+            case
+            for case in cases
+            if case.status is CaseStatus.RESOLVED
+            and owner in (None, case.owner or "")
+            and rule in (None, case.rule)
+        ]
+        return sorted(found, key=lambda case: case.opened_at, reverse=True)
+
+    def closed(self, *, before: str | None = None, limit: int = 50) -> Sequence[Case]:
+        """
+        Return up to *limit* closed cases, those that were opened last first.
+
+        Args:
+            before: Only those in front of the case with this id.
+
+        Raises:
+            StoreError: State cannot be read.
+        """
+        now = self._now()
+        page = self._store.page(CLOSED, before or "\U0010ffff", limit, backwards=True)
+        return [case_of(Record.decode(data), now) for _, data in page]
+
     def get(self, case: str) -> Case:
         """
         Return one case.

@@ -12,9 +12,11 @@ from journeykit.config.settings import ConsentMode
 from journeykit.exceptions import StoreError
 from journeykit.feedback import facts
 from journeykit.feedback.casework import Casework
+from journeykit.feedback.changing import ChangesRefused, find_problems, settings_of
 from journeykit.feedback.checks import prompt_problems
 from journeykit.feedback.decide import decide, wait
 from journeykit.feedback.decide import explain as explain_all
+from journeykit.feedback.given import Wanted, answers_of, read_answers
 from journeykit.feedback.impressions import Impressions, Report
 from journeykit.feedback.overrides import lay_over, read_changes, value_of
 from journeykit.feedback.scoring import scores
@@ -30,11 +32,14 @@ from journeykit.store.claims import Claim
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from journeykit.feedback.changing import Setting
     from journeykit.feedback.decide import Decision
     from journeykit.feedback.gates import Gate
+    from journeykit.feedback.given import AnswerPage
     from journeykit.feedback.impressions import Record
     from journeykit.feedback.overrides import Change, Overlaid
     from journeykit.feedback.reading import Reader
+    from journeykit.model.casework import Answer
     from journeykit.model.impression import Page
     from journeykit.model.prompt import Prompt
     from journeykit.model.score import Score
@@ -204,6 +209,33 @@ class Feedback:
             now=self._now(),
         )
 
+    def answers(
+        self, wanted: Wanted | None = None, *, before: str | None = None, limit: int = 50
+    ) -> AnswerPage:
+        """
+        Return up to *limit* answers one by one, the newest first.
+
+        There are fewer, and yet more behind them, where too many had to be looked at.
+
+        Args:
+            wanted: Which ones; all if not given.
+
+            before: Where to go on, as an earlier page has it.
+
+        Raises:
+            StoreError: State cannot be read.
+        """
+        return read_answers(self._store, wanted or Wanted(), before, limit)
+
+    def answers_of(self, customer: Customer | str, limit: int = 20) -> tuple[Answer, ...]:
+        """
+        Return the last answers of one customer, the newest first.
+
+        Raises:
+            StoreError: State cannot be read.
+        """
+        return answers_of(self._store, Customer.of(customer), limit)
+
     def opt_out(self, customer: Customer | str) -> Receipt:
         """
         Record that a customer does not want to be asked anything any more.
@@ -272,15 +304,70 @@ class Feedback:
 
             StoreError: What holds now cannot be read.
         """
-        if not actor or not reason:
-            msg = "a change stays in the Log: say who makes it (actor), and why (reason)"
-            raise ValueError(msg)
+        _check_named(actor, reason)
         overlaid = self._reader.overlaid()
         if value is None:
             # Whether there is such a key is told by what it holds.
             lay_over(overlaid, path, value_of(overlaid, path))
         else:
             self._check(lay_over(overlaid, path, value), path)
+        return self._change(overlaid, path, value, actor, reason)
+
+    def set_all(
+        self,
+        changes: Mapping[str, Any],
+        *,
+        actor: str,
+        reason: str,
+        seen: Mapping[str, Any] | None = None,
+    ) -> list[Receipt]:
+        """
+        Change several keys of prompts or of `[feedback]`, or none if something is wrong with one.
+
+        Args:
+            changes: Path → value, as for `set()`.
+                They are checked together: a text may need another one beside it.
+
+            seen: What whoever changes them took the keys to hold: where one holds something else,
+                somebody was quicker.
+
+        Raises:
+            ChangesRefused: Something is wrong; it says what, by path.
+
+            ValueError: Nobody is named, or no reason.
+
+            StoreError: What holds now cannot be read.
+        """
+        _check_named(actor, reason)
+        overlaid = self._reader.overlaid()
+        base = self._reader.overlaid_without(changes)
+        problems = find_problems(overlaid, base, changes, seen or {})
+        if problems:
+            raise ChangesRefused(problems)
+        return [
+            self._change(overlaid, path, value, actor, reason) for path, value in changes.items()
+        ]
+
+    def settings(self, prompt_key: str | None) -> tuple[Setting, ...]:
+        """
+        Return all that can be changed of a prompt without a deployment, as it is now.
+
+        Args:
+            prompt_key: Which prompt; None for what holds for all of them.
+
+        Raises:
+            LookupError: There is no such prompt.
+
+            StoreError: What holds now cannot be read.
+        """
+        if prompt_key is not None:
+            self.prompt(prompt_key)
+        overlaid, declared = self._reader.overlaid(), self._reader.declared
+        return settings_of(prompt_key, overlaid, declared, self.changes())
+
+    def _change(
+        self, overlaid: Overlaid, path: str, value: Any, actor: str, reason: str
+    ) -> Receipt:
         return self._record(
             facts.CHANGED,
             {"path": path, "old": value_of(overlaid, path), "new": value},
@@ -341,6 +428,12 @@ class Feedback:
     def _count(self, decision: Decision) -> None:
         for gate in decision.gates:
             self.counts[gate.reason] += 1
+
+
+def _check_named(actor: str, reason: str) -> None:
+    if not actor or not reason:
+        msg = "a change stays in the Log: say who makes it (actor), and why (reason)"
+        raise ValueError(msg)
 
 
 def _language(prompt: Prompt, default: str, wanted: Iterable[str]) -> str:

@@ -308,6 +308,10 @@ _FEEDBACK: Final[Mapping[str, Callable[[Any], Any]]] = {
     "min_answers": lambda value: _whole(value, 5, 10**6),
 }
 
+#: The names of what can be changed: of a prompt, besides its texts, and of what holds for all.
+PROMPT_KEYS: Final = tuple(_PROMPT)
+FEEDBACK_KEYS: Final = tuple(_FEEDBACK)
+
 #: What can be changed of cases: whose they are.
 _OWNER: Final = "owner"
 

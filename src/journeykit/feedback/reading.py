@@ -19,7 +19,7 @@ from journeykit.model.customer import customer_key
 from journeykit.store.protocol import PROJECTOR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from journeykit.feedback.asking import Asking
     from journeykit.journeys.plan import Plan
@@ -89,6 +89,12 @@ class Reader:
             overlaid = overlay(asks.prompts, asks.feedback, settings, asks.cases)
             self._overlaid = settings, overlaid
         return overlaid
+
+    def overlaid_without(self, paths: Collection[str]) -> Overlaid:
+        """Return the prompts as they are now but for what was changed at *paths*."""
+        asks = self._asks
+        others = [row for row in self._store.scan(SETTINGS) if row[0] not in paths]
+        return overlay(asks.prompts, asks.feedback, others, asks.cases)
 
     def read(self, customer: Customer, *, consents: bool | None) -> tuple[Known, list[str]]:
         """Return what is known of a customer, and every key that claims of theirs may have."""

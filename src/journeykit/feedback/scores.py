@@ -30,7 +30,7 @@ SCORES: Final = "score"
 SCORED: Final = "scored"
 
 #: Counts up when this version makes another State of the same Log.
-VERSION: Final = 1
+VERSION: Final = 2
 
 _SEPARATOR: Final = "\x1f"
 _LENGTH: Final = 200
@@ -42,7 +42,7 @@ _NAMES: Final = frozenset((facts.SHOWN, facts.ANSWERED))
 
 #: NPS is NPS, whatever is asked behind it.
 _KINDS: Final = {
-    **{kind.value: kind for kind in (PromptKind.NPS, PromptKind.CSAT, PromptKind.CES)},
+    **{kind.value: kind for kind in PromptKind},
     PromptKind.NPS_PLUS.value: PromptKind.NPS,
 }
 
@@ -124,7 +124,7 @@ class Showing(NamedTuple):
 
 
 def showings(store: Store) -> Iterator[Showing]:
-    """Yield every impression of a prompt that asks for a score, the oldest first."""
+    """Yield every impression, the oldest first."""
     known, last = None, ""
     for key, data in store.scan(SCORES):
         impression, found = key.partition(_SEPARATOR)[0], Showing.decode(data)
@@ -140,7 +140,7 @@ def showings(store: Store) -> Iterator[Showing]:
 
 
 class ScoreFold:
-    """Keeps the impressions and the answers of all prompts that ask for a score."""
+    """Keeps the impressions and the answers of all prompts."""
 
     def __call__(self, view: View, step: Step) -> Iterable[Entry]:
         """Fold one event; derives nothing."""
@@ -174,7 +174,7 @@ class ScoreFold:
 
 
 def _read(stored: Stored, properties: Mapping[str, Any]) -> Showing | None:
-    """Return what a fact tells; None where it is about no score."""
+    """Return what a fact tells; None where it is about no prompt."""
     prompt, kind = properties.get("prompt"), _KINDS.get(str(properties.get("kind")))
     if kind is None or not isinstance(prompt, str) or not _is_name(prompt):
         return None

@@ -111,6 +111,8 @@ def scores(
 def _read(store: Store) -> dict[_Question, dict[_Group, _Tally]]:
     found: dict[_Question, dict[_Group, _Tally]] = {}
     for showing in showings(store):
+        if showing.kind not in SCALES:
+            continue
         answer = showing.answer if showing.answer and showing.answer.scale else None
         scale = (answer.scale if answer is not None else None) or SCALES[showing.kind]
         tallies = found.setdefault(_Question(showing.prompt, showing.kind, scale), {})

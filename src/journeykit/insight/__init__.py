@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from journeykit.insight.browse import Browsing, CustomerPage, CustomerRun, CustomerRuns
 from journeykit.insight.explain import Explanation, Path, PathStep, explain
-from journeykit.insight.pains import PainPointCase, PainPointFigures, Said, cases, pain_points
+from journeykit.insight.pains import (
+    FoundWhere,
+    PainPointCase,
+    PainPointFigures,
+    Said,
+    cases,
+    pain_points,
+)
 from journeykit.insight.ranking import RankedPain
 from journeykit.insight.report import (
     CustomerStage,
@@ -17,8 +25,13 @@ from journeykit.insight.report import (
 from journeykit.insight.watch import Watch, watching
 
 __all__ = [
+    "Browsing",
+    "CustomerPage",
+    "CustomerRun",
+    "CustomerRuns",
     "CustomerStage",
     "Explanation",
+    "FoundWhere",
     "JourneyFigures",
     "JourneyTotal",
     "PainPointCase",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -103,8 +104,34 @@ class PainPointCase:
         return attrs.asdict(self, value_serializer=_json)
 
 
+@attrs.frozen(kw_only=True)
+class FoundWhere:
+    """
+    Which findings to count.
+
+    Args:
+        journey, stage: FoundWhere the customer was when it was found first.
+
+        segment: A declared property, and the customer's value.
+    """
+
+    journey: str | None = None
+    stage: str | None = None
+    segment: tuple[str, str] | None = None
+
+    def has(self, finding: Finding) -> bool:
+        """Return whether *finding* is one of them."""
+        segment = self.segment is None or finding.segments.get(self.segment[0]) == self.segment[1]
+        in_journey = self.journey in (None, finding.journey)
+        return segment and in_journey and self.stage in (None, finding.stage)
+
+
 def pain_points(
-    store: Store, causes: Mapping[str, Sequence[str]], code: str | None = None
+    store: Store,
+    causes: Mapping[str, Sequence[str]],
+    code: str | None = None,
+    *,
+    where: FoundWhere | None = None,
 ) -> list[PainPointFigures]:
     """
     Return what was found, the most customers first; it reads every finding.
@@ -113,9 +140,13 @@ def pain_points(
         causes: What is declared to lie behind a code.
 
         code: Only this one.
+
+        where: Only those findings.
     """
     found: dict[str, list[tuple[FindingKey, Finding]]] = {}
     for key, finding in findings(store, code):
+        if where is not None and not where.has(finding):
+            continue
         found.setdefault(key.code, []).append((key, finding))
     figures = [_figures(store, each, of, causes.get(each, ())) for each, of in found.items()]
     return sorted(figures, key=lambda each: (-each.customers, -each.events, each.code))
@@ -123,8 +154,8 @@ def pain_points(
 
 def cases(store: Store, code: str, limit: int) -> list[PainPointCase]:
     """Return for whom and what a pain point was found, the latest first, *limit* at most."""
-    found = sorted(findings(store, code), key=lambda pair: pair[1].last_at, reverse=True)
-    return [_case(key, finding) for key, finding in found[:limit]]
+    found = heapq.nlargest(limit, findings(store, code), key=lambda pair: pair[1].last_at)
+    return [_case(key, finding) for key, finding in found]
 
 
 def _figures(

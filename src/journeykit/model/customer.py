@@ -76,6 +76,11 @@ class Customer:
 NOBODY: Final = Customer()
 
 
+def from_key(key: str) -> Customer:
+    """Return the customer whose key that is."""
+    return Customer(key[2:]) if key.startswith("u:") else Customer(None, key[2:] or None)
+
+
 def customer_key(user_id: str | None, anonymous_id: str | None) -> str:
     """Return the key of a customer; known and anonymous ids never share one."""
     return f"u:{user_id}" if user_id else f"a:{anonymous_id}"

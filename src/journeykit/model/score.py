@@ -33,6 +33,14 @@ class Method(StrEnum):
     NEWCOMBE = "newcombe"
 
 
+def number(metric: Metric, value: float) -> str:
+    """Return a figure as people read it."""
+    if metric is Metric.SHARE:
+        return f"{value:.0%}"
+    # Half a point of an NPS is no news, and −0 is 0.
+    return f"{value:.2f}" if metric is Metric.MEAN else f"{round(value) or 0:d}"
+
+
 @attrs.frozen
 class Measure:
     """

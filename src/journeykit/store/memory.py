@@ -130,6 +130,12 @@ class MemoryStore:
                 if index >= 0 and self._log[index].position == position
             ]
 
+    def named(self, ids: Collection[str]) -> list[Stored]:
+        """Return the events with these ids, as far as there are any, in Log order."""
+        with self.lock:
+            wanted = set(ids)
+            return [stored for stored in self._log if stored.entry.id in wanted]
+
     def publish(self, fact: Entry, now: int) -> Stored:
         """Append a fact about what is declared."""
         with self.lock:
@@ -167,8 +173,13 @@ class MemoryStore:
                 for space, pieces in spaces.items()
             }
 
-    def page(self, space: str, after: str, limit: int) -> list[tuple[str, bytes]]:
-        """Return up to *limit* keys behind *after*, and their State, in order of keys."""
+    def page(
+        self, space: str, after: str, limit: int, *, backwards: bool = False
+    ) -> list[tuple[str, bytes]]:
+        """Return up to *limit* keys behind *after*, or before it, and their State."""
+        if backwards:
+            before = [item for item in self.scan(space) if item[0] < after]
+            return before[::-1][:limit]
         behind = (item for item in self.scan(space) if item[0] > after)
         return list(itertools.islice(behind, limit))
 
@@ -317,10 +328,11 @@ class MemoryStore:
         with self.lock:
             return dict(Counter(item.owner for item in self._parked.values()))
 
-    def replay(self, owner: str | None = None) -> int:
+    def replay(self, owner: str | None = None, numbers: Collection[int] | None = None) -> int:
         """Mark parked events for another try; returns how many."""
         with self.lock:
-            found = self.parked(owner, replay=False, limit=len(self._parked))
+            waiting = self.parked(owner, replay=False, limit=len(self._parked))
+            found = [each for each in waiting if numbers is None or each.number in numbers]
             for parked in found:
                 self._parked[parked.number] = parked._replace(replay=True)
             if found:

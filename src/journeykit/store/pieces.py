@@ -45,6 +45,13 @@ _PAGE_OF_ALL: Final = (
     "SELECT customer || key, data FROM person WHERE (customer, space, key) {} (?, ?, ?) "
     "AND +space = ? ORDER BY customer, space, key LIMIT ?"
 )
+_PAGE_BEFORE: Final = (
+    "SELECT key, data FROM state WHERE space = ? AND key < ? ORDER BY key DESC LIMIT ?"
+)
+_PAGE_OF_ALL_BEFORE: Final = (
+    "SELECT customer || key, data FROM person WHERE (customer, space, key) < (?, ?, ?) "
+    "AND +space = ? ORDER BY customer DESC, space DESC, key DESC LIMIT ?"
+)
 
 _FIND: Final = "SELECT key FROM state WHERE space = ? AND instr(key, ?) ORDER BY key"
 _FIND_OF: Final = (
@@ -130,6 +137,17 @@ def page(
         return db.execute(_PAGE_OF_ONE.format(compare), of_one).fetchall()
     of_all = (customer, space, rest, space, limit)
     return db.execute(_PAGE_OF_ALL.format(compare), of_all).fetchall()
+
+
+def page_before(
+    db: sqlite3.Connection, space: str, place: str, limit: int
+) -> list[tuple[str, bytes]]:
+    """Return up to *limit* keys before *place*, and their State, the last one first."""
+    if space not in BY_CUSTOMER:
+        return db.execute(_PAGE_BEFORE, (space, place, limit)).fetchall()
+    customer, rest = _split(place)
+    of_all = (customer, space, rest, space, limit)
+    return db.execute(_PAGE_OF_ALL_BEFORE, of_all).fetchall()
 
 
 def find(db: sqlite3.Connection, space: str, part: str) -> list[str]:

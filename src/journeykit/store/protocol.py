@@ -269,6 +269,9 @@ class Store(Protocol):
     def fetch(self, positions: Sequence[Position]) -> list[Stored]:
         """Return the events at *positions*, in Log order."""
 
+    def named(self, ids: Collection[str]) -> list[Stored]:
+        """Return the events with these ids, as far as there are any, in Log order."""
+
     def publish(self, fact: Entry, now: int) -> Stored:
         """Append a fact about what is declared; it is not counted among the `events`."""
 
@@ -293,8 +296,15 @@ class Store(Protocol):
     def states(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, bytes]]:
         """Return those pieces that are there of the *wanted* keys of each space."""
 
-    def page(self, space: str, after: str, limit: int) -> list[tuple[str, bytes]]:
-        """Return up to *limit* keys behind *after*, and their State, in order of keys."""
+    def page(
+        self, space: str, after: str, limit: int, *, backwards: bool = False
+    ) -> list[tuple[str, bytes]]:
+        """
+        Return up to *limit* keys behind *after*, and their State, in order of keys.
+
+        Args:
+            backwards: Those before *after*, the last one first.
+        """
 
     def scan(self, space: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
         """
@@ -388,8 +398,15 @@ class Store(Protocol):
     def parked_counts(self) -> dict[str, int]:
         """Return how many events each owner has parked."""
 
-    def replay(self, owner: str | None = None) -> int:
-        """Mark parked events for another try, and count them as `replayed`; returns how many."""
+    def replay(self, owner: str | None = None, numbers: Collection[int] | None = None) -> int:
+        """
+        Mark parked events for another try, and count them as `replayed`; returns how many.
+
+        Args:
+            owner: Only this owner's.
+
+            numbers: Only those with these numbers.
+        """
 
     def settle(self, numbers: Sequence[int], failed: Mapping[int, str]) -> None:
         """Remove replayed events; those in *failed* stay parked, with a new reason."""

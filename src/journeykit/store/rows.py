@@ -53,6 +53,9 @@ READ_OUTGOING: Final = _IN_ONE_STEP.format(_OUTGOING, _BEHIND)
 FETCH: Final = _IN_ONE_STEP.format(
     _STORED, "WHERE position IN (SELECT value FROM json_each(:positions)) ORDER BY position"
 )
+READ_NAMED: Final = _IN_ONE_STEP.format(
+    _STORED, "WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY position"
+)
 
 READ_OBSERVED: Final = _IN_ONE_STEP.format(
     _STORED,

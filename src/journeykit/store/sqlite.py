@@ -137,6 +137,11 @@ class SQLiteStore(Database):
             position = db.execute("SELECT position FROM log WHERE id = ?", (fact.id,)).fetchone()[0]
         return self.fetch([position])[0]
 
+    def named(self, ids: Collection[str]) -> list[Stored]:
+        """Return the events with these ids, as far as there are any, in Log order."""
+        with self._read() as db:
+            return rows.stored(db, rows.READ_NAMED, {"ids": json.dumps(list(ids))})
+
     def published(self) -> list[Stored]:
         """Return every fact that a version is published, in Log order."""
         with self._read() as db:
@@ -166,9 +171,13 @@ class SQLiteStore(Database):
         with self._read() as db:
             return pieces.some(db, wanted)
 
-    def page(self, space: str, after: str, limit: int) -> list[tuple[str, bytes]]:
-        """Return up to *limit* keys behind *after*, and their State, in order of keys."""
+    def page(
+        self, space: str, after: str, limit: int, *, backwards: bool = False
+    ) -> list[tuple[str, bytes]]:
+        """Return up to *limit* keys behind *after*, or before it, and their State."""
         with self._read() as db:
+            if backwards:
+                return pieces.page_before(db, space, after, limit)
             return pieces.page(db, space, ">", after, limit)
 
     def scan(self, space: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
@@ -318,13 +327,16 @@ class SQLiteStore(Database):
         with self._read() as db:
             return dict(db.execute("SELECT owner, count(*) FROM parked GROUP BY owner"))
 
-    def replay(self, owner: str | None = None) -> int:
+    def replay(self, owner: str | None = None, numbers: Collection[int] | None = None) -> int:
         """Mark parked events for another try; returns how many."""
         query = (
             "UPDATE parked SET replay = 1 WHERE replay = 0 AND (:owner IS NULL OR owner = :owner)"
         )
+        if numbers is not None:
+            query += " AND number IN (SELECT value FROM json_each(:numbers))"
+        wanted = json.dumps(list(numbers or ()))
         with self._write(follows=False) as db:
-            marked = db.execute(query, {"owner": owner}).rowcount
+            marked = db.execute(query, {"owner": owner, "numbers": wanted}).rowcount
             count(db, {"replayed": marked})
         return marked
 

@@ -1,10 +1,30 @@
-"""What waits in the shop's own database until the Log has it."""
+"""What Django knows of us: a table for what waits for the Log, and names for the admin."""
 
 from __future__ import annotations
 
 from django.db import models
 
 from journeykit.web.django.project import LABEL
+from journeykit.web.django.read_models import (
+    Answer,
+    Case,
+    Customer,
+    Journey,
+    PainPoint,
+    ParkedEvent,
+    Prompt,
+)
+
+__all__ = [
+    "Answer",
+    "Case",
+    "Customer",
+    "Journey",
+    "OutboxEvent",
+    "PainPoint",
+    "ParkedEvent",
+    "Prompt",
+]
 
 
 class OutboxEvent(models.Model):
