@@ -36,6 +36,7 @@ WORST = Cases(rules=[CaseRule(key="worst", when=CaseWhen(prompt="q", at_most=1))
 BAD = Cases(rules=[CaseRule(key="bad", when=CaseWhen(prompt="q", at_most=3))])
 
 Run = Callable[..., JourneyKit]
+WaitUntil = Callable[..., None]
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -75,6 +76,13 @@ def answer(kit: JourneyKit, customer: str, score: int, impression: str | None = 
     assert kit.flush()
 
 
+def in_force(kit: JourneyKit, wait_until: WaitUntil) -> JourneyKit:
+    """Wait until the rules of *kit* are published: what occurs before is judged by those before."""
+    projector = kit.start().projector
+    wait_until(lambda: projector._known)
+    return kit
+
+
 def found(kit: JourneyKit) -> list[tuple[str, str | None]]:
     """Return the rule and the customer of each case."""
     cases = kit.cases.list(everything=True)
@@ -97,24 +105,24 @@ def test_the_first_complaint_counts(run: Run) -> None:
     assert jsonbytes.loads(fact.body)["properties"]["since"] == 0
 
 
-def test_other_rules_count_from_then_on(run: Run) -> None:
+def test_other_rules_count_from_then_on(run: Run, wait_until: WaitUntil) -> None:
     """A new rule makes no case of an old answer, and one that is gone takes none along."""
     kit = run(WORST)
     answer(kit, "ada", 1)
     answer(kit, "eve", 3)
-    kit = run(BAD)
+    kit = in_force(run(BAD), wait_until)
     answer(kit, "ivy", 3)
     assert found(kit) == [("bad", "ivy"), ("worst", "ada")]
     assert len(declared(kit)) == 2
     assert len(kit.store.read(None, 1000)) == len({e.entry.id for e in kit.store.read(None, 1000)})
 
 
-def test_a_rebuild_knows_when_which_rules_were_in_force(run: Run) -> None:
+def test_a_rebuild_knows_when_which_rules_were_in_force(run: Run, wait_until: WaitUntil) -> None:
     """Folded again, the Log makes the same cases, though its rules have changed since."""
     kit = run(WORST)
     answer(kit, "ada", 1)
     answer(kit, "eve", 3)
-    kit = run(BAD)
+    kit = in_force(run(BAD), wait_until)
     answer(kit, "ivy", 3)
     kit.close()
     kit = run(BAD)
@@ -125,14 +133,14 @@ def test_a_rebuild_knows_when_which_rules_were_in_force(run: Run) -> None:
     assert len(kit.store.read(None, 1000)) == rows
 
 
-def test_rules_that_come_back_find_their_cases(run: Run) -> None:
+def test_rules_that_come_back_find_their_cases(run: Run, wait_until: WaitUntil) -> None:
     """Without any rule nobody follows up; declared again, the cases of then are there."""
     kit = run(WORST)
     answer(kit, "ada", 1)
-    kit = run(Cases())
+    kit = in_force(run(Cases()), wait_until)
     answer(kit, "eve", 1)
     assert found(kit) == []
-    kit = run(WORST)
+    kit = in_force(run(WORST), wait_until)
     answer(kit, "ivy", 1)
     assert found(kit) == [("worst", "ada"), ("worst", "ivy")]
     # That there were none in between stays in the Log.
