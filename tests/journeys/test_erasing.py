@@ -367,6 +367,37 @@ def test_late_link_leaves_who_is_new(
 
 
 @KINDS
+def test_late_link_leaves_what_another_browser_did_before(
+    make_world: Callable[..., Any], make_entry: MakeEntry, kind: str
+) -> None:
+    """Where who is new has brought another browser along, its past stays, and folding ends."""
+    world = make_world(SHOP, kind=kind, now=lambda: NOON + 500_000_000)
+    world.add(
+        make_entry(user_id=None, anonymous_id="v", at=1),
+        make_entry(user_id=None, anonymous_id="w", at=2),
+    )
+    begin(world.store, ("user", "a"), at=100)
+    world.fold()
+    work_off(world.store)
+    world.add(
+        make_entry(user_id="a", anonymous_id="v", at=110),
+        make_entry(user_id="a", anonymous_id="w", at=120),
+    )
+
+    commit(world.store, make_entry(user_id="a", anonymous_id="v", at=60))
+    for _ in range(50):
+        if world.projector.step() != 0:
+            break
+    else:
+        pytest.fail("it makes State again and again")
+    work_off(world.store)
+    observed = [each.entry for each in world.log if each.entry.kind is not Kind.DERIVED]
+    whose = [(entry.user_id, entry.anonymous_id) for entry in observed if not entry.flags]
+    assert whose == [(None, "w"), ("a", "v"), ("a", "w")]
+    check(world)
+
+
+@KINDS
 def test_erasure_waits_for_state_that_is_made_again(
     make_world: Callable[..., Any], make_entry: MakeEntry, kind: str
 ) -> None:

@@ -23,7 +23,7 @@ from journeykit.store.protocol import STALE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from journeykit.model.event import Stored
+    from journeykit.model.event import Entry, Stored
     from journeykit.store.erasure import Erasure, Id
     from journeykit.store.protocol import Position, Store
 
@@ -99,8 +99,11 @@ class Erasures:
         customers = {key for one in ids if one[0] == "anonymous" for key in person(one)}
         goes = stays = False
         for stored in view.history(sorted(customers)):
-            taken = erasure.takes(stored.entry, stored.position)
-            goes, stays = goes or taken, stays or not taken
+            left: Entry | None = stored.entry
+            # Not all that these customers did was under one of the ids.
+            if erasure.takes(stored.entry, stored.position):
+                left = without(stored.entry, ids.__contains__)
+            goes, stays = goes or left is not stored.entry, stays or left is not None
             if goes and stays:
                 view.put(*STALE, 1, jsonbytes.dumps)
                 return ids, 0
