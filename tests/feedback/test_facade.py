@@ -9,6 +9,7 @@ import pytest
 
 from journeykit import hookimpl
 from journeykit.exceptions import StoreError
+from journeykit.feedback.overrides import PROMPT_KEYS
 from journeykit.feedback.selecting import HOOK
 from journeykit.model import Ask, Candidate, Customer, Kind, Option, Page, Prompt, PromptStep, When
 
@@ -345,6 +346,14 @@ def test_what_is_changed_holds_at_once(make_shop: MakeShop) -> None:
     ]
     feedback.set("prompts.q.on", None, actor="ann", reason="back")
     assert shop.ask(ADA).prompt.text("en") == "Well?"
+
+
+@pytest.mark.parametrize("key", [*PROMPT_KEYS, "text.en", "text.de", "thanks.en"])
+def test_every_key_can_be_put_back(make_shop: MakeShop, key: str) -> None:
+    """Also one that was never changed, and one that holds nothing."""
+    feedback = make_shop(csat(text={"en": "How?"})).feedback
+    assert feedback.set(f"prompts.q.{key}", None, actor="ann", reason="back")
+    assert feedback.prompt("q") == csat(text={"en": "How?"})
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from journeykit.feedback.checks import feedback_problems, prompt_problems
-from journeykit.feedback.overrides import FEEDBACK_KEYS, PROMPT_KEYS, lay_over, value_of
+from journeykit.feedback.overrides import FEEDBACK_KEYS, PROMPT_KEYS, change_at, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -114,12 +114,9 @@ def find_problems(
     problems: dict[str, str] = {}
     for path, value in changes.items():
         try:
-            now = value_of(overlaid, path)
+            now, change = value_of(overlaid, path), change_at(base, path)
             if value is not None:
-                base = lay_over(base, path, value)
-            elif now is not None:
-                # Whether there is such a key is told by what it holds.
-                lay_over(overlaid, path, now)
+                base = change(value)
         except (LookupError, ValueError, TypeError) as error:
             problems[path] = str(error.args[0]) if error.args else type(error).__name__
             continue

@@ -18,7 +18,7 @@ from journeykit.feedback.decide import decide, wait
 from journeykit.feedback.decide import explain as explain_all
 from journeykit.feedback.given import Wanted, answers_of, read_answers
 from journeykit.feedback.impressions import Impressions, Report
-from journeykit.feedback.overrides import lay_over, read_changes, value_of
+from journeykit.feedback.overrides import change_at, read_changes, value_of
 from journeykit.feedback.scoring import scores
 from journeykit.feedback.selecting import Selector
 from journeykit.model.consent import ANALYTICS, UNASKED, names
@@ -306,11 +306,9 @@ class Feedback:
         """
         _check_named(actor, reason)
         overlaid = self._reader.overlaid()
-        if value is None:
-            # Whether there is such a key is told by what it holds.
-            lay_over(overlaid, path, value_of(overlaid, path))
-        else:
-            self._check(lay_over(overlaid, path, value), path)
+        changed = change_at(overlaid, path)
+        if value is not None:
+            self._check(changed(value), path)
         return self._change(overlaid, path, value, actor, reason)
 
     def set_all(

@@ -6,6 +6,7 @@ A change names its key as the declaration does: `prompts.after-checkout.ask.samp
 
 from __future__ import annotations
 
+import functools
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -137,41 +138,67 @@ def lay_over(overlaid: Overlaid, path: str, value: Any) -> Overlaid:
 
         TypeError, ValueError: The value is none for it.
     """
+    return change_at(overlaid, path)(value)
+
+
+def change_at(overlaid: Overlaid, path: str) -> Callable[[Any], Overlaid]:
+    """
+    Return what makes *overlaid* with another value of one key.
+
+    Raises:
+        LookupError: There is no such key, or it is none that can be changed.
+    """
     area, _, rest = path.partition(".")
     if area == "feedback" and rest in _FEEDBACK:
-        changed = attrs.evolve(overlaid.feedback, **{rest: _FEEDBACK[rest](value)})
-        return attrs.evolve(overlaid, feedback=changed)
+        return functools.partial(_with_feedback, overlaid, rest)
     if area == "cases" and rest.rpartition(".")[2] == _OWNER:
-        return attrs.evolve(overlaid, cases=_with_owner(overlaid.cases, path, rest, value))
+        return functools.partial(_with_owner, overlaid, _case_rule(overlaid, path, rest))
     key, _, name = rest.partition(".")
-    prompt = overlaid.prompt(key)
-    if area != "prompts" or (prompt is None and _of(name) is not None):
+    prompt, change = overlaid.prompt(key), _of(name)
+    if area != "prompts" or (prompt is None and change is not None):
         known = ", ".join(repr(prompt.key) for prompt in overlaid.prompts) or "none"
         msg = f"there is no key {path!r}; {KEYS_HINT}; the prompts are {known}"
         raise LookupError(msg)
-    change = _of(name)
     if prompt is None or change is None:
         msg = f"{path!r} cannot be changed without a deployment; {KEYS_HINT}"
         raise LookupError(msg)
-    changed_prompt = change(prompt, name.rpartition(".")[2], value)
-    prompts = tuple(changed_prompt if each is prompt else each for each in overlaid.prompts)
+    return lambda value: _with_prompt(
+        overlaid, prompt, change(prompt, name.rpartition(".")[2], value)
+    )
+
+
+def _with_feedback(overlaid: Overlaid, name: str, value: Any) -> Overlaid:
+    changed = attrs.evolve(overlaid.feedback, **{name: _FEEDBACK[name](value)})
+    return attrs.evolve(overlaid, feedback=changed)
+
+
+def _with_prompt(overlaid: Overlaid, known: Prompt, changed: Prompt) -> Overlaid:
+    prompts = tuple(changed if each is known else each for each in overlaid.prompts)
     return attrs.evolve(overlaid, prompts=prompts)
 
 
-def _with_owner(cases: Cases, path: str, rest: str, value: Any) -> Cases:
-    """Return *cases* with another owner, of all or of those of one rule."""
+def _case_rule(overlaid: Overlaid, path: str, rest: str) -> str | None:
+    """Return the key of the rule whose owner *path* is; None for that of all cases."""
+    if rest == _OWNER:
+        return None
+    key = rest.rpartition(".")[0]
+    if overlaid.cases.rule(key) is None:
+        known = ", ".join(repr(rule.key) for rule in overlaid.cases.rules) or "none"
+        msg = f"there is no key {path!r}; the rules of cases are {known}"
+        raise LookupError(msg)
+    return key
+
+
+def _with_owner(overlaid: Overlaid, key: str | None, value: Any) -> Overlaid:
+    """Return *overlaid* with another owner of cases, of all or of those of the rule *key*."""
     if value is not None and (not isinstance(value, str) or not 0 < len(value) <= _PATH_LENGTH):
         msg = f"expected who owns such cases, 1 to {_PATH_LENGTH} characters, got {value!r}"
         raise TypeError(msg)
-    if rest == _OWNER:
-        return attrs.evolve(cases, owner=value)
-    key = rest.rpartition(".")[0]
-    if cases.rule(key) is None:
-        known = ", ".join(repr(rule.key) for rule in cases.rules) or "none"
-        msg = f"there is no key {path!r}; the rules of cases are {known}"
-        raise LookupError(msg)
+    cases = overlaid.cases
+    if key is None:
+        return attrs.evolve(overlaid, cases=attrs.evolve(cases, owner=value))
     rules = (attrs.evolve(rule, owner=value) if rule.key == key else rule for rule in cases.rules)
-    return attrs.evolve(cases, rules=tuple(rules))
+    return attrs.evolve(overlaid, cases=attrs.evolve(cases, rules=tuple(rules)))
 
 
 def value_of(overlaid: Overlaid, path: str) -> Any:
