@@ -447,6 +447,60 @@ def test_late_link_to_a_browser_of_somebody_else_takes_nothing(
     check(world)
 
 
+@KINDS
+@pytest.mark.parametrize("since", [True, False])
+def test_late_link_takes_who_else_was_seen_with_the_browser(
+    make_world: Callable[..., Any], make_entry: MakeEntry, kind: str, since: bool, monkeypatch: Any
+) -> None:
+    """Of others whom the browser was refused, State keeps only who was seen with it since."""
+    monkeypatch.setattr(module, "BATCH_EVENTS", 1)
+    world = make_world(SHOP, kind=kind, now=lambda: NOON)
+    begin(world.store, ("user", "a"), at=100)
+    world.add(make_entry(user_id="a", anonymous_id="w", at=110))
+    world.add(make_entry(user_id="b", anonymous_id="w", at=50))
+    if since:
+        world.add(make_entry(user_id="b", anonymous_id="w", at=120))
+    assert set(state(world.store)["refused"]) == {"a:w\x1fu:b"}
+
+    commit(world.store, make_entry(user_id="a", anonymous_id="w", at=60))
+    # State is made again once, and not until the Log is swept.
+    for _ in range(30):
+        world.projector.step()
+    assert world.projector.step() != 0
+    assert len(state(world.store)["refused"]) == since
+
+    work_off(world.store)
+    seen = [each.entry for each in world.log if each.entry.kind is Kind.TOUCHPOINT]
+    seen = [entry for entry in seen if (entry.user_id, entry.anonymous_id) == ("b", "w")]
+    assert [entry.occurred_at - NOON for entry in seen] == [120_000_000] * since
+    check(world)
+
+
+@KINDS
+@pytest.mark.parametrize("since", [None, "a", "b"])
+def test_late_link_takes_who_else_was_taken_apart_from_the_browser(
+    make_world: Callable[..., Any], make_entry: MakeEntry, kind: str, since: str | None
+) -> None:
+    """That another was taken apart from the browser goes too, whoever was seen with it since."""
+    world = make_world(SHOP, kind=kind, now=lambda: NOON + 500_000_000)
+    world.add(
+        make_entry(user_id="b", anonymous_id="w", at=1),
+        make_entry(
+            "customer.unmerged", user_id="b", anonymous_id="w", at=2, kind=Kind.FACT, actor="x"
+        ),
+    )
+    begin(world.store, ("user", "a"), at=100)
+    world.add(make_entry(user_id=since, anonymous_id="w", at=110))
+    assert set(state(world.store)["apart"]) == {"a:w\x1fu:b"}
+
+    world.add(make_entry(user_id="a", anonymous_id="w", at=60))
+    assert state(world.store)["apart"] == {}
+    work_off(world.store)
+    seen = [each.entry for each in world.log if each.entry.kind is not Kind.DERIVED]
+    assert [entry.occurred_at - NOON for entry in seen if entry.anonymous_id] == [110_000_000]
+    check(world)
+
+
 STEPS = ("event", "event", "late", "late", "late", "fold", "begin to fold", "erase", "sweep")
 STEPS += ("rebuild", "next leader")
 

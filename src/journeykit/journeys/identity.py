@@ -88,6 +88,16 @@ class IdentityFold:
         known = {view.get(LINKS, key, jsonbytes.loads) or key for key in customers}
         return {key for customer in known for key in members(view, customer)}
 
+    def others(self, view: View, customers: Iterable[str]) -> set[str]:
+        """Return who was seen with one of *customers*, and is not known to be the same person."""
+        begins = [f"{key}{_SEPARATOR}" for key in customers]
+        return {
+            pair.removeprefix(begin)
+            for space in (APART, REFUSED)
+            for begin in begins
+            for pair in view.keys(space, begin)
+        }
+
     def forget(self, view: View, customers: Sequence[str]) -> int:
         """Remove what is kept of *customers*; returns how many pieces that were."""
         pieces = 0

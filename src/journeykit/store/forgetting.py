@@ -7,6 +7,7 @@ Where State is made again before that, they are passed over, for they may go at 
 
 An erasure that follows another takes only what occurred before the request. Where State has both
 that and what came later of the same customer, it is made again from the Log, without that.
+Events of others from the same browser count as well, for they lose its id.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from journeykit.store.late import theirs
 from journeykit.store.protocol import STALE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from journeykit.model.event import Entry, Stored
     from journeykit.store.erasure import Erasure, Id
@@ -34,6 +35,7 @@ class Erasures:
     def __init__(self, store: Store, folds: Sequence[Any]) -> None:
         self._store = store
         self._spans = [fold.span for fold in folds if hasattr(fold, "span")]
+        self._others = [fold.others for fold in folds if hasattr(fold, "others")]
         self._forgets = [fold.forget for fold in folds if hasattr(fold, "forget")]
         #: Those of which the Log may have something still, behind the fact.
         self._open: list[Erasure] = []
@@ -88,6 +90,10 @@ class Erasures:
 
     def _follow(self, view: Any, erasure: Erasure) -> tuple[frozenset[Id], int]:
         """Forget what is there under ids that late events told; returns the ids, and pieces."""
+        if erasure.until is not None:
+            # State is being made again, and has passed over all of it: once known, whose ids these
+            # are stays so, whoever the browser belongs to without that.
+            return erasure.ids, 0
 
         def person(one: Id) -> set[str]:
             return self._span(view, [key_of(one)])
@@ -98,7 +104,7 @@ class Erasures:
         ids = theirs(erasure, owner)
         customers = {key for one in ids if one[0] == "anonymous" for key in person(one)}
         goes = stays = False
-        for stored in view.history(sorted(customers)):
+        for stored in self._concerned(view, customers, ids):
             left: Entry | None = stored.entry
             # Not all that these customers did was under one of the ids.
             if erasure.takes(stored.entry, stored.position):
@@ -108,6 +114,14 @@ class Erasures:
                 view.put(*STALE, 1, jsonbytes.dumps)
                 return ids, 0
         return ids, self._forget(view, customers, erasure.position) if goes else 0
+
+    def _concerned(self, view: Any, customers: set[str], ids: Collection[Id]) -> Iterator[Stored]:
+        """Yield what was folded of *customers*, and what of others names one of *ids*."""
+        yield from view.history(sorted(customers))
+        others = {other for find in self._others for other in find(view, customers)}
+        for stored in view.history(sorted(others - customers)):
+            if ("anonymous", stored.entry.anonymous_id) in ids:
+                yield stored
 
     def screen(self, stored: Stored) -> Stored | None:
         """Return an event as far as it is not about somebody who was erased before."""

@@ -93,7 +93,8 @@ class Fold(Protocol):
     One that facts about no customer move has a `published(view, stored)`, and a `reach(view)` that
     is called behind such a fact again and again, as long as it changes anything.
     One that keeps anything by customers has `forget(view, customers)`, which removes it and returns
-    how many pieces that were; one that knows who is the same person `span(view, customers)`.
+    how many pieces that were; one that knows who is the same person `span(view, customers)`, and
+    who else was seen with one of them `others(view, customers)`.
     One that `hears` reads in `step.derived` what the folds before it have derived; what time alone
     has derived is told to its `hear(view, entry, until)`, which returns what follows.
     """
