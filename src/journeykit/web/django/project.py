@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls import NoReverseMatch, get_script_prefix, reverse
 
 from journeykit import native
-from journeykit.web.django.options import read_options
+from journeykit.web.django.options import SETTING, read_options
 from journeykit.web.endpoints import Endpoints
 from journeykit.web.visits import Visits, check_purposes
 
@@ -26,7 +26,7 @@ LABEL: Final = "journeykit"
 
 _NOT_INSTALLED: Final = (
     'journeykit: "journeykit.web.django" is not in INSTALLED_APPS; add it, or take its middleware '
-    "out of MIDDLEWARE"
+    "out of MIDDLEWARE and its URLs out of ROOT_URLCONF"
 )
 
 
@@ -43,7 +43,7 @@ class Project:
     def __init__(self) -> None:
         self.options: Options = read_options()
         self.kit: JourneyKit = self.options.make_kit()
-        check_purposes(self.kit, self.options.purposes, "JOURNEYKIT")
+        check_purposes(self.kit, self.options.purposes, SETTING, "PURPOSES")
         self.visits = Visits(self.kit.settings.consent)
         self._endpoints: Endpoints | None = None
         self._outbox: Outbox | None = None
