@@ -28,6 +28,7 @@ _NOT_INSTALLED: Final = (
     'journeykit: "journeykit.web.django" is not in INSTALLED_APPS; add it, or take its middleware '
     "out of MIDDLEWARE and its URLs out of ROOT_URLCONF"
 )
+_ANOTHER: Final = 'journeykit: INSTALLED_APPS has {name!r}; write "journeykit.web.django" instead'
 
 
 class Project:
@@ -129,6 +130,9 @@ def get_project() -> Project:
         app: JourneykitConfig = apps.get_app_config(LABEL)
     except LookupError as error:
         raise ImproperlyConfigured(_NOT_INSTALLED) from error
+    # Any package can be an app, so "journeykit" is one too: an empty one of our label.
+    if not hasattr(app, "holder"):
+        raise ImproperlyConfigured(_ANOTHER.format(name=app.name))
     return app.holder.get()
 
 
