@@ -178,7 +178,7 @@ class Visit:
             return frozenset()
 
 
-def check_purposes(kit: JourneyKit, purposes: object, where: str) -> None:
+def check_purposes(kit: JourneyKit, purposes: object, where: str, name: str = "purposes=") -> None:
     """
     See to it that there is something to ask for purposes, where only who has agreed is recorded.
 
@@ -187,7 +187,7 @@ def check_purposes(kit: JourneyKit, purposes: object, where: str) -> None:
     """
     if purposes is None and kit.settings.consent.mode is ConsentMode.OPT_IN:
         problem = (
-            f'consent.mode is "opt_in", so {where} needs purposes=, a function that returns what '
+            f'consent.mode is "opt_in", so {where} needs {name}, a function that returns what '
             "the visitor has agreed to; without it nothing would ever be recorded"
         )
         raise ConfigError([problem], source=kit.settings.origin)

@@ -242,9 +242,20 @@ def test_every_mistake_of_the_declarations_is_named(project: Project, database: 
     assert "journeykit.toml" in text
 
 
+def test_a_file_that_is_not_there_is_named_with_the_key(database: object, tmp_path: Path) -> None:
+    """Where `TOML` names no file, what to do is to write it, or to name another one there."""
+    missing = tmp_path / "nowhere.toml"
+
+    with override_settings(JOURNEYKIT={"TOML": missing}):
+        [found] = [each for each in checks.run_checks() if each.id == "journeykit.E001"]
+
+    assert "there is no such file" in found.msg
+    assert found.hint == f"Write {missing}, or name another file as TOML in the setting JOURNEYKIT."
+
+
 def test_agreement_has_to_be_asked(project: Project, database: object) -> None:
     """Where only who has agreed is recorded, a project without `PURPOSES` does not start."""
-    with pytest.raises(ConfigError, match="purposes"):
+    with pytest.raises(ConfigError, match="the setting JOURNEYKIT needs PURPOSES, a function"):
         project(consent="opt_in")
 
     assert _ids() == ["E001"]

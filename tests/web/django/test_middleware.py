@@ -382,3 +382,16 @@ def test_an_app_that_is_not_installed_is_named(project: Project, make_browser: A
         pytest.raises(ImproperlyConfigured, match=r'"journeykit\.web\.django" is not in INSTALLED'),
     ):
         make_browser("wsgi").get("/quiet")
+
+
+def test_an_app_by_the_name_of_the_package_is_named(project: Project, make_browser: Any) -> None:
+    """Who lists `journeykit` as the app is told its name, when the server starts."""
+    project()
+    apps = ["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"]
+    wrong = r"INSTALLED_APPS has 'journeykit'; write \"journeykit\.web\.django\" instead"
+
+    with (
+        override_settings(INSTALLED_APPS=[*apps, "journeykit"]),
+        pytest.raises(ImproperlyConfigured, match=wrong),
+    ):
+        make_browser("wsgi").get("/quiet")

@@ -25,10 +25,11 @@ class JourneykitConfig(AppConfig):
 
     def ready(self) -> None:
         """Register what Django has to know."""
-        from journeykit.web.django import checks, receivers
+        from journeykit.web.django import checks, receivers, reloading
 
         checks.register()
         receivers.connect()
+        reloading.connect()
         setting_changed.connect(_forget, dispatch_uid="journeykit.settings")
 
 

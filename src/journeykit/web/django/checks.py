@@ -21,6 +21,7 @@ from django.utils import translation
 from journeykit.config.settings import Web
 from journeykit.exceptions import ConfigError, PluginError
 from journeykit.web.django import project as projects
+from journeykit.web.django.options import SETTING
 from journeykit.web.visitor import COOKIE
 
 if TYPE_CHECKING:
@@ -61,11 +62,19 @@ def _check_settings(**_: Any) -> list[CheckMessage]:
     try:
         projects.get_project()
     except ConfigError as error:
-        hint = f"Correct it in {error.source}."
+        hint = _place(error.source)
         return [Error(problem, hint=hint, id="journeykit.E001") for problem in error.problems]
     except PluginError as error:
         return [Error(str(error), hint="Correct the plugin, or disable it.", id="journeykit.E002")]
     return []
+
+
+def _place(source: str) -> str:
+    given = getattr(settings, "JOURNEYKIT", None)
+    named = isinstance(given, Mapping) and str(given.get("TOML")) == source
+    if named and not Path(source).exists():
+        return f"Write {source}, or name another file as TOML in {SETTING}."
+    return f"Correct it in {source}."
 
 
 def _check_middleware(**_: Any) -> Iterator[CheckMessage]:

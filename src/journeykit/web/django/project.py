@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls import NoReverseMatch, get_script_prefix, reverse
 
 from journeykit import native
-from journeykit.web.django.options import read_options
+from journeykit.web.django.options import SETTING, read_options
 from journeykit.web.endpoints import Endpoints
 from journeykit.web.visits import Visits, check_purposes
 
@@ -26,8 +26,9 @@ LABEL: Final = "journeykit"
 
 _NOT_INSTALLED: Final = (
     'journeykit: "journeykit.web.django" is not in INSTALLED_APPS; add it, or take its middleware '
-    "out of MIDDLEWARE"
+    "out of MIDDLEWARE and its URLs out of ROOT_URLCONF"
 )
+_ANOTHER: Final = 'journeykit: INSTALLED_APPS has {name!r}; write "journeykit.web.django" instead'
 
 
 class Project:
@@ -43,7 +44,7 @@ class Project:
     def __init__(self) -> None:
         self.options: Options = read_options()
         self.kit: JourneyKit = self.options.make_kit()
-        check_purposes(self.kit, self.options.purposes, "JOURNEYKIT")
+        check_purposes(self.kit, self.options.purposes, SETTING, "PURPOSES")
         self.visits = Visits(self.kit.settings.consent)
         self._endpoints: Endpoints | None = None
         self._outbox: Outbox | None = None
@@ -129,6 +130,9 @@ def get_project() -> Project:
         app: JourneykitConfig = apps.get_app_config(LABEL)
     except LookupError as error:
         raise ImproperlyConfigured(_NOT_INSTALLED) from error
+    # Any package can be an app, so "journeykit" is one too: an empty one of our label.
+    if not hasattr(app, "holder"):
+        raise ImproperlyConfigured(_ANOTHER.format(name=app.name))
     return app.holder.get()
 
 
