@@ -172,12 +172,14 @@ class JourneyKit:
         _after_fork(self)
 
     @classmethod
-    def from_toml(
+    def from_toml(  # noqa: PLR0913 - what is declared, and what is not
         cls,
         path: str | Path,
         *,
         plugins: Iterable[object] = (),
         sinks: Iterable[Sink] = (),
+        store: Store | None = None,
+        delivers: bool = True,
         strict: bool | None = None,
         now: Callable[[], int] = _now,
     ) -> JourneyKit:
@@ -188,6 +190,10 @@ class JourneyKit:
             plugins: The app's own plugins.
 
             sinks: Sinks built in Python, besides those of the file.
+
+            store: A store of your own, instead of the one that the file names.
+
+            delivers: Whether to have the sinks of the file; False for tests.
 
             strict: Overrides `[journeykit] strict`.
 
@@ -206,9 +212,11 @@ class JourneyKit:
             loaded.register_sources(),
             rules_by_name(loaded),
         )
+        if not delivers:
+            settings = attrs.evolve(settings, sinks={})
         if strict is not None:
             settings = attrs.evolve(settings, core=attrs.evolve(settings.core, strict=strict))
-        return cls(settings, plugins=loaded, sinks=sinks, now=now, problems=problems)
+        return cls(settings, plugins=loaded, sinks=sinks, store=store, now=now, problems=problems)
 
     @property
     def feedback(self) -> Feedback:

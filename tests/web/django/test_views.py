@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -195,3 +196,17 @@ def test_who_needs_a_sign_in_everywhere_does_not_for_us(project: Project, databa
 
     assert Client().get("/quiet").status_code == 302
     assert Client().get(f"{MOUNT}/v1/prompt", headers=ORIGIN).status_code == 204
+
+
+def test_tests_record_nothing_where_the_shop_does(
+    project: Callable[..., JourneyKit], tmp_path: Path
+) -> None:
+    """In Django's test environment a kit begins with an empty store, and delivers nothing."""
+    sink = '[sinks.file]\ntype = "file"\npath = "events.jsonl"\n'
+    for _ in range(2):
+        kit = project(sink)
+        assert kit.track("Product Viewed", customer="1", id="order-1")
+        assert kit.flush()
+        assert kit.committed["added"] == 1
+    assert kit.sinks == ()
+    assert [path.name for path in tmp_path.iterdir()] == ["journeykit.toml"]

@@ -1,8 +1,5 @@
 """A shop of its own for each test, and what it told journeykit."""
 
-import shutil
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -43,13 +40,9 @@ class ShopTestCase(TransactionTestCase):
     """Commits as the shop does, since that is when an order is told."""
 
     def setUp(self) -> None:
-        folder = tempfile.TemporaryDirectory(prefix="django-shop-")
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
-        toml = shutil.copy(settings.TOML, self.folder)
         given = override_settings(
-            # A kit of its own, which raises what it would only count in the shop.
-            JOURNEYKIT={**settings.JOURNEYKIT, "TOML": toml, "STRICT": True},
+            # A kit of its own, in memory, which raises what it would only count in the shop.
+            JOURNEYKIT={**settings.JOURNEYKIT, "STRICT": True},
             PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
         )
         given.enable()

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 from django.conf import settings
+from django.core import mail
 from django.utils.module_loading import import_string
 
 from journeykit.exceptions import ConfigError
 from journeykit.kit import JourneyKit
+from journeykit.store.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,18 +65,34 @@ class Options:
         """
         Return the kit that this names.
 
+        In Django's test environment one from `toml` keeps what it records in memory, and delivers
+        nothing.
+
         Raises:
             ConfigError: The declarations have mistakes; it names all of them.
 
             PluginError: A plugin failed while it was asked what it adds.
         """
         if self.toml is not None:
-            return JourneyKit.from_toml(self.toml, plugins=self.plugins, strict=self.strict)
+            # As Django's tests have a database and an outbox of mails of their own.
+            apart = is_test()
+            return JourneyKit.from_toml(
+                self.toml,
+                plugins=self.plugins,
+                strict=self.strict,
+                store=MemoryStore() if apart else None,
+                delivers=not apart,
+            )
         made = self.kit if isinstance(self.kit, JourneyKit) else self.kit()
         if not isinstance(made, JourneyKit):
             problem = f"KIT: gave a {type(made).__name__}; it has to be, or return, a JourneyKit"
             raise ConfigError([problem], source=SETTING)
         return made
+
+
+def is_test() -> bool:
+    """Return whether Django's test environment is set up."""
+    return hasattr(mail, "outbox")
 
 
 def read_options() -> Options:

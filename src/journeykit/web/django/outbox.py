@@ -16,13 +16,13 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from django.core import mail
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 
 from journeykit import native
 from journeykit.capture.segment import FORM
 from journeykit.model.receipt import Receipt
 from journeykit.web.django.models import OutboxEvent
+from journeykit.web.django.options import is_test
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -145,7 +145,11 @@ class Outbox:
         """Start the thread of this process, if it is not there; costs next to nothing."""
         if not self._mark[0]:
             self._reset()
-        if self._started or not self._aliases or _is_test():
+        if self._started or not self._aliases:
+            return
+        if is_test():
+            # Tests have transactions that are never committed, and databases that come and go: a
+            # thread could find the one that is not for tests.
             return
         with self._lock:
             if not self._started:
@@ -290,13 +294,3 @@ def _savepoint(alias: str) -> AbstractContextManager[None]:
 
 def _spread(seconds: float) -> float:
     return seconds * random.uniform(1 - _SPREAD, 1 + _SPREAD)
-
-
-def _is_test() -> bool:
-    """
-    Return whether Django's test environment is set up.
-
-    Tests have their own transactions, which are never committed; and their databases come and go,
-    so a thread could find the one that is not for tests.
-    """
-    return hasattr(mail, "outbox")
