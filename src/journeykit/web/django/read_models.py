@@ -15,7 +15,7 @@ from journeykit.web.django.project import LABEL
 
 
 class _Nothing(models.Manager):
-    """Returns no rows, to whoever asks every model for them, as `dumpdata` does: there is no table."""
+    """Returns no rows to who asks every model for them, such as `dumpdata`: there is no table."""
 
     def get_queryset(self) -> Any:
         """Return none, without asking the database."""

@@ -58,7 +58,7 @@ class JourneyPages(Pages):
             for stage in journey.stages
         }
         times = kit.browse.times(key)
-        may_see_customers = may_see(request, self.admin_site, models.Customer)
+        linked = may_see(request, self.admin_site, models.Customer)
         may_see_pains = may_see(request, self.admin_site, models.PainPoint)
         return self.page(
             request,
@@ -70,7 +70,7 @@ class JourneyPages(Pages):
                 {
                     "journey": each,
                     "conversion": _share(each.completed, each.instances),
-                    "stages": self._stages(each, times.stages, expected, may_see_customers),
+                    "stages": self._stages(each, times.stages, expected, linked=linked),
                 }
                 for each in reversed(figures)
             ],
@@ -88,7 +88,8 @@ class JourneyPages(Pages):
         journey: JourneyFigures,
         times: Mapping[str, float],
         expected: Mapping[str, Any],
-        may_see_customers: bool,
+        *,
+        linked: bool,
     ) -> list[dict[str, Any]]:
         return [
             {
@@ -99,7 +100,7 @@ class JourneyPages(Pages):
                 if expected.get(stage.key) is None
                 else expected[stage.key].total_seconds(),
                 "url": self.elsewhere("customer", journey=journey.key, stage=stage.key)
-                if may_see_customers and stage.current
+                if linked and stage.current
                 else None,
             }
             for stage in journey.stages
