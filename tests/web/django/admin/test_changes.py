@@ -65,6 +65,23 @@ def test_a_form_that_was_not_touched_changes_nothing(boss: Any) -> None:
     assert boss.kit.feedback.changes() == []
 
 
+def test_lines_of_a_text_are_not_changed_by_a_browser(
+    make_kit: Callable[..., JourneyKit], sign_in: Any
+) -> None:
+    """A browser ends lines in its own way, and blanks around a text get lost: that is no change."""
+    boss = sign_in(name="boss", is_superuser=True)
+    boss.kit = make_kit(shop.TOML.replace('"Why?"', '"""Why?\\nReally? """'))
+    boss.kit.track("Product Viewed", customer="1")
+    shop.settle(boss.kit)
+    page = "prompt/why/change/"
+    text = form_of(boss.text(page))["text.*"].replace("\n", "\r\n")
+    sent = form_of(boss.text(page)) | {"text.*": text, "reason": "none"}
+    boss.client.post(f"/admin/journeykit/{page}", sent)
+    assert paths(boss.kit) == {}
+    boss.client.post(f"/admin/journeykit/{page}", sent | {"text.*": "One\r\nTwo"})
+    assert paths(boss.kit) == {"prompts.why.text.*": "One\nTwo"}
+
+
 def test_a_prompt_is_switched_off_and_on(boss: Any) -> None:
     """Switched off it is asked no more at once, and the page says who did so, when and why."""
     response = save(boss, on=None)
@@ -134,6 +151,7 @@ def test_everything_goes_back_to_what_is_declared(boss: Any) -> None:
         ("reason", "", "required"),
         ("seen", "junk", "load the page again"),
         ("seen", "[]", "load the page again"),
+        ("seen", "[" * 100_000, "load the page again"),
     ],
 )
 def test_what_is_wrong_is_said_at_its_field(boss: Any, field: str, value: str, said: str) -> None:
@@ -212,6 +230,7 @@ def test_caps_are_changed_for_all_prompts(boss: Any) -> None:
     assert values["quiet"] == "3d"
     assert "1 per 7d\n2 per 90d of nps\n3" in boss.text("prompt/caps/")
     assert "is no cap" in ours(save(boss, "prompt/caps/", caps="as many as you like"))
+    assert "is no cap" in ours(save(boss, "prompt/caps/", caps="9" * 5000 + " per 7d"))
     assert "from 5 to" in ours(save(boss, "prompt/caps/", min_answers="1"))
     save(boss, "prompt/caps/", caps="")
     assert paths(boss.kit)["feedback.caps"] is None
