@@ -12,6 +12,7 @@ from tests.web.django.admin.conftest import ours
 from tests.web.django.admin.pages import details
 
 from journeykit import Customer, JourneyKit
+from journeykit.feedback.casework import Casework
 from journeykit.model.casework import CaseStatus
 from journeykit.web.visitor import COOKIE
 
@@ -398,6 +399,23 @@ def test_two_people_work_the_same_case(boss: Any) -> None:
     assert "Choose what to do" not in text
 
 
+def test_a_customer_is_erased_while_a_case_is_opened(
+    boss: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A case that goes between two looks at it is told to be none."""
+    page, get = details(boss)["case"], Casework.get
+
+    def get_and_erase(self: Casework, key: str) -> Any:
+        case = get(self, key)
+        assert boss.kit.erase("2", actor="mia", reason="asked for it")
+        shop.settle(boss.kit)
+        return case
+
+    monkeypatch.setattr(Casework, "get", get_and_erase)
+    response = boss.client.get(f"/admin/journeykit/{page}", follow=True)
+    assert "There is no case" in ours(response)
+
+
 def test_work_that_is_none(boss: Any) -> None:
     """What cannot be done at all is refused."""
     before = case_of(boss).history
@@ -439,6 +457,14 @@ def test_nothing_was_chosen(boss: Any, sent: dict[str, str]) -> None:
     """Without a choice the list says what to do, and nothing is tried again."""
     assert "Choose what to try again first" in ours(boss.post("parkedevent/replay/", **sent))
     assert "replayed" not in boss.kit.store.counters()
+
+
+def test_what_is_taken_while_somebody_asks(boss: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sink's last parked event may go while a page asks whether to try it again."""
+    counts = [{"crm": 1}, {}]
+    monkeypatch.setattr(type(boss.kit.store), "parked_counts", lambda _: counts.pop(0))
+    response = boss.client.post("/admin/journeykit/parkedevent/replay/", {"owner": "crm"})
+    assert "Try again?" in ours(response)
 
 
 def test_what_is_gone_meanwhile_is_not_tried_again(boss: Any) -> None:
