@@ -17,7 +17,7 @@ from journeykit.journeys.checkpoint import (
 )
 from journeykit.journeys.course import Course, by_instant, in_order, lines
 from journeykit.journeys.identity import LINKS, MEMBERS
-from journeykit.journeys.line_history import read
+from journeykit.journeys.line_history import read, read_all
 from journeykit.journeys.meaning import EVERY, Meaning
 from journeykit.journeys.run import NOWHERE, OPTED_OUT, TRANSFERRED, Run
 from journeykit.model import jsonbytes
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from journeykit.journeys.advance import Signal
     from journeykit.journeys.course import Item, Line
+    from journeykit.journeys.line_history import Reading
     from journeykit.journeys.plan import Candidate, Plan
     from journeykit.journeys.run import Moment
     from journeykit.model.event import Stored
@@ -102,11 +103,14 @@ class Explanation:
         known_as: Every key under which their events were recorded.
 
         events: How many events there are.
+
+        earlier: How many instances were left out, whose last events are older.
     """
 
     customer: str
     known_as: tuple[str, ...]
     events: int
+    earlier: int = 0
     paths: tuple[Path, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,51 +119,91 @@ class Explanation:
 
 
 def explain(
-    store: Store, plans: Sequence[Plan], user_id: str | None, anonymous_id: str | None
+    store: Store,
+    plans: Sequence[Plan],
+    user_id: str | None,
+    anonymous_id: str | None,
+    most: int | None = None,
 ) -> Explanation | None:
-    """Return the path of one customer, as far as events were folded; None if nobody was seen."""
+    """
+    Return the path of one customer, as far as events were folded; None if nobody was seen.
+
+    Args:
+        most: How many instances to tell, those with the latest events; None for all.
+    """
     view = View(store, Cache(), Alarm())
     key = customer_key(user_id, anonymous_id)
     person = view.get(LINKS, key, jsonbytes.loads) or key
     members = [person, *(view.get(MEMBERS, person, jsonbytes.loads) or ())]
     found = lines(plans, asks=False)
-    names: list[dict[str, None]] = [{} for _ in found]
+    #: Of each line its instances, each with the number of its last event.
+    seen: list[dict[str, int]] = [{} for _ in found]
     events = 0
     for stored in view.history(members):
         events += 1
-        for line, values in zip(found, names, strict=True):
+        for line, instances in zip(found, seen, strict=True):
             value = line.value(view, stored)
             if value is not None and value is not EVERY:
-                values[value] = None
+                instances[value] = events
     if not events:
         return None
+    count, seen = sum(map(len, seen)), seen if most is None else _latest(seen, most)
     paths = [
         path
-        for line, values in zip(found, names, strict=True)
-        for value in values
-        for path in _paths(view, line, members, person, value)
+        for line, instances in zip(found, seen, strict=True)
+        for path in _paths(view, line, members, person, list(instances))
     ]
-    return Explanation(customer=person, known_as=tuple(members), events=events, paths=tuple(paths))
+    return Explanation(
+        customer=person,
+        known_as=tuple(members),
+        events=events,
+        earlier=count - sum(map(len, seen)),
+        paths=tuple(paths),
+    )
+
+
+def _latest(seen: Sequence[dict[str, int]], most: int) -> list[dict[str, int]]:
+    """Return those of the instances that have the latest events."""
+    numbers = sorted(number for instances in seen for number in instances.values())
+    least = numbers[-most] if len(numbers) > most else 0
+    return [{value: n for value, n in each.items() if n >= least} for each in seen]
 
 
 def _paths(
-    view: View, line: Line, members: Sequence[str], person: str, value: str
+    view: View, line: Line, members: Sequence[str], person: str, values: Sequence[str]
 ) -> Iterator[Path]:
-    if len(line.plans) > 1:
-        yield from _line_paths(view, line, members, person, value)
+    """Yield the paths of these instances, whose events are read in one go."""
+    if not values:
         return
-    path = _path(view, line.plans[0], members, person, value)
-    if path is not None:
-        yield path
+    if len(line.plans) > 1:
+        readings = read_all(view, line, members, [Instance(value) for value in values])
+        for value, reading in readings.items():
+            yield from _line_paths(view, line, members, person, value, reading)
+        return
+    plan = line.plans[0]
+    for value, history in _histories(view, plan, members, person, values).items():
+        path = _path(view, plan, f"{person}\x1f{plan.label}\x1f{value}", value, history)
+        if path is not None:
+            yield path
 
 
-def _path(view: View, plan: Plan, members: Sequence[str], person: str, value: str) -> Path | None:
+def _histories(
+    view: View, plan: Plan, members: Sequence[str], person: str, values: Sequence[str]
+) -> dict[str, History]:
     meaning = Meaning(plan, asks=False)
-    place = f"{person}\x1f{plan.label}\x1f{value}"
-    known = view.get(CHECKPOINTS, place, Checkpoint.decode)
-    history = History.read(view, meaning, members, Instance(value))
-    if history.overflows:
-        history = History.read(view, meaning, members, Instance(value, known))
+    found = History.read_all(view, meaning, members, [Instance(value) for value in values])
+    behind = [
+        Instance(
+            value,
+            view.get(CHECKPOINTS, f"{person}\x1f{plan.label}\x1f{value}", Checkpoint.decode),
+        )
+        for value, history in found.items()
+        if history.overflows
+    ]
+    return found | (History.read_all(view, meaning, members, behind) if behind else {})
+
+
+def _path(view: View, plan: Plan, place: str, value: str, history: History) -> Path | None:
     run = history.begin(len(plan.keys))
     steps: list[PathStep] = []
     for moment, stored in history.in_order():
@@ -241,13 +285,18 @@ def _of_event(
 
 
 def _line_paths(
-    view: View, line: Line, members: Sequence[str], person: str, value: str
+    view: View,
+    line: Line,
+    members: Sequence[str],
+    person: str,
+    value: str,
+    reading: Reading,
 ) -> Iterator[Path]:
     """Yield the path of an instance through each version that it was on."""
     keys = {
         version: f"{person}\x1f{line.plans[version].label}\x1f{value}" for version in line.meanings
     }
-    course, reading = Course(line), read(view, line, members, Instance(value))
+    course = Course(line)
     if reading.overflows:
         for version, key in sorted(keys.items(), reverse=True):
             known = view.get(CHECKPOINTS, key, Checkpoint.decode)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: How many customers, and how many of one's events, a page has.
 _PAGE: Final = 50
 
+#: The most runs of one customer that are told: a till has more.
+_RUNS: Final = 20
+
 #: The longest id that is looked for.
 _ID_LENGTH: Final = 500
 
@@ -77,7 +80,7 @@ class CustomerPages(Pages):
     def show_one(self, request: Any, kit: JourneyKit, object_id: str) -> Any:
         """Show one customer: where they are, their path, what they said, and their cases."""
         customer = people.customer_at(object_id)
-        found = None if customer is None else kit.explain(customer)
+        found = None if customer is None else kit.explain(customer, _RUNS)
         if customer is None or found is None:
             return self.unknown(request, gettext("with this id"))
         events = kit.browse.events(customer, _PAGE)
