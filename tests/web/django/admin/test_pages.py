@@ -77,6 +77,17 @@ def test_a_store_that_cannot_be_read(boss: Any, page: str, tmp_path: Path) -> No
     assert "shop.db" in ours(response)
 
 
+@pytest.mark.parametrize("page", ["journey/", "case/", "answer/", "customer/u_3A2/change/"])
+def test_rows_that_are_damaged(boss: Any, page: str, tmp_path: Path) -> None:
+    """Where a row is not what was written the page says so, and what to do."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "shop.db")) as db, db:
+        db.execute("UPDATE log SET body = x'7b00ff'")
+        db.execute("UPDATE state SET data = x'7b00ff'")
+    response = boss.get(page)
+    assert response.status_code == 503
+    assert "journeykit rebuild" in ours(response)
+
+
 def test_a_newer_store_is_shown_and_not_written(boss: Any, tmp_path: Path) -> None:
     """Where a newer journeykit has changed the store, pages are shown, and a change says so."""
     assert boss.kit.flush()
