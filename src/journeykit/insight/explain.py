@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import attrs
-
+from journeykit.insight.path import Explanation, Path, PathStep
 from journeykit.journeys.advance import OUT, advance, expire
 from journeykit.journeys.checkpoint import (
     CHECKPOINTS,
@@ -27,7 +26,6 @@ from journeykit.store.view import Alarm, Cache, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
 
     from journeykit.journeys.advance import Signal
     from journeykit.journeys.course import Item, Line
@@ -39,83 +37,6 @@ if TYPE_CHECKING:
 
 #: The most steps of one run to tell, the latest: what fits on a screen or two.
 STEPS: Final = 50
-
-
-@attrs.frozen(kw_only=True)
-class PathStep:
-    """
-    What one event, or a deadline, has done to a run.
-
-    Args:
-        at: When it occurred.
-
-        event, id: The event's name and id; None for a deadline.
-
-        led_to: What became of the run; empty if nothing did.
-
-        because: The rule behind it, or why it led to nothing.
-    """
-
-    at: datetime
-    event: str | None
-    id: str | None
-    led_to: str
-    because: str
-
-
-@attrs.frozen(kw_only=True)
-class Path:
-    """
-    One run of a customer through a version of a journey.
-
-    Args:
-        stage, furthest: Keys of the present stage and of the highest one reached.
-
-        skipped: Stages that were passed and never entered: they are inferred.
-
-        outcome: How it ended; None while it goes on.
-
-        earlier: How many steps came before those in *steps*.
-    """
-
-    journey: str
-    version: int
-    instance: str
-    stage: str | None
-    furthest: str | None
-    skipped: tuple[str, ...]
-    completed: bool
-    outcome: str | None
-    run: int
-    earlier: int
-    steps: tuple[PathStep, ...]
-
-
-@attrs.frozen(kw_only=True)
-class Explanation:
-    """
-    A customer's path through every journey.
-
-    Args:
-        customer: The key of the person whom the ids belong to: `u:` and a user id, or `a:` and an
-            anonymous one.
-
-        known_as: Every key under which their events were recorded.
-
-        events: How many events there are.
-
-        earlier: How many instances were left out, whose last events are older.
-    """
-
-    customer: str
-    known_as: tuple[str, ...]
-    events: int
-    earlier: int = 0
-    paths: tuple[Path, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the explanation as JSON values."""
-        return attrs.asdict(self)
 
 
 def explain(
