@@ -682,15 +682,18 @@ class JourneyKit:
         """
         return self.start().watch(timeout)
 
-    def explain(self, customer: Customer | str) -> Explanation | None:
+    def explain(self, customer: Customer | str, most: int | None = None) -> Explanation | None:
         """
         Return a customer's path through every journey, with the rule behind each step.
 
         Stages that plugins named are told as the declared rules have them.
         Returns None if no event of theirs was folded.
+
+        Args:
+            most: How many instances to tell, those with the latest events; None for all.
         """
         who = Customer.of(customer)
-        return explain(self.store, self._plans(), who.user_id, who.anonymous_id)
+        return explain(self.store, self._plans(), who.user_id, who.anonymous_id, most)
 
     def pain_points(
         self, *, everything: bool = False, where: FoundWhere | None = None

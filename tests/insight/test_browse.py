@@ -145,6 +145,30 @@ def test_a_till_is_one_customer_too(
     assert len(zoe.runs) == 1
 
 
+def test_the_rest_of_a_till_is_not_read(
+    store: Store,
+    look: Callable[..., Browsing],
+    make_entry: MakeEntry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A list goes on behind a customer with many runs, without a look at all of them."""
+    entries = [make_entry("Added", {"cart": f"c{n:03}"}, user_id="till", at=n) for n in range(90)]
+    found = look(*entries, make_entry("Added", {"cart": "c"}, user_id="zoe", at=1))
+    monkeypatch.setattr(browse, "_MOST_OF_ONE", 10)
+    monkeypatch.setattr(browse, "_SLICE", 10)
+    places: list[str] = []
+    page = type(store).page
+
+    def counted(self: Store, space: str, after: str, limit: int) -> Any:
+        places.append(after)
+        return page(self, space, after, limit)
+
+    monkeypatch.setattr(type(store), "page", counted)
+    assert names(found.customers(journey="carts")) == ["till", "zoe"]
+    # The till's first runs, zoe's, and that there are no more.
+    assert len(places) == 3
+
+
 def test_a_stage_is_the_present_one(look: Callable[..., Browsing], make_entry: MakeEntry) -> None:
     """Who has gone on is in the stage that they are in, and only that journey is told."""
     found = look(

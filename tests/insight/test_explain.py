@@ -105,6 +105,54 @@ def test_a_person_is_found_by_every_id(store: Store, make_entry: MakeEntry) -> N
     assert told(store, user_id="nobody") is None
 
 
+def test_many_runs_are_read_in_one_go(
+    store: Store, make_entry: MakeEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A till's path takes as many readings of its events as that of somebody with one cart."""
+    readings: list[str] = []
+    history = type(store).history
+
+    def counted(self: Store, customers: Any, since: Any = None) -> Any:
+        readings.append("one")
+        return history(self, customers, since)
+
+    def carts(user_id: str, count: int) -> list[Entry]:
+        return [
+            make_entry("Product Added", {"cart_id": f"c{number}"}, user_id=user_id, at=number)
+            for number in range(count)
+        ]
+
+    told(store, *carts("u1", 1), *carts("till", 30))
+    monkeypatch.setattr(type(store), "history", counted)
+    needed = []
+    for user_id, count in (("u1", 1), ("till", 30)):
+        found = told(store, user_id=user_id)
+        assert found is not None
+        assert len(found.paths) == count
+        needed.append(len(readings))
+        readings.clear()
+    assert needed[0] == needed[1]
+
+
+def test_the_latest_runs_are_told_and_the_others_counted(
+    store: Store, make_entry: MakeEntry
+) -> None:
+    """Of many runs only those with the latest events are told, where somebody wants a page."""
+    order = (*range(9), 3)
+    carts = [
+        make_entry("Product Added", {"cart_id": f"c{number}"}, at=at)
+        for at, number in enumerate(order)
+    ]
+    told(store, *carts)
+    compiled = plans(declare([CHECKOUT], [], {})[0])
+    found = explain(store, compiled, "u1", None, 2)
+    assert found is not None
+    assert ([path.instance for path in found.paths], found.earlier) == (["c3", "c8"], 7)
+    few = explain(store, compiled, "u1", None, 9)
+    assert few is not None
+    assert (len(few.paths), few.earlier) == (9, 0)
+
+
 def test_opting_out_is_told(store: Store, make_entry: MakeEntry) -> None:
     """What a person decided is named as such, and so is what it keeps from happening."""
 
@@ -237,7 +285,8 @@ def test_a_long_pinned_path_is_told_from_its_checkpoint(
     """Where more events came than may be folded again, the path begins at the checkpoint."""
     for module in (checkpoint, line_history, line_instance):
         monkeypatch.setattr(module, "MOST_MOMENTS", 20)
-    monkeypatch.setattr(line_history.read, "__defaults__", (20,))
+    for function in (line_history.read, line_history.read_all):
+        monkeypatch.setattr(function, "__defaults__", (20,))
     for module in (checkpoint, line_instance):
         monkeypatch.setattr(module, "EVERY_MOMENTS", 10)
     with open_shop("memory") as shop:

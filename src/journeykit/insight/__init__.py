@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from journeykit.insight.browse import Browsing, CustomerPage, CustomerRun, CustomerRuns
-from journeykit.insight.explain import Explanation, Path, PathStep, explain
+from journeykit.insight.explain import explain
 from journeykit.insight.pains import (
     FoundWhere,
     PainPointCase,
@@ -12,6 +12,7 @@ from journeykit.insight.pains import (
     cases,
     pain_points,
 )
+from journeykit.insight.path import Explanation, Path, PathStep
 from journeykit.insight.ranking import RankedPain
 from journeykit.insight.report import (
     CustomerStage,

@@ -161,8 +161,7 @@ class Browsing:
                 break
             if len(found) == limit or looked_at >= _MOST_LOOKED_AT:
                 return CustomerPage(customers=tuple(found), after=place)
-            # Behind all that is kept of this customer.
-            place = f"{key}{_SEPARATOR}\U0010ffff"
+            place = _behind(key)
             looked_at += len(pieces)
             each = CustomerRuns(customer=from_key(key), runs=self._runs(pieces, journey))
             if any(stage in (None, run.stage) for run in each.runs):
@@ -228,9 +227,16 @@ class Browsing:
 
     def _by_customer(self, place: str) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
         """Yield customers behind *place*, each with what is kept of their runs."""
-        pieces = self._pieces(place)
-        for key, found in groupby(pieces, lambda piece: piece[0].partition(_SEPARATOR)[0]):
-            yield key, list(islice(found, _MOST_OF_ONE))
+        following: str | None = place
+        while following is not None:
+            pieces, following = self._pieces(following), None
+            for key, found in groupby(pieces, lambda piece: piece[0].partition(_SEPARATOR)[0]):
+                some = list(islice(found, _MOST_OF_ONE))
+                yield key, some
+                if len(some) == _MOST_OF_ONE:
+                    # There may be any number more of them.
+                    following = _behind(key)
+                    break
 
     def _pieces(self, place: str) -> Iterator[tuple[str, bytes]]:
         while page := self._store.page(INSTANCES, place, _SLICE):
@@ -256,6 +262,11 @@ class Browsing:
                 newest[which] = _told(plan, place.value, run)
         found = sorted(newest.values(), key=lambda run: run.last_seen, reverse=True)
         return tuple(found[:_MOST_RUNS])
+
+
+def _behind(key: str) -> str:
+    """Return the place behind all that is kept of a customer."""
+    return f"{key}{_SEPARATOR}\U0010ffff"
 
 
 def _told(plan: Plan, instance: str, run: Run) -> CustomerRun:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import attrs
-
+from journeykit.insight.path import Explanation, Path, PathStep
 from journeykit.journeys.advance import OUT, advance, expire
 from journeykit.journeys.checkpoint import (
     CHECKPOINTS,
@@ -17,7 +16,7 @@ from journeykit.journeys.checkpoint import (
 )
 from journeykit.journeys.course import Course, by_instant, in_order, lines
 from journeykit.journeys.identity import LINKS, MEMBERS
-from journeykit.journeys.line_history import read
+from journeykit.journeys.line_history import read, read_all
 from journeykit.journeys.meaning import EVERY, Meaning
 from journeykit.journeys.run import NOWHERE, OPTED_OUT, TRANSFERRED, Run
 from journeykit.model import jsonbytes
@@ -27,10 +26,10 @@ from journeykit.store.view import Alarm, Cache, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
 
     from journeykit.journeys.advance import Signal
     from journeykit.journeys.course import Item, Line
+    from journeykit.journeys.line_history import Reading
     from journeykit.journeys.plan import Candidate, Plan
     from journeykit.journeys.run import Moment
     from journeykit.model.event import Stored
@@ -40,126 +39,92 @@ if TYPE_CHECKING:
 STEPS: Final = 50
 
 
-@attrs.frozen(kw_only=True)
-class PathStep:
-    """
-    What one event, or a deadline, has done to a run.
-
-    Args:
-        at: When it occurred.
-
-        event, id: The event's name and id; None for a deadline.
-
-        led_to: What became of the run; empty if nothing did.
-
-        because: The rule behind it, or why it led to nothing.
-    """
-
-    at: datetime
-    event: str | None
-    id: str | None
-    led_to: str
-    because: str
-
-
-@attrs.frozen(kw_only=True)
-class Path:
-    """
-    One run of a customer through a version of a journey.
-
-    Args:
-        stage, furthest: Keys of the present stage and of the highest one reached.
-
-        skipped: Stages that were passed and never entered: they are inferred.
-
-        outcome: How it ended; None while it goes on.
-
-        earlier: How many steps came before those in *steps*.
-    """
-
-    journey: str
-    version: int
-    instance: str
-    stage: str | None
-    furthest: str | None
-    skipped: tuple[str, ...]
-    completed: bool
-    outcome: str | None
-    run: int
-    earlier: int
-    steps: tuple[PathStep, ...]
-
-
-@attrs.frozen(kw_only=True)
-class Explanation:
-    """
-    A customer's path through every journey.
-
-    Args:
-        customer: The key of the person whom the ids belong to: `u:` and a user id, or `a:` and an
-            anonymous one.
-
-        known_as: Every key under which their events were recorded.
-
-        events: How many events there are.
-    """
-
-    customer: str
-    known_as: tuple[str, ...]
-    events: int
-    paths: tuple[Path, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the explanation as JSON values."""
-        return attrs.asdict(self)
-
-
 def explain(
-    store: Store, plans: Sequence[Plan], user_id: str | None, anonymous_id: str | None
+    store: Store,
+    plans: Sequence[Plan],
+    user_id: str | None,
+    anonymous_id: str | None,
+    most: int | None = None,
 ) -> Explanation | None:
-    """Return the path of one customer, as far as events were folded; None if nobody was seen."""
+    """
+    Return the path of one customer, as far as events were folded; None if nobody was seen.
+
+    Args:
+        most: How many instances to tell, those with the latest events; None for all.
+    """
     view = View(store, Cache(), Alarm())
     key = customer_key(user_id, anonymous_id)
     person = view.get(LINKS, key, jsonbytes.loads) or key
     members = [person, *(view.get(MEMBERS, person, jsonbytes.loads) or ())]
     found = lines(plans, asks=False)
-    names: list[dict[str, None]] = [{} for _ in found]
+    #: Of each line its instances, each with the number of its last event.
+    seen: list[dict[str, int]] = [{} for _ in found]
     events = 0
     for stored in view.history(members):
         events += 1
-        for line, values in zip(found, names, strict=True):
+        for line, instances in zip(found, seen, strict=True):
             value = line.value(view, stored)
             if value is not None and value is not EVERY:
-                values[value] = None
+                instances[value] = events
     if not events:
         return None
+    count, seen = sum(map(len, seen)), seen if most is None else _latest(seen, most)
     paths = [
         path
-        for line, values in zip(found, names, strict=True)
-        for value in values
-        for path in _paths(view, line, members, person, value)
+        for line, instances in zip(found, seen, strict=True)
+        for path in _paths(view, line, members, person, list(instances))
     ]
-    return Explanation(customer=person, known_as=tuple(members), events=events, paths=tuple(paths))
+    return Explanation(
+        customer=person,
+        known_as=tuple(members),
+        events=events,
+        earlier=count - sum(map(len, seen)),
+        paths=tuple(paths),
+    )
+
+
+def _latest(seen: Sequence[dict[str, int]], most: int) -> list[dict[str, int]]:
+    """Return those of the instances that have the latest events."""
+    numbers = sorted(number for instances in seen for number in instances.values())
+    least = numbers[-most] if len(numbers) > most else 0
+    return [{value: n for value, n in each.items() if n >= least} for each in seen]
 
 
 def _paths(
-    view: View, line: Line, members: Sequence[str], person: str, value: str
+    view: View, line: Line, members: Sequence[str], person: str, values: Sequence[str]
 ) -> Iterator[Path]:
-    if len(line.plans) > 1:
-        yield from _line_paths(view, line, members, person, value)
+    """Yield the paths of these instances, whose events are read in one go."""
+    if not values:
         return
-    path = _path(view, line.plans[0], members, person, value)
-    if path is not None:
-        yield path
+    if len(line.plans) > 1:
+        readings = read_all(view, line, members, [Instance(value) for value in values])
+        for value, reading in readings.items():
+            yield from _line_paths(view, line, members, person, value, reading)
+        return
+    plan = line.plans[0]
+    for value, history in _histories(view, plan, members, person, values).items():
+        path = _path(view, plan, f"{person}\x1f{plan.label}\x1f{value}", value, history)
+        if path is not None:
+            yield path
 
 
-def _path(view: View, plan: Plan, members: Sequence[str], person: str, value: str) -> Path | None:
+def _histories(
+    view: View, plan: Plan, members: Sequence[str], person: str, values: Sequence[str]
+) -> dict[str, History]:
     meaning = Meaning(plan, asks=False)
-    place = f"{person}\x1f{plan.label}\x1f{value}"
-    known = view.get(CHECKPOINTS, place, Checkpoint.decode)
-    history = History.read(view, meaning, members, Instance(value))
-    if history.overflows:
-        history = History.read(view, meaning, members, Instance(value, known))
+    found = History.read_all(view, meaning, members, [Instance(value) for value in values])
+    behind = [
+        Instance(
+            value,
+            view.get(CHECKPOINTS, f"{person}\x1f{plan.label}\x1f{value}", Checkpoint.decode),
+        )
+        for value, history in found.items()
+        if history.overflows
+    ]
+    return found | (History.read_all(view, meaning, members, behind) if behind else {})
+
+
+def _path(view: View, plan: Plan, place: str, value: str, history: History) -> Path | None:
     run = history.begin(len(plan.keys))
     steps: list[PathStep] = []
     for moment, stored in history.in_order():
@@ -241,13 +206,18 @@ def _of_event(
 
 
 def _line_paths(
-    view: View, line: Line, members: Sequence[str], person: str, value: str
+    view: View,
+    line: Line,
+    members: Sequence[str],
+    person: str,
+    value: str,
+    reading: Reading,
 ) -> Iterator[Path]:
     """Yield the path of an instance through each version that it was on."""
     keys = {
         version: f"{person}\x1f{line.plans[version].label}\x1f{value}" for version in line.meanings
     }
-    course, reading = Course(line), read(view, line, members, Instance(value))
+    course = Course(line)
     if reading.overflows:
         for version, key in sorted(keys.items(), reverse=True):
             known = view.get(CHECKPOINTS, key, Checkpoint.decode)

@@ -6,10 +6,20 @@ Nothing of this has a table: what is shown comes from the kit, and there is no s
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from journeykit.web.django.project import LABEL
+
+
+class _Nothing(models.Manager):
+    """Returns no rows to who asks every model for them, such as `dumpdata`: there is no table."""
+
+    def get_queryset(self) -> Any:
+        """Return none, without asking the database."""
+        return super().get_queryset().none()
 
 
 class _Shown(models.Model):
@@ -17,12 +27,15 @@ class _Shown(models.Model):
 
     key = models.CharField(primary_key=True, max_length=400)
 
+    objects = _Nothing()
+
     class Meta:
         """Of all of them."""
 
         abstract = True
         app_label = LABEL
         managed = False
+        base_manager_name = "objects"
         default_permissions: tuple[str, ...] = ("view",)
 
     def __str__(self) -> str:

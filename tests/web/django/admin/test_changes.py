@@ -12,6 +12,7 @@ from tests.web.django.admin.conftest import ours
 from tests.web.django.admin.pages import details
 
 from journeykit import Customer, JourneyKit
+from journeykit.feedback.casework import Casework
 from journeykit.model.casework import CaseStatus
 from journeykit.web.visitor import COOKIE
 
@@ -63,6 +64,23 @@ def test_a_form_that_was_not_touched_changes_nothing(boss: Any) -> None:
     for page in (PROMPT, "prompt/why/change/", "prompt/caps/"):
         assert "Nothing was changed" in ours(save(boss, page))
     assert boss.kit.feedback.changes() == []
+
+
+def test_lines_of_a_text_are_not_changed_by_a_browser(
+    make_kit: Callable[..., JourneyKit], sign_in: Any
+) -> None:
+    """A browser ends lines in its own way, and blanks around a text get lost: that is no change."""
+    boss = sign_in(name="boss", is_superuser=True)
+    boss.kit = make_kit(shop.TOML.replace('"Why?"', '"""Why?\\nReally? """'))
+    boss.kit.track("Product Viewed", customer="1")
+    shop.settle(boss.kit)
+    page = "prompt/why/change/"
+    text = form_of(boss.text(page))["text.*"].replace("\n", "\r\n")
+    sent = form_of(boss.text(page)) | {"text.*": text, "reason": "none"}
+    boss.client.post(f"/admin/journeykit/{page}", sent)
+    assert paths(boss.kit) == {}
+    boss.client.post(f"/admin/journeykit/{page}", sent | {"text.*": "One\r\nTwo"})
+    assert paths(boss.kit) == {"prompts.why.text.*": "One\nTwo"}
 
 
 def test_a_prompt_is_switched_off_and_on(boss: Any) -> None:
@@ -134,6 +152,7 @@ def test_everything_goes_back_to_what_is_declared(boss: Any) -> None:
         ("reason", "", "required"),
         ("seen", "junk", "load the page again"),
         ("seen", "[]", "load the page again"),
+        ("seen", "[" * 100_000, "load the page again"),
     ],
 )
 def test_what_is_wrong_is_said_at_its_field(boss: Any, field: str, value: str, said: str) -> None:
@@ -212,6 +231,7 @@ def test_caps_are_changed_for_all_prompts(boss: Any) -> None:
     assert values["quiet"] == "3d"
     assert "1 per 7d\n2 per 90d of nps\n3" in boss.text("prompt/caps/")
     assert "is no cap" in ours(save(boss, "prompt/caps/", caps="as many as you like"))
+    assert "is no cap" in ours(save(boss, "prompt/caps/", caps="9" * 5000 + " per 7d"))
     assert "from 5 to" in ours(save(boss, "prompt/caps/", min_answers="1"))
     save(boss, "prompt/caps/", caps="")
     assert paths(boss.kit)["feedback.caps"] is None
@@ -379,6 +399,23 @@ def test_two_people_work_the_same_case(boss: Any) -> None:
     assert "Choose what to do" not in text
 
 
+def test_a_customer_is_erased_while_a_case_is_opened(
+    boss: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A case that goes between two looks at it is told to be none."""
+    page, get = details(boss)["case"], Casework.get
+
+    def get_and_erase(self: Casework, key: str) -> Any:
+        case = get(self, key)
+        assert boss.kit.erase("2", actor="mia", reason="asked for it")
+        shop.settle(boss.kit)
+        return case
+
+    monkeypatch.setattr(Casework, "get", get_and_erase)
+    response = boss.client.get(f"/admin/journeykit/{page}", follow=True)
+    assert "There is no case" in ours(response)
+
+
 def test_work_that_is_none(boss: Any) -> None:
     """What cannot be done at all is refused."""
     before = case_of(boss).history
@@ -420,6 +457,14 @@ def test_nothing_was_chosen(boss: Any, sent: dict[str, str]) -> None:
     """Without a choice the list says what to do, and nothing is tried again."""
     assert "Choose what to try again first" in ours(boss.post("parkedevent/replay/", **sent))
     assert "replayed" not in boss.kit.store.counters()
+
+
+def test_what_is_taken_while_somebody_asks(boss: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sink's last parked event may go while a page asks whether to try it again."""
+    counts = [{"crm": 1}, {}]
+    monkeypatch.setattr(type(boss.kit.store), "parked_counts", lambda _: counts.pop(0))
+    response = boss.client.post("/admin/journeykit/parkedevent/replay/", {"owner": "crm"})
+    assert "Try again?" in ours(response)
 
 
 def test_what_is_gone_meanwhile_is_not_tried_again(boss: Any) -> None:

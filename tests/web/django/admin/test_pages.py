@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.test import AsyncClient, override_settings
+from django.utils import timezone
 from tests.web.django.admin import shop
 from tests.web.django.admin.conftest import ours
 from tests.web.django.admin.pages import LISTS, details
@@ -74,6 +75,17 @@ def test_a_store_that_cannot_be_read(boss: Any, page: str, tmp_path: Path) -> No
     assert response.status_code == 503
     assert "errornote" in ours(response)
     assert "shop.db" in ours(response)
+
+
+@pytest.mark.parametrize("page", ["journey/", "case/", "answer/", "customer/u_3A2/change/"])
+def test_rows_that_are_damaged(boss: Any, page: str, tmp_path: Path) -> None:
+    """Where a row is not what was written the page says so, and what to do."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "shop.db")) as db, db:
+        db.execute("UPDATE log SET body = x'7b00ff'")
+        db.execute("UPDATE state SET data = x'7b00ff'")
+    response = boss.get(page)
+    assert response.status_code == 503
+    assert "journeykit rebuild" in ours(response)
 
 
 def test_a_newer_store_is_shown_and_not_written(boss: Any, tmp_path: Path) -> None:
@@ -235,6 +247,27 @@ def test_the_page_of_a_customer_leads_to_their_account(boss: Any, sign_in: Any) 
     assert 'href="/admin/auth/user/2/change/"' in boss.text(details(boss)["customer"])
     eve = sign_in("view_customer", name="eve")
     assert "/auth/user/" not in eve.text(details(boss)["customer"])
+
+
+@pytest.mark.parametrize("zone", ["America/Chicago", "Asia/Tokyo"])
+def test_times_at_the_ends_of_the_calendar(boss: Any, zone: str) -> None:
+    """Events of the first and of the last day that there are have a page in each time zone."""
+    for year, month, day in ((1, 1, 1), (9999, 12, 31)):
+        at = datetime(year, month, day, 0 if year == 1 else 23, tzinfo=UTC)
+        boss.kit.track("Product Viewed", {"n": year}, customer="clock", at=at)
+    shop.settle(boss.kit)
+    with timezone.override(zone):
+        text = boss.text("customer/u_3Aclock/change/")
+    assert "<bdi>9999</bdi>" in text
+    assert "<bdi>1</bdi>" in text
+
+
+def test_an_event_whose_page_is_a_word(boss: Any) -> None:
+    """What an application binds as context need not look like that of the browser."""
+    with boss.kit.bind_customer(Customer("ctx"), context={"page": "home"}):
+        boss.kit.track("Product Viewed")
+    shop.settle(boss.kit)
+    assert "Product Viewed" in boss.text("customer/u_3Actx/change/")
 
 
 def test_an_address_of_a_customer_is_in_no_address(boss: Any) -> None:

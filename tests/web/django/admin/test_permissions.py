@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import json
 import sys
 import types
 from typing import Any
@@ -152,11 +154,64 @@ def test_a_site_of_ones_own(boss: Any, sign_in: Any) -> None:
     assert "/admin/" not in text
 
 
+@pytest.mark.parametrize("missing", ["Customer", "PainPoint", "Case"])
+def test_a_site_without_some_of_the_pages(boss: Any, missing: str) -> None:
+    """Pages that were taken off a site are linked from none of the others, which are as before."""
+    from django.contrib.admin import AdminSite
+
+    from journeykit.web.django import models
+    from journeykit.web.django.admin import register
+
+    site = AdminSite(name="part")
+    register(site)
+    site.unregister(getattr(models, missing))
+    module: Any = types.ModuleType("part_urls")
+    module.urlpatterns = [
+        path("admin/", site.urls),
+        path("journeykit/", include("journeykit.web.django.urls")),
+    ]
+    sys.modules["part_urls"] = module
+    pages = {
+        **{name: f"{name}/" for name in LISTS},
+        **{f"{k}+": v for k, v in details(boss).items()},
+    }
+    with override_settings(ROOT_URLCONF="part_urls"):
+        found = {
+            name: boss.client.get(f"/admin/journeykit/{page}")
+            for name, page in pages.items()
+            if name.rstrip("+") != missing.lower()
+        }
+    assert {name: each.status_code for name, each in found.items()} == dict.fromkeys(found, 200)
+    assert not any(f"/journeykit/{missing.lower()}/" in ours(each) for each in found.values())
+
+
 def test_names_do_not_differ_from_the_migration(database: object, admin: None) -> None:
     """The migrations say what the models do."""
     from django.core.management import call_command
 
     call_command("makemigrations", "journeykit", check=True, dry_run=True, verbosity=0)
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_a_dump_of_the_database_leaves_the_names_out(boss: Any, everything: bool) -> None:
+    """`dumpdata` asks every model for its rows, and finds none where there is no table."""
+    from django.core.management import call_command
+
+    out = io.StringIO()
+    call_command("dumpdata", use_base_manager=everything, stdout=out)
+    found = {each["model"] for each in json.loads(out.getvalue())}
+    assert "auth.user" in found
+    assert not {each for each in found if each.startswith("journeykit.")}
+
+
+def test_a_link_to_the_site_leads_nowhere(boss: Any) -> None:
+    """Django's own redirect to a thing on the site finds none of these."""
+    from django.contrib.contenttypes.models import ContentType
+
+    from journeykit.web.django.models import Customer
+
+    number = ContentType.objects.get_for_model(Customer).pk
+    assert boss.client.get(f"/admin/r/{number}/u:1/").status_code == 404
 
 
 def test_the_checks_of_django_find_nothing(boss: Any) -> None:

@@ -157,9 +157,12 @@ class CasePages(Pages):
         """Show one case, and work it."""
         try:
             case = kit.cases.get(self.key_of(object_id))
+            choices = {
+                "cause": kit.cases.causes_of(case.id),
+                "action": kit.cases.actions_of(case.id),
+            }
         except LookupError:
             return self.unknown(request, self.key_of(object_id))
-        choices = {"cause": kit.cases.causes_of(case.id), "action": kit.cases.actions_of(case.id)}
         what = request.POST.get("what", "")
         allowed = _allowed(case)
         bound = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import quote
 from django.contrib.auth import get_user_model
 from django.http import HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
@@ -12,15 +13,20 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext
 
 from journeykit.model.customer import Customer
+from journeykit.web.django import models
 from journeykit.web.django.admin import people
 from journeykit.web.django.admin.pages import Pages
 from journeykit.web.django.project import get_project
 
 if TYPE_CHECKING:
     from journeykit.kit import JourneyKit
+    from journeykit.model.event import Event
 
 #: How many customers, and how many of one's events, a page has.
 _PAGE: Final = 50
+
+#: The most runs of one customer that are told: a till has more.
+_RUNS: Final = 20
 
 #: The longest id that is looked for.
 _ID_LENGTH: Final = 500
@@ -74,7 +80,7 @@ class CustomerPages(Pages):
     def show_one(self, request: Any, kit: JourneyKit, object_id: str) -> Any:
         """Show one customer: where they are, their path, what they said, and their cases."""
         customer = people.customer_at(object_id)
-        found = None if customer is None else kit.explain(customer)
+        found = None if customer is None else kit.explain(customer, _RUNS)
         if customer is None or found is None:
             return self.unknown(request, gettext("with this id"))
         events = kit.browse.events(customer, _PAGE)
@@ -87,15 +93,15 @@ class CustomerPages(Pages):
             found=found,
             others=[each[2:] for each in found.known_as if each != found.customer],
             paths=found.paths,
-            events=[
-                (event, ((event.context or {}).get("page") or {}).get("name")) for event in events
-            ],
+            events=[(event, _step_of(event)) for event in events],
             answers=kit.feedback.answers_of(customer) if may("journeykit.view_answer") else (),
-            cases=self._cases(kit, customer) if _may_see_cases(request) else (),
+            cases=self._cases(request, kit, customer),
             user_url=self._user_url(request, customer),
         )
 
-    def _cases(self, kit: JourneyKit, customer: Customer) -> list[tuple[Any, str]]:
+    def _cases(self, request: Any, kit: JourneyKit, customer: Customer) -> list[tuple[Any, str]]:
+        if not people.may_see(request, self.admin_site, models.Case):
+            return []
         site = self.admin_site.name
         return [
             (case, reverse("admin:journeykit_case_change", args=[case.id], current_app=site))
@@ -112,12 +118,15 @@ class CustomerPages(Pages):
             return None
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"  # noqa: SLF001
         try:
-            url: str = reverse(name, args=[customer.user_id], current_app=self.admin_site.name)
+            url: str = reverse(
+                name, args=[quote(customer.user_id)], current_app=self.admin_site.name
+            )
         except NoReverseMatch:
             return None
         return url
 
 
-def _may_see_cases(request: Any) -> bool:
-    may = request.user.has_perm
-    return bool(may("journeykit.view_case") or may("journeykit.change_case"))
+def _step_of(event: Event) -> str | None:
+    """Return what an application calls the page that an event was on; contexts hold anything."""
+    page = (event.context or {}).get("page")
+    return page.get("name") if isinstance(page, dict) else None

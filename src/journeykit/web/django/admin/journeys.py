@@ -8,7 +8,9 @@ from urllib.parse import urlencode
 from django.urls import reverse
 from django.utils.text import capfirst
 
+from journeykit.web.django import models
 from journeykit.web.django.admin.pages import Pages
+from journeykit.web.django.admin.people import may_see
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +58,8 @@ class JourneyPages(Pages):
             for stage in journey.stages
         }
         times = kit.browse.times(key)
-        may = request.user.has_perm
+        linked = may_see(request, self.admin_site, models.Customer)
+        may_see_pains = may_see(request, self.admin_site, models.PainPoint)
         return self.page(
             request,
             kit,
@@ -67,15 +70,12 @@ class JourneyPages(Pages):
                 {
                     "journey": each,
                     "conversion": _share(each.completed, each.instances),
-                    "stages": self._stages(each, times.stages, expected),
+                    "stages": self._stages(each, times.stages, expected, linked=linked),
                 }
                 for each in reversed(figures)
             ],
             times=times,
-            may_see_customers=may("journeykit.view_customer"),
-            pains_url=self.elsewhere("painpoint", journey=key)
-            if may("journeykit.view_painpoint") or may("journeykit.change_painpoint")
-            else None,
+            pains_url=self.elsewhere("painpoint", journey=key) if may_see_pains else None,
         )
 
     def elsewhere(self, model: str, **query: str) -> str:
@@ -84,7 +84,12 @@ class JourneyPages(Pages):
         return f"{place}?{urlencode(query)}"
 
     def _stages(
-        self, journey: JourneyFigures, times: Mapping[str, float], expected: Mapping[str, Any]
+        self,
+        journey: JourneyFigures,
+        times: Mapping[str, float],
+        expected: Mapping[str, Any],
+        *,
+        linked: bool,
     ) -> list[dict[str, Any]]:
         return [
             {
@@ -94,7 +99,9 @@ class JourneyPages(Pages):
                 "expected": None
                 if expected.get(stage.key) is None
                 else expected[stage.key].total_seconds(),
-                "url": self.elsewhere("customer", journey=journey.key, stage=stage.key),
+                "url": self.elsewhere("customer", journey=journey.key, stage=stage.key)
+                if linked and stage.current
+                else None,
             }
             for stage in journey.stages
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +18,13 @@ from django.urls import path, reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 
-from journeykit.exceptions import ConfigError, EventRejected, PluginError, StoreError
+from journeykit.exceptions import (
+    ConfigError,
+    EventRejected,
+    PluginError,
+    StoreDamaged,
+    StoreError,
+)
 from journeykit.web.django.admin import people
 from journeykit.web.django.project import get_kit
 
@@ -31,6 +38,11 @@ if TYPE_CHECKING:
 #: How long a page waits for what it has recorded to be in force, in seconds: mostly a tenth.
 _PATIENCE: Final = 2.0
 _LOOK_SECONDS: Final = 0.02
+
+_DAMAGED: Final = (
+    "The store has rows that are not as they were written: `manage.py journeykit rebuild` makes "
+    "again what the Log adds up to; what the Log itself has lost is in a backup."
+)
 
 _METHODS: Final = ("GET", "HEAD", "POST")
 
@@ -187,6 +199,8 @@ class Pages(admin.ModelAdmin):
                 return answer.render() if isinstance(answer, TemplateResponse) else answer
             except (StoreError, ConfigError, PluginError) as error:
                 return self._unavailable(request, error)
+            except (json.JSONDecodeError, UnicodeDecodeError):
+                return self._unavailable(request, StoreDamaged(_DAMAGED))
 
         return self.admin_site.admin_view(guarded)
 

@@ -75,12 +75,13 @@ class ParkedPages(Pages):
             return HttpResponseRedirect(self.url("changelist"))
         numbers = [n for n in map(_number, request.POST.getlist("number")[:_PAGE]) if n]
         owner = request.POST.get("owner") or None
-        if not numbers and owner not in kit.store.parked_counts():
+        counts = kit.store.parked_counts()
+        if not numbers and owner not in counts:
             messages.warning(request, gettext("Choose what to try again first."))
             return HttpResponseRedirect(self.url("changelist"))
         if request.POST.get("confirmed") == "yes":
             return self._replay(request, kit, None if numbers else owner, numbers)
-        count = len(numbers) or kit.store.parked_counts()[owner or ""]
+        count = len(numbers) or counts[owner or ""]
         title = gettext("Try again?")
         return self.page(request, kit, "replay", title, numbers=numbers, owner=owner, count=count)
 

@@ -13,6 +13,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext
 
 from journeykit.model.customer import Customer, from_key
+from journeykit.web.django import models
 
 #: How many colleagues are offered as owners; who is not among them can be written.
 _MOST_COLLEAGUES: Final = 200
@@ -59,8 +60,14 @@ def person(request: Any, site: Any, customer: Customer) -> Person:
     else:
         begin = (customer.anonymous_id or "")[:_SHORT]
         name = gettext("visitor %(begin)s…") % {"begin": begin}
-    may_see = request.user.has_perm("journeykit.view_customer")
-    return Person(name, known, customer_url(site, customer) if may_see and customer else None)
+    may = customer and may_see(request, site, models.Customer)
+    return Person(name, known, customer_url(site, customer) if may else None)
+
+
+def may_see(request: Any, site: Any, model: type) -> bool:
+    """Return whether *site* has pages about *model*, and *request* may see them."""
+    pages = site._registry.get(model)  # noqa: SLF001
+    return pages is not None and bool(pages.has_view_permission(request))
 
 
 def customer_url(site: Any, customer: Customer) -> str:

@@ -69,7 +69,7 @@ _WORDS: Final = {
 
 _WHOLE: Final = frozenset({"priority", "ask.limit", "ask.max_shows", "per_session", "min_answers"})
 _TEXTS: Final = frozenset({"text", "low", "high", "thanks"})
-_CAP: Final = re.compile(r"(\d+)(?:\s+per\s+(\S+))?(?:\s+of\s+(\S+))?")
+_CAP: Final = re.compile(r"(\d{1,9})(?:\s+per\s+(\S+))?(?:\s+of\s+(\S+))?")
 _TEXT_LENGTH: Final = 1000
 _LANGUAGE_LENGTH: Final = 35
 
@@ -151,7 +151,7 @@ class PromptForm(forms.Form):
         """Return what somebody saw when they began to change it."""
         try:
             seen = json.loads(self.cleaned_data[SEEN])
-        except ValueError:
+        except (ValueError, RecursionError):
             seen = None
         if not isinstance(seen, dict):
             raise forms.ValidationError(gettext("The form is incomplete; load the page again."))
@@ -171,10 +171,12 @@ class PromptForm(forms.Form):
         found: dict[str, Any] = {}
         for name, setting in self.settings.items():
             given = self.cleaned_data[name]
-            value = None if given in ("", None) else given
+            value = None if given in ("", None) else _sent(given)
             shown = self.cleaned_data[SEEN].get(name)
-            if value != shown and not (value is None and shown == setting.declared):
-                found[setting.path] = None if value == setting.declared else value
+            if _sent(value) == _sent(shown):
+                continue
+            if not (value is None and shown == setting.declared):
+                found[setting.path] = None if value == _sent(setting.declared) else value
         language = self.cleaned_data.get(LANGUAGE)
         if language:
             area = next(iter(self.settings.values())).path.removesuffix(".on")
@@ -194,6 +196,11 @@ class PromptForm(forms.Form):
         for path, said in refused.problems.items():
             unknown = LANGUAGE if path and LANGUAGE in self.fields else None
             self.add_error(names.get(path, unknown), capfirst(said))
+
+
+def _sent(value: Any) -> Any:
+    """Return what comes of *value* when a browser sends it untouched: lines end differently."""
+    return value.replace("\r\n", "\n").strip() if isinstance(value, str) else value
 
 
 def _field(setting: Setting) -> forms.Field:

@@ -16,6 +16,7 @@ def _shown(name: str, singular: str, *, changed: bool = False) -> Any:
             "verbose_name_plural": f"{singular}s",
             "abstract": False,
             "managed": False,
+            "base_manager_name": "objects",
             "default_permissions": ("view", "change") if changed else ("view",),
         },
     )

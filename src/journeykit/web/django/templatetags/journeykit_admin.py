@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import template
+from django.template.defaultfilters import date
+from django.utils.timezone import template_localtime
 from django.utils.translation import gettext, ngettext
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 register = template.Library()
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+@register.filter
+def at(value: datetime | None, form: str) -> str:
+    """Return a time as the reader's clock has it; one that no clock there has is told in UTC."""
+    # Clocks that were never set, and makeshift values, are at the ends of time.
+    with contextlib.suppress(OverflowError):
+        value = template_localtime(value)
+    return str(date(value, form))
 
 
 @register.filter
