@@ -143,3 +143,23 @@ def test_an_erased_customer_leaves_no_case(open_kit: Callable[..., JourneyKit]) 
         assert not any(word in data for _, _, data in state)
         assert not any(word in body for body in rows)
     assert len(kit.cases.list()) == 1
+
+
+def test_an_erased_customer_leaves_no_browser_in_a_case(
+    open_kit: Callable[..., JourneyKit],
+) -> None:
+    """The case of somebody who complained from the browser of one who is erased does not name it."""
+    kit = open_kit(cases=Cases(rules=CASES.rules, first_response=timedelta(days=1)))
+    with bind_customer(Customer("ada", "device-of-ada")):
+        kit.track("User Signed In")
+    answer(kit, Customer("eve", "device-of-ada"))
+    assert kit.flush()
+    assert kit.erase("ada", reason="asked", actor="customer").done
+
+    (case,) = kit.cases.list()
+    assert kit.cases.acknowledge(case.id, **BOB)
+    assert kit.flush()
+    assert kit.cases.get(case.id).customer == Customer("eve")
+    state = [data for space in ("case", "case_file", "timer") for _, data in kit.store.scan(space)]
+    rows = [each.entry.body for each in kit.store.read(None, 1000)]
+    assert not any(b"device-of-ada" in data for data in (*state, *rows))

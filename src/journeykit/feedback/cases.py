@@ -270,7 +270,8 @@ class CaseFold:
             title=rule.title,
             subject=complaint.subject,
             user_id=entry.user_id,
-            anonymous_id=entry.anonymous_id,
+            # Of somebody known no browser: it may be another's, who is erased while the case stays.
+            anonymous_id=None if entry.user_id else entry.anonymous_id,
             recorded_for=entry.customer_key,
             owner=owner,
             journey=place.place.journey,

@@ -274,10 +274,11 @@ class Casework:
             **{name: value for name, value in more.items() if value is not None},
         }
         # It concerns the customer who has complained, and goes where their complaint may go.
-        anonymous = None if opened.user_id else opened.anonymous_id
         stamp = Stamp.from_context(opened.flags, jsonbytes.loads(opened.stamp.encode()))
         with bind_customer(
-            Customer(opened.user_id, anonymous), purposes=stamp.granted, denied=stamp.denied
+            Customer(opened.user_id, opened.anonymous_id),
+            purposes=stamp.granted,
+            denied=stamp.denied,
         ):
             return self._record(
                 f"case.{what}",

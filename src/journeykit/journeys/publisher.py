@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from journeykit.store.protocol import Position, Store
 
 #: Counts up when the folds of a new journeykit make another State of the same Log.
-FOLD_VERSION: Final = 8
+FOLD_VERSION: Final = 9
 
 #: The hooks that have a say in State.
 _HOOKS: Final = ("detect_stage", "detect_pain_points", "register_rules")
