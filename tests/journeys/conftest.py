@@ -181,8 +181,9 @@ def new_world() -> Callable[..., contextlib.AbstractContextManager[World]]:
             book = Rulebook.of([*rules, *given], declared.vocabulary)
             folding = folds(compiled, asked, book, segments=segments)
             projector = Projector(store, folding, declaration="first", now=now)
-            yield World(store, compiled, projector, asked, now, book, segments)
-            store.close()
+            # Also where an example is given up.
+            with contextlib.closing(store):
+                yield World(store, compiled, projector, asked, now, book, segments)
 
     return new_world
 
